@@ -1,0 +1,57 @@
+# One command for each job; every target first makes what it needs, in $(VENV) and $(BUILD).
+PYTHON ?= python3.11
+VENV ?= .venv
+BUILD ?= build
+# CUDA kernels take minutes to compile: only where there is a GPU to run them, or on request.
+CUDA ?= $(if $(shell command -v nvidia-smi),ON,OFF)
+
+export PATH := $(abspath $(VENV))/bin:$(PATH)
+export PYTHONPATH := $(CURDIR)
+
+.PHONY: build test lint format demo bench gpu wheel wheel-test clean
+
+build: $(BUILD)/build.ninja
+	cmake --build $(BUILD)
+
+test: build
+	python -m pytest --numprocesses auto tests
+
+lint: $(VENV)/requirements-dev.txt
+	ruff check .
+	ruff format --check .
+	git ls-files '*.h' '*.cc' '*.cu' '*.cuh' | xargs clang-format --dry-run --Werror
+
+format: $(VENV)/requirements-dev.txt
+	ruff check --fix .
+	ruff format .
+	git ls-files '*.h' '*.cc' '*.cu' '*.cuh' | xargs clang-format -i
+
+demo: build
+	python -m benchmarks.demo
+
+bench: build $(VENV)/requirements-bench.txt
+	python -m benchmarks
+
+gpu:
+	python3 -m benchmarks.gpu
+
+# The environment has what a build needs, so the build is not isolated.
+wheel: $(VENV)/requirements-dev.txt
+	rm -rf dist
+	python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist \
+	    --config-settings=cmake.define.PYLSTM_CUDA=$(CUDA) .
+
+wheel-test: wheel
+	tests/packaging/test_wheel.sh dist/*.whl
+
+clean:
+	rm -rf $(BUILD) dist pylstm/*.so pylstm/_build_info.py
+
+# A copy of the list of requirements marks that they are installed.
+$(VENV)/requirements-%.txt: requirements-%.txt
+	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
+	python -m pip install --quiet --requirement $<
+	cp $< $@
+
+$(BUILD)/build.ninja: $(VENV)/requirements-dev.txt
+	cmake -S . -B $(BUILD) -G Ninja -DPython_EXECUTABLE=$(abspath $(VENV))/bin/python -DPYLSTM_CUDA=$(CUDA)

@@ -1,0 +1,1 @@
+"""Demonstration and benchmarks of pylstm; not part of the installed package."""

@@ -1,0 +1,1 @@
+"""Small public data sets kept in the repository, each with its source and licence in README.md."""

@@ -1,0 +1,40 @@
+"""The peers, one module each, imported only in a process of its own.
+
+A peer module offers
+
+- `versions() -> dict[str, str]`, the packages behind it;
+- `refusal(case, mode) -> str | None`, why it cannot compute a case, or None where it can;
+- `prepare(problem, mode) -> Computation`.
+
+Data lies in each framework's own layout and weights are converted before any time counts.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+# In the order of the report: module name -> (title, module that must be importable).
+PEERS = {
+    "pylstm_layer": ("pylstm", "pylstm"),
+    "pylstm_arrays": ("pylstm (NumPy)", "pylstm"),
+    "keras_layer": ("Keras (TF)", "tensorflow"),
+    "torch_lstm": ("torch", "torch"),
+    "onnx_runtime": ("ONNX Runtime", "onnxruntime"),
+    "jax_scan": ("JAX", "jax"),
+}
+
+
+@dataclass(frozen=True)
+class Computation:
+    """One call, ready to be timed.
+
+    Attributes:
+        run: Computes everything and returns when it is done, results left in the framework.
+        results: Turns what `run` returned into arrays named and laid out as by
+            `problem.reference_results`.
+    """
+
+    run: Callable[[], Any]
+    results: Callable[[Any], dict[str, np.ndarray]]

@@ -1,0 +1,95 @@
+"""`keras.layers.LSTM` on the TensorFlow backend, in a compiled `tf.function` as `fit` runs it."""
+
+import os
+
+os.environ["KERAS_BACKEND"] = "tensorflow"
+
+import keras
+import tensorflow as tf
+
+from benchmarks.peers import Computation
+from benchmarks.problem import name_gradients
+
+
+def versions():
+    return {"keras": keras.__version__, "tensorflow": tf.__version__}
+
+
+def refusal(case, mode):
+    return None
+
+
+def prepare(problem, mode, lstm=keras.layers.LSTM):
+    """Prepares a layer of class `lstm` with the problem's weights."""
+    layer = _make_layer(problem, lstm)
+    x = tf.constant(problem.x)
+    mask = None if problem.mask is None else tf.constant(problem.mask)
+    if problem.case.streaming:
+        return _streaming(layer, x, tf.constant(problem.h0), tf.constant(problem.c0))
+    return _inference(layer, x, mask) if mode == "inference" else _training(problem, layer, x, mask)
+
+
+def _make_layer(problem, lstm):
+    case = problem.case
+    layer = lstm(
+        case.units,
+        activation=case.activation,
+        use_bias=case.use_bias,
+        recurrent_initializer="zeros",  # set below; the default, orthogonal, lacks bfloat16
+        recurrent_dropout=case.recurrent_dropout,
+        return_sequences=True,
+        return_state=case.streaming,
+        dtype=case.dtype,
+    )
+    if case.bidirectional:
+        layer = keras.layers.Bidirectional(layer)
+    layer.build(problem.x.shape)
+    layer.set_weights([w for direction in problem.weights for w in _present(direction)])
+    if case.recurrent_dropout:
+        masks = tf.unstack(tf.constant(problem.recurrent_dropout))
+        layer.cell.get_recurrent_dropout_mask = lambda step_input: masks
+    return layer
+
+
+def _present(weights):
+    arrays = [weights.kernel, weights.recurrent_kernel, weights.bias]
+    return [array for array in arrays if array is not None]
+
+
+def _inference(layer, x, mask):
+    @tf.function
+    def forward(x, mask):
+        return layer(x, mask=mask, training=False)
+
+    return Computation(lambda: forward(x, mask), lambda y: {"y": y.numpy()})
+
+
+def _streaming(layer, x, h0, c0):
+    @tf.function
+    def step(x, h, c):
+        return layer(x, initial_state=[h, c], training=False)
+
+    return Computation(
+        lambda: step(x, h0, c0), lambda out: dict(zip("yhc", (t.numpy() for t in out), strict=True))
+    )
+
+
+def _training(problem, layer, x, mask):
+    @tf.function
+    def step(x, mask, dy):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = layer(x, mask=mask, training=True)
+        return y, tape.gradient(y, [x, *layer.trainable_variables], output_gradients=dy)
+
+    def results(returned):
+        y, (dx, *by_weights) = returned
+        named = {"y": y.numpy(), "dx": dx.numpy()}
+        each = len(by_weights) // len(problem.weights)
+        for direction in range(len(problem.weights)):
+            own = by_weights[direction * each : (direction + 1) * each]
+            named |= name_gradients(direction, *(g.numpy() for g in own))
+        return named
+
+    dy = tf.constant(problem.dy)
+    return Computation(lambda: step(x, mask, dy), results)

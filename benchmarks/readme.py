@@ -1,0 +1,66 @@
+"""`python -m benchmarks.readme results.json`: writes measured figures where readers look.
+
+The part of README.md between its benchmark markers, the picture there, and RESULTS.md with every
+case. No figure is typed by hand.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+from benchmarks import report
+from benchmarks.picture import draw_speed_ups
+
+_BEGIN, _END = "<!-- benchmarks: begin -->", "<!-- benchmarks: end -->"
+_HERE = Path(__file__).parent
+
+
+def main():
+    content = json.loads(Path(sys.argv[1]).read_text())
+    records = content["records"]
+    six = [r for r in records if r["case"]["group"] == "six shapes"]
+    draw_speed_ups(six, _HERE / "results.png")
+    replace_between_markers(_HERE.parent / "README.md", _readme_part(content, six))
+    (_HERE / "RESULTS.md").write_text(_results_page(content))
+
+
+def _readme_part(content, six):
+    return "\n\n".join(
+        [
+            "![Times as fast as Keras, six shapes](benchmarks/results.png)",
+            report.table(six, quartiles=False),
+            report.summary(content["records"]),
+            f"Median milliseconds of a call. {report.environment(content)} "
+            "Every case: [benchmarks/RESULTS.md](benchmarks/RESULTS.md).",
+        ]
+    )
+
+
+def _results_page(content):
+    records = content["records"]
+    return "\n\n".join(
+        [
+            "# Results",
+            "Written by `python -m benchmarks.readme`; how they are measured: [README](README.md).",
+            report.environment(content),
+            "## Ratios",
+            report.summary(records),
+            report.options_cost(records),
+            report.streaming_floor(records),
+            "## Cases",
+            "Milliseconds a call: median (quartiles).",
+            report.table(records) + "\n",
+        ]
+    )
+
+
+def replace_between_markers(path, text):
+    before, _, rest = path.read_text().partition(_BEGIN)
+    _, end, after = rest.partition(_END)
+    if not end:
+        raise ValueError(f"{path} lacks the markers {_BEGIN} and {_END}")
+    path.write_text(f"{before}{_BEGIN}\n\n{text}\n\n{_END}{after}")
+
+
+if __name__ == "__main__":
+    main()

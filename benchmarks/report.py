@@ -1,0 +1,163 @@
+"""Results as text: a line of progress, tables, ratios, and the measured part of the README."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from statistics import geometric_mean
+
+from benchmarks.peers import PEERS
+
+OURS = "pylstm_layer"
+KERAS = "keras_layer"
+RIVALS = ("torch_lstm", "onnx_runtime", "jax_scan")
+
+_DEFAULT_OF_OPTIONS = {  # the case without the option, for those that should cost nothing
+    "B32 T100 F64 H128": ("relu", "recurrent dropout", "no bias", "bfloat16", "float64"),
+    "B64 T200 F80 H256": ("padded right", "padded left"),
+}
+
+
+def median(record: dict, peer: str) -> float | None:
+    """Returns the seconds of one call, or None where the peer has no valid time."""
+    return record["peers"].get(peer, {}).get("median")
+
+
+def best_rival(record: dict) -> float | None:
+    return min(filter(None, (median(record, peer) for peer in RIVALS)), default=None)
+
+
+def speed_up(record: dict, other: float | None) -> float | None:
+    """Returns how many times pylstm is faster than `other` seconds."""
+    ours = median(record, OURS)
+    return other / ours if other and ours else None
+
+
+def line(record: dict) -> str:
+    """One case as a line of progress: milliseconds, and why a time is missing."""
+    return ", ".join(f"{PEERS[p][0]} {_cell(result)}" for p, result in record["peers"].items())
+
+
+def table(records: Iterable[dict], quartiles: bool = True) -> str:
+    """All records as Markdown, one table per group and mode, in milliseconds."""
+    grouped = defaultdict(list)
+    for record in records:
+        grouped[record["case"]["group"], record["mode"]].append(record)
+    parts = []
+    for (group, mode), part in grouped.items():
+        peers = [p for p in PEERS if any(p in r["peers"] for r in part)]
+        titles = ["ms", *(PEERS[p][0] for p in peers)]
+        titles += ["vs Keras", "vs best other", "% of sgemm", "% of FMA loop"]
+        rows = [
+            [r["name"], *(_cell(r["peers"].get(p, {}), quartiles) for p in peers), *_ratio_cells(r)]
+            for r in part
+        ]
+        parts.append(f"### {group}, {mode}\n\n{_markdown(titles, rows)}")
+    return "\n\n".join(parts)
+
+
+def summary(records: list[dict]) -> str:
+    """The ratios over all records as a Markdown table."""
+    rows = []
+    for mode in ("inference", "training"):
+        chosen = [r for r in records if r["mode"] == mode]
+        six = [r for r in chosen if r["case"]["group"] == "six shapes"]
+        small = [r for r in chosen if r["case"]["units"] <= 128]
+        rows += [
+            [f"{mode}: {what}", *_spread(part, reference)]
+            for what, part, reference in (
+                ("six shapes, against Keras", six, _keras),
+                ("all cases, against Keras", chosen, _keras),
+                ("all cases, against the best of torch, ONNX Runtime and JAX", chosen, best_rival),
+                ("H ≤ 128, against the best of the three", small, best_rival),
+            )
+        ]
+    titles = ["pylstm's speed-up", "geometric mean", "smallest", "where", "cases"]
+    return _markdown(titles, [row for row in rows if row[-1] != "0"])
+
+
+def options_cost(records: list[dict]) -> str:
+    """The time of each option over that of the same shape without it, as a Markdown table."""
+    by_name = {(r["name"], r["mode"]): r for r in records}
+    rows = []
+    for default, options in _DEFAULT_OF_OPTIONS.items():
+        for option in options:
+            cells = [
+                _time_ratio(by_name.get((f"{default} {option}", m)), by_name.get((default, m)))
+                for m in ("inference", "training")
+            ]
+            if any(cells):
+                rows.append([f"{default} {option}", *cells])
+    return _markdown(["time over the default's", "inference", "training"], rows)
+
+
+def streaming_floor(records: list[dict]) -> str:
+    """Streaming calls over the time to read R once from cache, as a Markdown table."""
+    rows = []
+    for record in (r for r in records if r["case"]["streaming"]):
+        floor = 16 * record["case"]["units"] ** 2 / record["rates"]["read"]
+        times = [median(record, p) for p in ("pylstm_arrays", OURS)]
+        rows.append([record["name"], f"{1e6 * floor:.1f}", *(_over(t, floor) for t in times)])
+    titles = ["one step", "floor, µs", "pylstm (NumPy) over it", "pylstm (TF) over it"]
+    return _markdown(titles, rows)
+
+
+def environment(content: dict) -> str:
+    """The machine, the rates it reached (uneven ones tell of a busy machine), the versions."""
+    about = content["environment"]
+    versions = ", ".join(f"{k} {v}" for k, v in sorted(about["versions"].items()))
+    rates = [
+        f"{title} {min(reached):.0f}–{max(reached):.0f} GFLOP/s"
+        for title, roof in (("sgemm", "sgemm"), ("FMA loop", "fma"))
+        if (reached := [r["rates"][roof] / 1e9 for r in content["records"]])
+    ]
+    return (
+        f"{about['processor']}, {about['cores']} cores ({', '.join(rates)} during the run); "
+        f"{versions}; Python {about['python']}; commit {about['commit']}."
+    )
+
+
+def _keras(record):
+    return median(record, KERAS)
+
+
+def _spread(records, reference: Callable[[dict], float | None]):
+    ratios = {r["name"]: ratio for r in records if (ratio := speed_up(r, reference(r)))}
+    if not ratios:
+        return ["", "", "", "0"]
+    slowest = min(ratios, key=ratios.get)
+    mean = geometric_mean(ratios.values())
+    return [f"{mean:.2f}×", f"{ratios[slowest]:.2f}×", slowest, str(len(ratios))]
+
+
+def _ratio_cells(record):
+    ratios = [speed_up(record, reference(record)) for reference in (_keras, best_rival)]
+    cells = [f"{ratio:.2f}×" if ratio else "" for ratio in ratios]
+    ours = median(record, OURS)
+    if record["case"]["dtype"] != "float32" or not ours:  # the roof is measured in float32
+        return [*cells, "", ""]
+    rate = record["flop"] / ours
+    return [*cells, *(f"{rate / record['rates'][roof]:.0%}" for roof in ("sgemm", "fma"))]
+
+
+def _cell(result, quartiles=True):
+    if "median" not in result:
+        return next((result[k] for k in ("refused", "failed") if k in result), "")
+    low, middle, high = (_milliseconds(result[k]) for k in ("q1", "median", "q3"))
+    return f"{middle} ({low}–{high})" if quartiles else middle
+
+
+def _milliseconds(seconds):
+    return f"{1e3 * seconds:.3g}" if seconds < 1 else f"{1e3 * seconds:.0f}"
+
+
+def _time_ratio(record, default):
+    times = [r and median(r, OURS) for r in (record, default)]
+    return f"{times[0] / times[1]:.2f}" if all(times) else ""
+
+
+def _over(seconds, floor):
+    return f"{seconds / floor:.1f}×" if seconds else ""
+
+
+def _markdown(titles, rows):
+    lines = [titles, ["---"] * len(titles), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)

@@ -1,0 +1,92 @@
+"""Runs cases: every peer checked first, then timed in turns."""
+
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks import machine
+from benchmarks.cases import Case, Mode
+from benchmarks.problem import arithmetic, draw_problem, reference_results
+from benchmarks.process import PeerError, PeerProcess
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How long to time each peer on each case."""
+
+    rounds: int  # turns that every peer gets
+    turn: float  # seconds a turn, or one call where that takes longer
+
+
+FULL_EFFORT = Effort(rounds=5, turn=0.2)
+QUICK_EFFORT = Effort(rounds=3, turn=0.05)
+
+
+@contextmanager
+def running_peers(names: Iterable[str]):
+    """Starts the peers; yields those that run and why the others do not, by name."""
+    running, absent = {}, {}
+    try:
+        for name in names:
+            try:
+                running[name] = PeerProcess(name)
+            except PeerError as error:
+                absent[name] = str(error)
+        yield running, absent
+    finally:
+        for peer in running.values():
+            peer.close()
+
+
+def run_case(case: Case, mode: Mode, peers: dict[str, PeerProcess], effort: Effort) -> dict:
+    """Returns the record of one case and mode: what `results.json` holds."""
+    problem = draw_problem(case)
+    record = {
+        "name": case.name,
+        "mode": mode,
+        "case": asdict(case),
+        "flop": arithmetic(problem, mode),
+        "rates": machine.measure_rates(),
+        "peers": {},
+    }
+    if case.streaming:
+        recurrent_kernel = problem.weights[0].recurrent_kernel
+        record["rates"]["read"] = machine.measure_read_rate(recurrent_kernel.nbytes)
+    ready = {}
+    with tempfile.TemporaryDirectory() as folder:
+        expected_path = Path(folder, "expected.npz")
+        np.savez(expected_path, **reference_results(problem, mode))
+        for name, peer in peers.items():
+            try:
+                if refusal := peer.refusal(case, mode):
+                    record["peers"][name] = {"refused": refusal}
+                else:
+                    error = peer.prepare(case, mode, expected_path)
+                    ready[name] = peer
+                    record["peers"][name] = {"error": error}
+            except PeerError as error:
+                record["peers"][name] = {"failed": str(error)}
+    for name, samples in _time_in_turns(ready, effort).items():
+        q1, median, q3 = np.percentile(samples, [25, 50, 75])
+        record["peers"][name] |= {"median": median, "q1": q1, "q3": q3, "calls": len(samples)}
+    return record
+
+
+def _time_in_turns(peers, effort) -> dict[str, list[float]]:
+    samples = {name: [] for name in peers}
+    for _ in range(effort.rounds):
+        for name, peer in peers.items():
+            samples[name] += peer.take_turn(effort.turn)
+    return samples
+
+
+def select(cases: Iterable[Case], text: str) -> Iterator[tuple[Case, Mode]]:
+    """Yields the cases and modes whose "group name mode" holds every word of `text`."""
+    for case in cases:
+        for mode in case.modes:
+            if all(word in f"{case.group} {case.name} {mode}" for word in text.split()):
+                yield case, mode

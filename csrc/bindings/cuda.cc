@@ -1,0 +1,180 @@
+// pylstm._cuda: the CUDA kernels on arrays that a framework has allocated. Shapes and options are
+// checked here; pointers are the framework's and come as integers.
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <algorithm>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "bindings/shapes.h"
+#include "core/activation_names.h"
+#include "core/dispatch.h"
+#include "cuda/lstm.h"
+
+namespace py = pybind11;
+
+namespace pylstm {
+namespace {
+
+using Pointers = std::map<std::string, uintptr_t>;
+using Shapes = std::map<std::string, std::vector<int64_t>>;
+
+DType checked_dtype(const std::string& name) {
+  if (name == "float16") return DType::kFloat16;
+  if (name == "bfloat16") return DType::kBFloat16;
+  if (name == "float32") return DType::kFloat32;
+  if (name == "float64") return DType::kFloat64;
+  throw py::type_error("pylstm: x is " + name + ", expected float16, bfloat16, float32 or float64");
+}
+
+Activation checked_activation(const std::string& name) {
+  const std::optional<Activation> activation = find_activation(name);
+  if (!activation) throw py::value_error("pylstm: unknown activation '" + name + "'");
+  return *activation;
+}
+
+Shape shape_of(const Shapes& shapes, const char* name) {
+  Shape shape;
+  const auto found = shapes.find(name);
+  if (found == shapes.end()) return shape;
+  shape.rank = static_cast<int>(found->second.size());
+  for (int i = 0; i < std::min(shape.rank, Shape::kMaxRank); ++i) shape.dims[i] = found->second[i];
+  return shape;
+}
+
+// One problem on the current device. Arrays that are absent have no shape and no pointer.
+class Call {
+ public:
+  Call(const std::string& dtype, const Shapes& shapes, const std::string& activation,
+       const std::string& recurrent_activation, bool go_backwards, bool return_sequences,
+       bool zero_output_for_mask, bool save_for_backward, bool allow_tf32) {
+    problem_.dtype = checked_dtype(dtype);
+    problem_.activation = checked_activation(activation);
+    problem_.recurrent_activation = checked_activation(recurrent_activation);
+    problem_.use_bias = shapes.count("bias") > 0;
+    problem_.has_mask = shapes.count("mask") > 0;
+    problem_.has_recurrent_dropout = shapes.count("recurrent_dropout") > 0;
+    problem_.go_backwards = go_backwards;
+    problem_.return_sequences = return_sequences;
+    problem_.zero_output_for_mask = zero_output_for_mask;
+    problem_.save_for_backward = save_for_backward;
+    problem_.allow_tf32 = allow_tf32;
+    ForwardShapes forward;
+    forward.x = shape_of(shapes, "x");
+    forward.h0 = shape_of(shapes, "h0");
+    forward.c0 = shape_of(shapes, "c0");
+    forward.kernel = shape_of(shapes, "kernel");
+    forward.recurrent_kernel = shape_of(shapes, "recurrent_kernel");
+    forward.bias = shape_of(shapes, "bias");
+    forward.mask = shape_of(shapes, "mask");
+    forward.recurrent_dropout = shape_of(shapes, "recurrent_dropout");
+    const GradientShapes gradients = {shape_of(shapes, "dy"), shape_of(shapes, "dh"),
+                                      shape_of(shapes, "dc")};
+    const std::string error = check_backward(forward, gradients, &problem_);
+    if (!error.empty()) throw py::value_error(error);
+    device_ = cuda::device_properties();
+  }
+
+  int64_t reserve_bytes() const { return problem_.reserve_bytes(); }
+  int64_t forward_workspace_bytes() const {
+    return cuda::forward_workspace_bytes(problem_, device_);
+  }
+  int64_t backward_workspace_bytes() const {
+    return cuda::backward_workspace_bytes(problem_, device_);
+  }
+  py::tuple kernel() const {
+    const Choice choice = choose_kernel(problem_, device_);
+    return py::make_tuple(kernel_name(choice.kernel), choice.reason);
+  }
+
+  void forward(const Pointers& pointers, uintptr_t stream) const {
+    const Arrays arrays{pointers};
+    ForwardBuffers buffers = {};
+    buffers.x = arrays.required("x");
+    buffers.h0 = arrays.required("h0");
+    buffers.c0 = arrays.required("c0");
+    buffers.kernel = arrays.required("kernel");
+    buffers.recurrent_kernel = arrays.required("recurrent_kernel");
+    buffers.bias = arrays.required_if(problem_.use_bias, "bias");
+    buffers.mask = static_cast<const bool*>(arrays.required_if(problem_.has_mask, "mask"));
+    buffers.recurrent_dropout =
+        arrays.required_if(problem_.has_recurrent_dropout, "recurrent_dropout");
+    buffers.y = arrays.required("y");
+    buffers.h = arrays.required("h");
+    buffers.c = arrays.required("c");
+    buffers.reserve = arrays.required_if(problem_.save_for_backward, "reserve");
+    buffers.workspace = arrays.required("workspace");
+    cuda::lstm_forward(problem_, buffers, device_, reinterpret_cast<cudaStream_t>(stream));
+  }
+
+  void backward(const Pointers& pointers, uintptr_t stream) const {
+    const Arrays arrays{pointers};
+    BackwardBuffers buffers = {};
+    buffers.x = arrays.required("x");
+    buffers.h0 = arrays.required("h0");
+    buffers.c0 = arrays.required("c0");
+    buffers.kernel = arrays.required("kernel");
+    buffers.recurrent_kernel = arrays.required("recurrent_kernel");
+    buffers.mask = static_cast<const bool*>(arrays.required_if(problem_.has_mask, "mask"));
+    buffers.recurrent_dropout =
+        arrays.required_if(problem_.has_recurrent_dropout, "recurrent_dropout");
+    buffers.reserve = arrays.required("reserve");
+    buffers.dy = arrays.optional("dy");
+    buffers.dh = arrays.optional("dh");
+    buffers.dc = arrays.optional("dc");
+    buffers.dx = arrays.required("dx");
+    buffers.dh0 = arrays.required("dh0");
+    buffers.dc0 = arrays.required("dc0");
+    buffers.dkernel = arrays.required("dkernel");
+    buffers.drecurrent_kernel = arrays.required("drecurrent_kernel");
+    buffers.dbias = arrays.required_if(problem_.use_bias, "dbias");
+    buffers.workspace = arrays.required("workspace");
+    cuda::lstm_backward(problem_, buffers, device_, reinterpret_cast<cudaStream_t>(stream));
+  }
+
+ private:
+  struct Arrays {
+    const Pointers& pointers;
+
+    void* optional(const char* name) const {
+      const auto found = pointers.find(name);
+      return found == pointers.end() ? nullptr : reinterpret_cast<void*>(found->second);
+    }
+    void* required(const char* name) const {
+      if (pointers.count(name) == 0) throw py::key_error(name);
+      return optional(name);
+    }
+    void* required_if(bool present, const char* name) const {
+      return present ? required(name) : nullptr;
+    }
+  };
+
+  Problem problem_;
+  DeviceProperties device_;
+};
+
+}  // namespace
+}  // namespace pylstm
+
+PYBIND11_MODULE(_cuda, module) {
+  using pylstm::Call;
+  py::class_<Call>(module, "Call")
+      .def(py::init<const std::string&, const pylstm::Shapes&, const std::string&,
+                    const std::string&, bool, bool, bool, bool, bool>(),
+           py::kw_only(), py::arg("dtype"), py::arg("shapes"), py::arg("activation") = "tanh",
+           py::arg("recurrent_activation") = "sigmoid", py::arg("go_backwards") = false,
+           py::arg("return_sequences") = true, py::arg("zero_output_for_mask") = false,
+           py::arg("save_for_backward") = false, py::arg("allow_tf32") = false)
+      .def_property_readonly("kernel", &Call::kernel,
+                             "The name of the kernel that runs it, and a sentence why.")
+      .def_property_readonly("reserve_bytes", &Call::reserve_bytes)
+      .def_property_readonly("forward_workspace_bytes", &Call::forward_workspace_bytes)
+      .def_property_readonly("backward_workspace_bytes", &Call::backward_workspace_bytes)
+      .def("forward", &Call::forward, py::arg("pointers"), py::arg("stream"),
+           py::call_guard<py::gil_scoped_release>())
+      .def("backward", &Call::backward, py::arg("pointers"), py::arg("stream"),
+           py::call_guard<py::gil_scoped_release>());
+}

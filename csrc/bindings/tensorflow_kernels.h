@@ -1,0 +1,185 @@
+// The ops' kernels apart from the device: inputs checked, outputs and scratch memory allocated,
+// then the backend called. A backend for a device has
+//   explicit Backend(OpKernelConstruction*);          it may report an error there
+//   int64_t forward_workspace_bytes(OpKernelContext*, const Problem&) const;
+//   int64_t backward_workspace_bytes(OpKernelContext*, const Problem&) const;
+//   absl::Status forward(OpKernelContext*, const Problem&, const ForwardBuffers&) const;
+//   absl::Status backward(OpKernelContext*, const Problem&, const BackwardBuffers&) const;
+#pragma once
+
+#include <algorithm>
+#include <string>
+
+#include "bindings/tensorflow_problem.h"
+#include "tensorflow/core/framework/op_kernel.h"
+
+namespace pylstm {
+
+inline auto shape_reader(tensorflow::OpKernelContext* context) {
+  return [context](int input) {
+    const tensorflow::TensorShape& tensor_shape = context->input(input).shape();
+    Shape shape;
+    shape.rank = tensor_shape.dims();
+    for (int i = 0; i < std::min(shape.rank, Shape::kMaxRank); ++i) {
+      shape.dims[i] = tensor_shape.dim_size(i);
+    }
+    return shape;
+  };
+}
+
+template <class Backend>
+class LstmOpBase : public tensorflow::OpKernel {
+ public:
+  explicit LstmOpBase(tensorflow::OpKernelConstruction* context)
+      : OpKernel(context), options_(read(context)), at_(options_), backend_(context) {}
+
+ protected:
+  // Null for an input that is absent.
+  static const void* data(tensorflow::OpKernelContext* context, int position, bool present = true) {
+    return present ? context->input(position).data() : nullptr;
+  }
+
+  Problem options_;  // its sizes come with each call
+  InputPositions at_;
+  Backend backend_;
+
+ private:
+  static Problem read(tensorflow::OpKernelConstruction* context) {
+    Problem options;
+    const absl::Status status = read_options(context, &options);
+    if (!status.ok()) context->SetStatus(status);
+    return options;
+  }
+};
+
+template <class Backend>
+class LstmOp : public LstmOpBase<Backend> {
+ public:
+  explicit LstmOp(tensorflow::OpKernelConstruction* context) : LstmOpBase<Backend>(context) {
+    OP_REQUIRES_OK(context, context->GetAttr("save_for_backward", &options_.save_for_backward));
+  }
+
+  void Compute(tensorflow::OpKernelContext* context) override {
+    using tensorflow::TensorShape;
+    Problem problem = options_;
+    const std::string error =
+        check_forward(forward_shapes(problem, at_, shape_reader(context)), &problem);
+    OP_REQUIRES(context, error.empty(), absl::InvalidArgumentError(error));
+
+    const TensorShape state_shape({problem.batch, problem.units});
+    const TensorShape y_shape = problem.return_sequences
+                                    ? TensorShape({problem.batch, problem.time, problem.units})
+                                    : state_shape;
+    tensorflow::Tensor *y, *h, *c, *reserve, workspace;
+    OP_REQUIRES_OK(context, context->allocate_output(0, y_shape, &y));
+    OP_REQUIRES_OK(context, context->allocate_output(1, state_shape, &h));
+    OP_REQUIRES_OK(context, context->allocate_output(2, state_shape, &c));
+    OP_REQUIRES_OK(context,
+                   context->allocate_output(3, TensorShape({problem.reserve_bytes()}), &reserve));
+    const int64_t workspace_bytes = backend_.forward_workspace_bytes(context, problem);
+    OP_REQUIRES_OK(context, context->allocate_temp(tensorflow::DT_UINT8,
+                                                   TensorShape({workspace_bytes}), &workspace));
+
+    ForwardBuffers buffers{};
+    buffers.x = data(context, at_.x);
+    buffers.h0 = data(context, at_.h0);
+    buffers.c0 = data(context, at_.c0);
+    buffers.kernel = data(context, at_.kernel);
+    buffers.recurrent_kernel = data(context, at_.recurrent_kernel);
+    buffers.bias = data(context, at_.bias, problem.use_bias);
+    buffers.mask = static_cast<const bool*>(data(context, at_.mask, problem.has_mask));
+    buffers.recurrent_dropout = data(context, at_.recurrent_dropout, problem.has_recurrent_dropout);
+    buffers.y = y->data();
+    buffers.h = h->data();
+    buffers.c = c->data();
+    buffers.reserve = problem.save_for_backward ? reserve->data() : nullptr;
+    buffers.workspace = workspace.data();
+    OP_REQUIRES_OK(context, backend_.forward(context, problem, buffers));
+  }
+
+ private:
+  using LstmOpBase<Backend>::data;
+  using LstmOpBase<Backend>::options_;
+  using LstmOpBase<Backend>::at_;
+  using LstmOpBase<Backend>::backend_;
+};
+
+template <class Backend>
+class LstmGradOp : public LstmOpBase<Backend> {
+ public:
+  explicit LstmGradOp(tensorflow::OpKernelConstruction* context) : LstmOpBase<Backend>(context) {
+    options_.save_for_backward = true;
+  }
+
+  void Compute(tensorflow::OpKernelContext* context) override {
+    Problem problem = options_;
+    const auto shape_of = shape_reader(context);
+    const std::string error = check_backward(forward_shapes(problem, at_, shape_of),
+                                             gradient_shapes(at_, shape_of), &problem);
+    OP_REQUIRES(context, error.empty(), absl::InvalidArgumentError(error));
+    const int64_t reserve_bytes = context->input(at_.reserve).NumElements();
+    OP_REQUIRES(context, reserve_bytes == problem.reserve_bytes(),
+                absl::InvalidArgumentError(
+                    "pylstm: the reserve is not this call's.\n  expected: " +
+                    std::to_string(problem.reserve_bytes()) +
+                    " bytes\n  got:      " + std::to_string(reserve_bytes) +
+                    " bytes\n  fix:      pass what PylstmLstm with save_for_backward returned"));
+
+    tensorflow::Tensor *dx, *dh0, *dc0, *dkernel, *drecurrent_kernel, *dbias = nullptr, workspace;
+    const auto allocate = [context](int position, tensorflow::Tensor** gradient) {
+      return context->allocate_output(position, context->input(position).shape(), gradient);
+    };
+    OP_REQUIRES_OK(context, allocate(at_.x, &dx));
+    OP_REQUIRES_OK(context, allocate(at_.h0, &dh0));
+    OP_REQUIRES_OK(context, allocate(at_.c0, &dc0));
+    OP_REQUIRES_OK(context, allocate(at_.kernel, &dkernel));
+    OP_REQUIRES_OK(context, allocate(at_.recurrent_kernel, &drecurrent_kernel));
+    if (problem.use_bias) OP_REQUIRES_OK(context, allocate(at_.bias, &dbias));
+    const int64_t workspace_bytes = backend_.backward_workspace_bytes(context, problem);
+    OP_REQUIRES_OK(context,
+                   context->allocate_temp(tensorflow::DT_UINT8,
+                                          tensorflow::TensorShape({workspace_bytes}), &workspace));
+
+    BackwardBuffers buffers{};
+    buffers.x = data(context, at_.x);
+    buffers.h0 = data(context, at_.h0);
+    buffers.c0 = data(context, at_.c0);
+    buffers.kernel = data(context, at_.kernel);
+    buffers.recurrent_kernel = data(context, at_.recurrent_kernel);
+    buffers.mask = static_cast<const bool*>(data(context, at_.mask, problem.has_mask));
+    buffers.recurrent_dropout = data(context, at_.recurrent_dropout, problem.has_recurrent_dropout);
+    buffers.reserve = data(context, at_.reserve);
+    buffers.dy = data(context, at_.dy);
+    buffers.dh = data(context, at_.dh);
+    buffers.dc = data(context, at_.dc);
+    buffers.dx = dx->data();
+    buffers.dh0 = dh0->data();
+    buffers.dc0 = dc0->data();
+    buffers.dkernel = dkernel->data();
+    buffers.drecurrent_kernel = drecurrent_kernel->data();
+    buffers.dbias = problem.use_bias ? dbias->data() : nullptr;
+    buffers.workspace = workspace.data();
+    OP_REQUIRES_OK(context, backend_.backward(context, problem, buffers));
+  }
+
+ private:
+  using LstmOpBase<Backend>::data;
+  using LstmOpBase<Backend>::options_;
+  using LstmOpBase<Backend>::at_;
+  using LstmOpBase<Backend>::backend_;
+};
+
+}  // namespace pylstm
+
+// One kernel class for every element type: the backend looks at problem.dtype.
+#define PYLSTM_REGISTER_KERNELS(DEVICE, BACKEND)                                      \
+  using tensorflow::register_kernel::Name; /* the macro below wants it unqualified */ \
+  PYLSTM_REGISTER_KERNEL_OF_TYPE(DEVICE, BACKEND, Eigen::half)                        \
+  PYLSTM_REGISTER_KERNEL_OF_TYPE(DEVICE, BACKEND, Eigen::bfloat16)                    \
+  PYLSTM_REGISTER_KERNEL_OF_TYPE(DEVICE, BACKEND, float)                              \
+  PYLSTM_REGISTER_KERNEL_OF_TYPE(DEVICE, BACKEND, double)
+#define PYLSTM_REGISTER_KERNEL_OF_TYPE(DEVICE, BACKEND, TYPE)                              \
+  REGISTER_KERNEL_BUILDER(Name("PylstmLstm").Device(DEVICE).TypeConstraint<TYPE>("T"),     \
+                          pylstm::LstmOp<BACKEND>)                                         \
+  REGISTER_KERNEL_BUILDER(Name("PylstmLstmGrad").Device(DEVICE).TypeConstraint<TYPE>("T"), \
+                          pylstm::LstmGradOp<BACKEND>)

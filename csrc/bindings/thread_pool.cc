@@ -1,0 +1,132 @@
+#include "bindings/thread_pool.h"
+
+#include <pthread.h>
+#include <sched.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <stdexcept>
+#include <string>
+#include <system_error>
+#include <thread>
+#include <utility>
+#include <vector>
+
+namespace pylstm {
+namespace {
+
+// How long a worker looks for more work before it sleeps.
+constexpr std::chrono::microseconds kPatience{50};
+
+class Pool {
+ public:
+  // Queues `task`, with at least `workers` threads at work on the queue.
+  void schedule(std::function<void()> task, int workers) {
+    {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      if (stopped_) return;
+      start_workers(workers);
+      tasks_.push_back(std::move(task));
+      waiting_.fetch_add(1, std::memory_order_relaxed);
+    }
+    wake_.notify_one();
+  }
+
+  void stop() {
+    {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      stopped_ = true;
+    }
+    wake_.notify_all();
+    for (std::thread& worker : workers_) worker.join();
+    workers_.clear();
+  }
+
+ private:
+  void start_workers(int count) {
+    try {
+      while (static_cast<int>(workers_.size()) < count) workers_.emplace_back([this] { work(); });
+    } catch (const std::system_error&) {
+      // The system refuses more threads: the kernels get by with fewer.
+    }
+  }
+
+  void work() {
+    std::unique_lock<std::mutex> lock(mutex_);
+    for (;;) {
+      wake_.wait(lock, [this] { return stopped_ || !tasks_.empty(); });
+      if (stopped_) return;
+      const std::function<void()> task = std::move(tasks_.front());
+      tasks_.pop_front();
+      waiting_.fetch_sub(1, std::memory_order_relaxed);
+      lock.unlock();
+      task();
+      await_briefly();
+      lock.lock();
+    }
+  }
+
+  // Calls often follow each other closely, and waking a thread costs tens of microseconds.
+  void await_briefly() const {
+    const auto end = std::chrono::steady_clock::now() + kPatience;
+    while (waiting_.load(std::memory_order_relaxed) == 0 &&
+           std::chrono::steady_clock::now() < end) {
+    }
+  }
+
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  std::deque<std::function<void()>> tasks_;
+  std::vector<std::thread> workers_;
+  std::atomic<int> waiting_{0};  // size of tasks_, to be read without the mutex
+  bool stopped_ = false;
+};
+
+std::atomic<Pool*> the_pool{nullptr};
+
+// Never destroyed: a thread of the caller may still compute while the process ends, and in a forked
+// child the pool's threads are gone without having been joined.
+Pool& pool() {
+  Pool* current = the_pool.load();
+  if (current == nullptr) {
+    auto fresh = std::make_unique<Pool>();
+    if (the_pool.compare_exchange_strong(current, fresh.get())) current = fresh.release();
+  }
+  return *current;
+}
+
+const int kForgetPoolInForkedChild =
+    pthread_atfork(nullptr, nullptr, [] { the_pool.store(nullptr); });
+
+int usable_cores() {
+  static const int cores = [] {
+    cpu_set_t set;
+    if (sched_getaffinity(0, sizeof(set), &set) == 0) return CPU_COUNT(&set);
+    return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+  }();
+  return cores;
+}
+
+}  // namespace
+
+PoolExecutor::PoolExecutor(int threads) : concurrency_(threads == 0 ? usable_cores() : threads) {
+  if (threads < 0 || threads > kMaxThreads) {
+    throw std::invalid_argument("pylstm: threads is " + std::to_string(threads) +
+                                ", expected 0 (all cores) to " + std::to_string(kMaxThreads));
+  }
+}
+
+void PoolExecutor::schedule(std::function<void()> task) {
+  pool().schedule(std::move(task), concurrency_ - 1);
+}
+
+void stop_pool() {
+  if (Pool* current = the_pool.load()) current->stop();
+}
+
+}  // namespace pylstm

@@ -1,0 +1,61 @@
+// The LSTM cell's pointwise maths, forward and backward, once for every kernel: V is float, double
+// or a SIMD vector. Source: keras.layers.LSTMCell; Hochreiter & Schmidhuber 1997, Gers et al. 2000.
+#pragma once
+
+#include "core/activations.h"
+
+namespace pylstm {
+
+template <class V>
+struct CellForward {
+  V h, c;
+  V saved_i, saved_f, saved_g, saved_o;  // for cell_backward
+};
+
+// z_*: pre-activations of the gates in Keras' order i, f, g (candidate), o.
+template <class V, class Act, class Rec>
+PYLSTM_FN CellForward<V> cell_forward(const Act& act, const Rec& rec, V z_i, V z_f, V z_g, V z_o,
+                                      V c_prev) {
+  const V i = rec.forward(z_i);
+  const V f = rec.forward(z_f);
+  const V g = act.forward(z_g);
+  const V o = rec.forward(z_o);
+  CellForward<V> out;
+  out.c = f * c_prev + i * g;
+  out.h = o * act.forward(out.c);
+  out.saved_i = rec.save(z_i, i);
+  out.saved_f = rec.save(z_f, f);
+  out.saved_g = act.save(z_g, g);
+  out.saved_o = rec.save(z_o, o);
+  return out;
+}
+
+template <class V>
+struct CellBackward {
+  V dz_i, dz_f, dz_g, dz_o;
+  V dc_prev;
+  V h;  // this step's output again, for the recurrent weight gradient
+};
+
+// dh: gradient of this step's h, from the output and from later steps. dc: of this step's c, from
+// later steps.
+template <class V, class Act, class Rec>
+PYLSTM_FN CellBackward<V> cell_backward(const Act& act, const Rec& rec, V saved_i, V saved_f,
+                                        V saved_g, V saved_o, V c_prev, V c, V dh, V dc) {
+  const V i = rec.value(saved_i);
+  const V f = rec.value(saved_f);
+  const V g = act.value(saved_g);
+  const V o = rec.value(saved_o);
+  const V a_c = act.forward(c);
+  const V dc_total = dc + dh * o * act.derivative(act.save(c, a_c));
+  CellBackward<V> out;
+  out.dz_i = dc_total * g * rec.derivative(saved_i);
+  out.dz_f = dc_total * c_prev * rec.derivative(saved_f);
+  out.dz_g = dc_total * i * act.derivative(saved_g);
+  out.dz_o = dh * a_c * rec.derivative(saved_o);
+  out.dc_prev = dc_total * f;
+  out.h = o * a_c;
+  return out;
+}
+
+}  // namespace pylstm

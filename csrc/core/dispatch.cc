@@ -1,0 +1,132 @@
+#include "core/dispatch.h"
+
+#include <algorithm>
+#include <iterator>
+
+namespace pylstm {
+namespace {
+
+constexpr int kMaxTilesPerGroup = 8;  // beyond, large products per step use the device better
+
+// How many depths a warp holds (8 registers of weights each) and how many warps share its units,
+// the least registers first.
+struct Division {
+  int depth_steps;
+  int splits;
+};
+constexpr Division kDivisions[] = {{8, 2}, {16, 2}, {16, 4}};
+// The first takes at most 8 blocks, the largest portable cluster.
+constexpr const Division* kClusterDivision = kDivisions;
+
+int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+// Why no resident kernel takes the problem, or null.
+const char* resident_obstacle(const Problem& problem, const DeviceProperties& device) {
+  if (device.compute_capability < 80) return "needs compute capability 8.0";
+  if (problem.dtype == DType::kFloat64) return "float64 has no tensor-core path";
+  if (problem.dtype == DType::kFloat32 && !problem.allow_tf32) {
+    return "true float32 has no tensor-core path (TF32 is off)";
+  }
+  if (problem.activation != Activation::kTanh ||
+      problem.recurrent_activation != Activation::kSigmoid) {
+    return "activations other than tanh and sigmoid";
+  }
+  if (problem.has_recurrent_dropout) return "recurrent dropout";
+  return nullptr;
+}
+
+int tensor_core_depth(DType dtype) { return dtype == DType::kFloat32 ? 8 : 16; }
+
+ResidentPlan make_plan(const Problem& problem, int depth_steps, int splits, int warps) {
+  ResidentPlan plan = {};
+  plan.depth_steps = depth_steps;
+  plan.splits = splits;
+  plan.warps = warps;
+  plan.slices = static_cast<int>(ceil_div(problem.units, plan.block_units()));
+  plan.element_bytes = static_cast<int>(element_bytes(problem.dtype));
+  plan.operand_pitch =
+      depth_steps * splits * tensor_core_depth(problem.dtype) + 16 / plan.element_bytes;
+  return plan;
+}
+
+// Half tiles spread a small batch over more multiprocessors.
+void divide_rows(ResidentPlan& plan, const Problem& problem, int groups_that_fit) {
+  plan.rows = ceil_div(problem.batch, 8) <= groups_that_fit ? 8 : 16;
+  plan.tiles = static_cast<int>(ceil_div(problem.batch, plan.rows));
+  plan.groups = plan.tiles;
+}
+
+bool fits(const ResidentPlan& plan, int buffers, const DeviceProperties& device) {
+  return plan.shared_bytes(/*backward=*/true, buffers) <= device.shared_bytes_per_block;
+}
+
+}  // namespace
+
+const char* kernel_name(Kernel kernel) {
+  switch (kernel) {
+    case Kernel::kStep:
+      return "step";
+    case Kernel::kBlock:
+      return "block";
+    case Kernel::kCluster:
+      return "cluster";
+    case Kernel::kGrid:
+      return "grid";
+  }
+  return "";
+}
+
+Choice choose_kernel(const Problem& problem, const DeviceProperties& device) {
+  // A step's result is (B, 4H): with large tiles it should still occupy every multiprocessor.
+  const int64_t large_tiles = ceil_div(problem.batch, 64) * ceil_div(problem.units, 16);
+  Choice step = {Kernel::kStep, large_tiles < device.multiprocessors, {}, ""};
+  const auto because = [&](const std::string& reason) {
+    step.reason = "one launch per step: " + reason;
+    return step;
+  };
+
+  if (const char* obstacle = resident_obstacle(problem, device)) return because(obstacle);
+  if (problem.batch == 0 || problem.units == 0) return because("nothing to compute");
+
+  const int depth = tensor_core_depth(problem.dtype);
+  if (problem.units <= ResidentPlan::kMaxWarps * ResidentPlan::kUnitsPerWarp) {
+    const int warps = static_cast<int>(ceil_div(problem.units, ResidentPlan::kUnitsPerWarp));
+    ResidentPlan plan = make_plan(problem, problem.units <= 4 * depth ? 4 : 8, 1, warps);
+    divide_rows(plan, problem, device.multiprocessors);
+    if (fits(plan, 2, device)) {
+      return {Kernel::kBlock, false, plan,
+              "the recurrent weights fit into the registers of one block"};
+    }
+  }
+
+  const auto division =
+      std::find_if(std::begin(kDivisions), std::end(kDivisions), [&](const Division& candidate) {
+        return problem.units <= candidate.depth_steps * candidate.splits * depth;
+      });
+  if (division == std::end(kDivisions)) {
+    return because("the recurrent weights do not fit into registers");
+  }
+  ResidentPlan plan =
+      make_plan(problem, division->depth_steps, division->splits, ResidentPlan::kMaxWarps);
+
+  if (device.compute_capability >= 90 && division == kClusterDivision) {
+    divide_rows(plan, problem, device.multiprocessors / plan.slices);
+    if (fits(plan, 2, device)) {
+      return {Kernel::kCluster, false, plan,
+              "the recurrent weights fit into the registers of a cluster of " +
+                  std::to_string(plan.slices) + " blocks"};
+    }
+  }
+
+  const int groups_that_fit = device.multiprocessors / plan.slices;
+  if (groups_that_fit == 0) return because("too few multiprocessors for the recurrent weights");
+  divide_rows(plan, problem, groups_that_fit);
+  plan.groups = std::min(plan.tiles, groups_that_fit);
+  if (plan.tiles_per_group() > kMaxTilesPerGroup) return because("a large batch fills the device");
+  if (!fits(plan, 1, device)) return because("too little shared memory");
+  return {Kernel::kGrid, false, plan,
+          "the recurrent weights fit into the registers of " + std::to_string(plan.slices) +
+              " multiprocessors"};
+}
+
+}  // namespace pylstm

@@ -1,0 +1,75 @@
+// Which GPU kernel runs a problem on a device, and why: a pure function, testable without a GPU.
+#pragma once
+
+#include <string>
+
+#include "core/macros.h"
+#include "core/problem.h"
+
+namespace pylstm {
+
+struct DeviceProperties {
+  int compute_capability;  // 10 · major + minor
+  int multiprocessors;
+  int shared_bytes_per_block;  // with opt-in
+};
+
+// All but the first keep the recurrent weights in registers for the whole sequence, on tensor
+// cores.
+enum class Kernel {
+  kStep,     // one launch per time step
+  kBlock,    // one block per tile of rows, no traffic between multiprocessors
+  kCluster,  // a thread-block cluster per tile of rows, h goes through distributed shared memory
+  kGrid,     // a cooperative grid, h goes through L2
+};
+
+// How a resident kernel divides a problem. Each warp holds the weights of 8 units (their four
+// gates) over `depth_steps` tensor-core depths; `splits` warps share 8 units, each with other
+// depths.
+struct ResidentPlan {
+  static constexpr int kUnitsPerWarp = 8;
+  static constexpr int kTileRows = 16;
+  static constexpr int kMaxWarps = 8;  // more would leave each thread too few registers
+
+  int depth_steps;
+  int splits;
+  int warps;          // of a block
+  int slices;         // blocks that share the units of one tile
+  int rows;           // of a tile that are used, 8 or 16
+  int tiles;          // batch / rows
+  int groups;         // of `slices` blocks each; group i takes the tiles i, i + groups, ...
+  int operand_pitch;  // elements of one row of h, or of one gate of dz, in shared memory
+  int element_bytes;
+
+  PYLSTM_FN int block_units() const { return warps / splits * kUnitsPerWarp; }
+  PYLSTM_FN int block_threads() const { return 32 * warps; }
+  PYLSTM_FN int thread_elements() const { return 4 / splits; }
+  PYLSTM_FN int tiles_per_group() const { return (tiles + groups - 1) / groups; }
+
+  // Shared memory holds, in this order: the operand (h forward, the gates of dz backward) in
+  // `buffers` copies, the warps' partial sums where they split the depth, and the state of the
+  // units.
+  PYLSTM_FN int operand_elements(bool backward) const {
+    return (backward ? 4 : 1) * kTileRows * operand_pitch;
+  }
+  PYLSTM_FN int partial_floats() const { return splits > 1 ? block_threads() * 16 : 0; }
+  PYLSTM_FN int state_floats(bool backward) const {
+    return tiles_per_group() * block_threads() * thread_elements() * (backward ? 3 : 1);
+  }
+  PYLSTM_FN int shared_bytes(bool backward, int buffers) const {
+    return buffers * operand_elements(backward) * element_bytes +
+           4 * (partial_floats() + state_floats(backward));
+  }
+};
+
+struct Choice {
+  Kernel kernel;
+  bool small_tiles;   // of kStep: 16 × 32 results per block instead of 64 × 64
+  ResidentPlan plan;  // of the others
+  std::string reason;
+};
+
+const char* kernel_name(Kernel kernel);
+Choice choose_kernel(const Problem& problem, const DeviceProperties& device);
+
+}  // namespace pylstm

@@ -1,0 +1,522 @@
+// Backward pass. Compiled once per instruction set.
+//
+// Time is cut into chunks, from the end. Within a chunk the gradients of the pre-activations, dz,
+// are found step by step; then dx and the weight gradients follow as large products over all the
+// chunk's entries, an entry being an active (row, step). Sums run over the entries in one fixed
+// order, so results do not depend on the number of threads.
+#include "core/cell.h"
+#include "cpu/arena.h"
+#include "cpu/kernels.h"
+#include "cpu/panels.h"
+#include "cpu/runtime_activation.h"
+#include "cpu/split.h"
+#include "cpu/team.h"
+
+namespace pylstm::cpu::PYLSTM_ISA {
+namespace {
+
+// Scratch of one thread.
+template <class T>
+struct Scratch {
+  int32_t* rows;         // [B], the active rows of this step
+  int64_t* entries;      // [B], their entries in the chunk
+  int64_t* latest;       // per row of the batch: its newest active step before this one, or -1
+  const T** dz_rows;     // [max(B, input block)]
+  const T** block_rows;  // the same, for multiply()
+  T** out_rows;          // the same
+  T* products;           // [gates][tile rows] or [input block], by [tile columns]
+};
+
+template <class S>
+class Backward {
+ public:
+  using T = Compute<S>;
+  using V = Vec<T>;
+
+  Backward(const Problem& problem, const BackwardBuffers& buffers, int threads, Arena arena)
+      : p_(problem),
+        buffers_(buffers),
+        panels_{problem.units},
+        capacity_(min(p_.batch * p_.time, max(p_.batch, kChunkEntries))) {
+    const int64_t padded = panels_.padded(), k = kGates * padded;
+    recurrent_ = arena.take<T>(padded * k);
+    kernel_ = arena.take<T>(feature_vectors() * V::kWidth * k);
+    dh_ = arena.take<T>(p_.batch * padded);
+    dc_ = arena.take<T>(p_.batch * padded);
+    dz_ = arena.take<T>(capacity_ * k);
+    inputs_ = arena.take<T>(capacity_ * input_stride());
+    states_ = arena.take<T>(capacity_ * state_stride());
+    x_of_entry_ = arena.take<int64_t>(capacity_);
+    weights_ = arena.take<T>(panels_.count() * weight_rows() * panels_.kGateWidth);
+    group_of_row_ = arena.take<int32_t>(p_.batch);
+    scratch_ = arena.take<Scratch<T>>(threads);
+    for (int i = 0; i < threads; ++i) {
+      Scratch<T> s;
+      s.rows = arena.take<int32_t>(p_.batch);
+      s.entries = arena.take<int64_t>(p_.batch);
+      s.latest = arena.take<int64_t>(p_.batch);
+      s.dz_rows = arena.take<const T*>(max(p_.batch, kInputBlock));
+      s.block_rows = arena.take<const T*>(max(p_.batch, kInputBlock));
+      s.out_rows = arena.take<T*>(max(p_.batch, kInputBlock));
+      s.products = arena.take<T>(max(kGates * kTileRows, kInputBlock) * kTileColumns);
+      if (scratch_) scratch_[i] = s;
+    }
+    bytes_ = arena.used();
+  }
+
+  int64_t bytes() const { return bytes_; }
+
+  void run(Team& team, int rank) {
+    const Split split = choose_split(p_, team.size(), kTileRows, V::kWidth);
+    const Scratch<T>& s = scratch_[rank];
+    if (rank == 0) deal_rows(p_, buffers_.mask, split.row_groups, group_of_row_);
+    const int group = rank / split.unit_groups;
+    const int member = rank % split.unit_groups;
+    const bool works = rank < split.threads();
+    const Range units{panels_.count() * member / split.unit_groups,
+                      panels_.count() * (member + 1) / split.unit_groups};
+    // A range's columns are packed by those who multiply by them, shared among the groups.
+    if (works) pack_recurrent(units, group, split.row_groups);
+    pack_kernel(rank, team.size());
+    team.barrier();
+    if (works) begin(group, units, s);
+
+    bool first_chunk = true;
+    for (int64_t end = p_.time; end > 0; first_chunk = false) {
+      const Chunk chunk = chunk_before(end);
+      if (works) {
+        int64_t entry = chunk.entries;
+        for (int64_t step = end; step-- > chunk.begin;) {
+          const int64_t rows = run_step(step, &entry, group, units, s);
+          team.barrier(group, split.unit_groups);
+          multiply_recurrent(units, rows, s);
+        }
+      }
+      team.barrier();
+      weight_products(chunk.entries, first_chunk, rank, team.size(), s);
+      input_products(chunk.entries, rank, team.size(), s);
+      team.barrier();
+      end = chunk.begin;
+    }
+    if (works) finish(group, units);
+    unpack(first_chunk, rank, team.size());
+  }
+
+ private:
+  static constexpr int64_t kChunkEntries = 512;
+  // Sums over the entries are made in blocks: an error grows with the length of a chain.
+  static constexpr int64_t kSumEntries = 64;
+  static constexpr int64_t kInputBlock = 16 * kTileRows;  // entries of dx at a time
+  static constexpr int64_t kTileColumns = kTileVectors * V::kWidth;
+
+  struct Range {  // of panels
+    int64_t first, last;
+  };
+  struct Chunk {
+    int64_t begin;  // its first step
+    int64_t entries;
+  };
+
+  int64_t time_of(int64_t step) const { return p_.go_backwards ? p_.time - 1 - step : step; }
+  bool active(int64_t row, int64_t step) const {
+    return !buffers_.mask || buffers_.mask[row * p_.time + time_of(step)];
+  }
+  int64_t first_unit(int64_t panel) const { return panel * V::kWidth; }
+  int64_t feature_vectors() const { return ceil_div(p_.features, V::kWidth); }
+  // Strides are odd multiples of a cache line, lest entries fall into the same cache sets.
+  static int64_t odd_lines(int64_t n) {
+    constexpr int64_t kLine = 64 / sizeof(T);
+    return (ceil_div(n, kLine) | 1) * kLine;
+  }
+  int64_t state_copies() const { return p_.has_recurrent_dropout ? kGates : 1; }
+  int64_t state_copy_stride() const { return odd_lines(panels_.padded()); }
+  int64_t state_stride() const { return state_copies() * state_copy_stride(); }
+  int64_t input_rows() const { return p_.features + (p_.use_bias ? 1 : 0); }
+  int64_t input_stride() const { return odd_lines(input_rows()); }
+  int64_t weight_rows() const { return input_rows() + p_.units; }
+
+  T* dh(int64_t row) const { return dh_ + row * panels_.padded(); }
+  T* dc(int64_t row) const { return dc_ + row * panels_.padded(); }
+  T* dz(int64_t panel, int64_t entry) const {
+    return dz_ + (panel * capacity_ + entry) * panels_.kGateWidth;
+  }
+  T* weight(int64_t panel, int64_t row) const {
+    return weights_ + (panel * weight_rows() + row) * panels_.kGateWidth;
+  }
+  const T* saved(int64_t row, int64_t step) const {
+    return static_cast<const T*>(buffers_.reserve) +
+           (step * p_.batch + row) * (kGates + 1) * p_.units;
+  }
+  static V load_or_zero(const void* tensor, int64_t at, int64_t lanes) {
+    return tensor ? load_lanes(static_cast<const S*>(tensor) + at, lanes) : V(0.0);
+  }
+
+  template <class Function>
+  PYLSTM_FN void for_each_row(int group, Function function) {
+    for (int64_t row = 0; row < p_.batch; ++row) {
+      if (group_of_row_[row] == group) function(row);
+    }
+  }
+
+  // As many steps before `end` as the buffers hold.
+  Chunk chunk_before(int64_t end) const {
+    Chunk chunk{end, 0};
+    while (chunk.begin > 0) {
+      int64_t rows = 0;
+      for (int64_t row = 0; row < p_.batch; ++row) rows += active(row, chunk.begin - 1);
+      if (chunk.entries + rows > capacity_) break;
+      chunk.entries += rows;
+      --chunk.begin;
+    }
+    return chunk;
+  }
+
+  void pack_recurrent(Range units, int group, int groups) {
+    int64_t index = 0;
+    for (int64_t v = units.first; v < units.last; v += kTileVectors, ++index) {
+      if (index % groups != group) continue;
+      pack_transposed_panel(static_cast<const S*>(buffers_.recurrent_kernel), p_.units, p_.units, v,
+                            min(kTileVectors, units.last - v), recurrent_panel(v));
+    }
+  }
+
+  void pack_kernel(int rank, int threads) {
+    for (int64_t v = rank * kTileVectors; v < feature_vectors(); v += threads * kTileVectors) {
+      pack_transposed_panel(static_cast<const S*>(buffers_.kernel), p_.features, p_.units, v,
+                            min(kTileVectors, feature_vectors() - v), kernel_panel(v));
+    }
+  }
+
+  T* recurrent_panel(int64_t vector) const {
+    return recurrent_ + vector * V::kWidth * kGates * panels_.padded();
+  }
+  T* kernel_panel(int64_t vector) const {
+    return kernel_ + vector * V::kWidth * kGates * panels_.padded();
+  }
+
+  void begin(int group, Range units, const Scratch<T>& s) {
+    for_each_row(group, [&](int64_t row) {
+      s.latest[row] = latest_active(row, p_.time - 1);
+      for (int64_t panel = units.first; panel < units.last; ++panel) {
+        const int64_t unit = first_unit(panel), lanes = panels_.lanes(panel);
+        const int64_t at = row * p_.units + unit;
+        load_or_zero(buffers_.dh, at, lanes).store(dh(row) + unit);
+        load_or_zero(buffers_.dc, at, lanes).store(dc(row) + unit);
+      }
+    });
+  }
+
+  // dz of one step. `entry`: one past this step's entries, on return their first. Returns the
+  // number of rows taking part, listed in the scratch.
+  int64_t run_step(int64_t step, int64_t* entry, int group, Range units, const Scratch<T>& s) {
+    for (int64_t row = 0; row < p_.batch; ++row) *entry -= active(row, step);
+    int64_t n = 0;
+    for (int64_t row = 0, at = *entry; row < p_.batch; ++row) {
+      const bool is_active = active(row, step);
+      if (group_of_row_[row] == group) {
+        if (is_active) {
+          s.rows[n] = static_cast<int32_t>(row);
+          s.entries[n] = at;
+          s.dz_rows[n] = dz(0, at);
+          s.latest[row] = latest_active(row, step - 1);
+          if (units.first == 0) copy_input(row, step, at);
+          ++n;
+        } else {
+          skip(row, step, units, s);
+        }
+      }
+      at += is_active;
+    }
+    for (int64_t panel = units.first; panel < units.last; ++panel) {
+      if (p_.activation == Activation::kTanh && p_.recurrent_activation == Activation::kSigmoid) {
+        apply_gates(act::Tanh{}, act::Sigmoid{}, step, panel, n, s);
+      } else {
+        apply_gates(RuntimeActivation<T>(p_.activation),
+                    RuntimeActivation<T>(p_.recurrent_activation), step, panel, n, s);
+      }
+    }
+    return n;
+  }
+
+  // The newest active step not after `step`, or -1.
+  int64_t latest_active(int64_t row, int64_t step) const {
+    while (step >= 0 && !active(row, step)) --step;
+    return step;
+  }
+
+  void copy_input(int64_t row, int64_t step, int64_t entry) {
+    const int64_t x = row * p_.time + time_of(step);
+    T* to = inputs_ + entry * input_stride();
+    widen_row(static_cast<const S*>(buffers_.x) + x * p_.features, p_.features, to);
+    if (p_.use_bias) to[p_.features] = T(1);
+    x_of_entry_[entry] = x;
+  }
+
+  // A masked step: its output was that of the latest active one, which is the h carried back.
+  void skip(int64_t row, int64_t step, Range units, const Scratch<T>& s) {
+    const bool repeats = !p_.zero_output_for_mask && s.latest[row] >= 0;
+    for (int64_t panel = units.first; repeats && panel < units.last; ++panel) {
+      const int64_t unit = first_unit(panel);
+      (V::load(dh(row) + unit) + output_gradient(row, step, panel)).store(dh(row) + unit);
+    }
+    if (units.first != 0) return;
+    S* dx = static_cast<S*>(buffers_.dx) + (row * p_.time + time_of(step)) * p_.features;
+    for (int64_t f = 0; f < p_.features; ++f) narrow(T(0), dx + f);
+  }
+
+  V output_gradient(int64_t row, int64_t step, int64_t panel) const {
+    const int64_t unit = first_unit(panel), lanes = panels_.lanes(panel);
+    if (p_.return_sequences) {
+      return load_or_zero(buffers_.dy, (row * p_.time + step) * p_.units + unit, lanes);
+    }
+    return step == p_.time - 1 ? load_or_zero(buffers_.dy, row * p_.units + unit, lanes) : V(0.0);
+  }
+
+  // The hardware does not foresee strides that go back in time.
+  PYLSTM_FN void prefetch_earlier(int64_t row, int64_t step, int64_t unit) const {
+    if (step < 0) return;
+    for (int64_t j = 0; j <= kGates; ++j) {
+      __builtin_prefetch(saved(row, step) + j * p_.units + unit);
+    }
+    if (p_.return_sequences && buffers_.dy) {
+      __builtin_prefetch(static_cast<const S*>(buffers_.dy) + (row * p_.time + step) * p_.units +
+                         unit);
+    }
+  }
+
+  template <class Act, class Rec>
+  void apply_gates(const Act& act, const Rec& rec, int64_t step, int64_t panel, int64_t n,
+                   const Scratch<T>& s) {
+    const int64_t unit = first_unit(panel), lanes = panels_.lanes(panel);
+    const int64_t units = p_.units;
+    for (int64_t i = 0; i < n; ++i) {
+      const int64_t row = s.rows[i];
+      prefetch_earlier(row, s.latest[row] - 1, unit);
+      const T* now = saved(row, step) + unit;
+      V h_prev, c_prev;
+      if (s.latest[row] >= 0) {
+        const T* before = saved(row, s.latest[row]) + unit;
+        c_prev = V::load_n(before + 4 * units, lanes);
+        h_prev = rec.value(V::load_n(before + 3 * units, lanes)) * act.forward(c_prev);
+      } else {
+        c_prev = load_or_zero(buffers_.c0, row * units + unit, lanes);
+        h_prev = load_or_zero(buffers_.h0, row * units + unit, lanes);
+      }
+      const CellBackward<V> cell = cell_backward(
+          act, rec, V::load_n(now, lanes), V::load_n(now + units, lanes),
+          V::load_n(now + 2 * units, lanes), V::load_n(now + 3 * units, lanes), c_prev,
+          V::load_n(now + 4 * units, lanes),
+          V::load(dh(row) + unit) + output_gradient(row, step, panel), V::load(dc(row) + unit));
+      cell.dc_prev.store(dc(row) + unit);
+      T* dz_row = dz(panel, s.entries[i]);
+      cell.dz_i.store(dz_row);
+      cell.dz_f.store(dz_row + V::kWidth);
+      cell.dz_g.store(dz_row + 2 * V::kWidth);
+      cell.dz_o.store(dz_row + 3 * V::kWidth);
+      T* state = states_ + s.entries[i] * state_stride() + unit;
+      if (p_.has_recurrent_dropout) {
+        for (int64_t g = 0; g < kGates; ++g, state += state_copy_stride()) {
+          (h_prev * dropout(g, row, unit, lanes)).store(state);
+        }
+      } else {
+        h_prev.store(state);
+      }
+    }
+  }
+
+  V dropout(int64_t gate, int64_t row, int64_t unit, int64_t lanes) const {
+    return load_lanes(static_cast<const S*>(buffers_.recurrent_dropout) +
+                          (gate * p_.batch + row) * p_.units + unit,
+                      lanes);
+  }
+
+  // dh of the step before = dz Rᵀ, for the rows listed in the scratch.
+  void multiply_recurrent(Range units, int64_t n, const Scratch<T>& s) {
+    const Left<T> left = dz_left(s.dz_rows);
+    for (int64_t v = units.first; v < units.last; v += kTileVectors) {
+      const int vectors = static_cast<int>(min(kTileVectors, units.last - v));
+      if (p_.has_recurrent_dropout) {
+        const Tiles tiles(n);
+        for (int64_t i = 0; i < tiles.count; ++i) {
+          const int64_t first = tiles.begin(i);
+          multiply_recurrent_dropped(v, vectors, first,
+                                     static_cast<int>(tiles.begin(i + 1) - first), s);
+        }
+        continue;
+      }
+      for (int64_t i = 0; i < n; ++i) s.out_rows[i] = dh(s.rows[i]) + first_unit(v);
+      multiply<T>(&left, 1, n, recurrent_panel(v), 0, vectors, nullptr, s.out_rows, s.block_rows);
+    }
+  }
+
+  // Rows of dz, all gates.
+  Left<T> dz_left(const T* const* rows) const {
+    return {rows, panels_.kGateWidth, panels_.count(), 1, capacity_ * panels_.kGateWidth, 0};
+  }
+
+  // The same where each gate has its own dropout: dh = Σ mask_g ∘ (dz_g R_gᵀ).
+  void multiply_recurrent_dropped(int64_t v, int vectors, int64_t first, int rows,
+                                  const Scratch<T>& s) {
+    const int64_t columns = vectors * V::kWidth;
+    for (int64_t g = 0; g < kGates; ++g) {
+      const T* dz_rows[kTileRows];
+      T* out[kTileRows];
+      for (int r = 0; r < rows; ++r) {
+        dz_rows[r] = s.dz_rows[first + r] + g * V::kWidth;
+        out[r] = s.products + (g * kTileRows + r) * kTileColumns;
+      }
+      const Left<T> left{dz_rows, V::kWidth, panels_.count(), 1, capacity_ * panels_.kGateWidth, 0};
+      tile_function<T>(rows, vectors)(&left, 1, recurrent_panel(v) + g * V::kWidth * columns,
+                                      (kGates - 1) * V::kWidth * columns, nullptr, out);
+    }
+    for (int r = 0; r < rows; ++r) {
+      const int64_t row = s.rows[first + r];
+      for (int64_t panel = v; panel < v + vectors; ++panel) {
+        V sum(0.0);
+        for (int64_t g = 0; g < kGates; ++g) {
+          sum += dropout(g, row, first_unit(panel), panels_.lanes(panel)) *
+                 V::load(s.products + (g * kTileRows + r) * kTileColumns + first_unit(panel - v));
+        }
+        sum.store(dh(row) + first_unit(panel));
+      }
+    }
+  }
+
+  // [x | 1 | h]ᵀ dz, added up over the chunks. Each thread takes a run of the tiles.
+  void weight_products(int64_t entries, bool first_chunk, int rank, int threads,
+                       const Scratch<T>& s) {
+    const Tiles input_tiles(input_rows()), state_tiles(p_.units);
+    const int64_t tiles = input_tiles.count + state_tiles.count;
+    const int64_t all = panels_.count() * tiles;
+    for (int64_t i = all * rank / threads; i < all * (rank + 1) / threads; ++i) {
+      const int64_t panel = i / tiles, tile = i % tiles;
+      if (tile < input_tiles.count) {
+        weight_tile(panel, inputs_, input_tiles, tile, 0, entries, input_stride(), 0, first_chunk,
+                    s);
+      } else {
+        weight_tile(panel, states_, state_tiles, tile - input_tiles.count, input_rows(), entries,
+                    state_stride(), p_.has_recurrent_dropout ? state_copy_stride() : 0, first_chunk,
+                    s);
+      }
+    }
+  }
+
+  void weight_tile(int64_t panel, const T* columns, const Tiles& tiles, int64_t tile,
+                   int64_t first_row, int64_t entries, int64_t entry_stride, int64_t gate_stride,
+                   bool first_chunk, const Scratch<T>& s) {
+    const int64_t begin = tiles.begin(tile);
+    const int rows = static_cast<int>(tiles.begin(tile + 1) - begin);
+    const T* left_rows[kTileRows];
+    T* sums[kTileRows];
+    for (int r = 0; r < rows; ++r) {
+      left_rows[r] = columns + begin + r;
+      sums[r] = s.products + r * kTileColumns;
+    }
+    if (first_chunk) add_rows(nullptr, rows, panel, first_row + begin);
+    for (int64_t entry = 0; entry < entries; entry += kSumEntries) {
+      const Left<T> left{left_rows,  min(kSumEntries, entries - entry), 1, entry_stride, 0,
+                         gate_stride};
+      tile_function<T>(rows, kGates)(&left, 1, dz(panel, entry), 0, nullptr, sums);
+      add_rows(s.products, rows, panel, first_row + begin);
+      for (int r = 0; r < rows; ++r) left_rows[r] += kSumEntries * entry_stride;
+    }
+  }
+
+  // Adds the tile `sums` to rows of the weight gradients; null sets them to zero.
+  void add_rows(const T* sums, int rows, int64_t panel, int64_t first_row) {
+    for (int r = 0; r < rows; ++r) {
+      T* out = weight(panel, first_row + r);
+      for (int64_t i = 0; i < panels_.kGateWidth; i += V::kWidth) {
+        const V sum = sums ? V::load(out + i) + V::load(sums + r * kTileColumns + i) : V(0.0);
+        sum.store(out + i);
+      }
+    }
+  }
+
+  // dx = dz Wᵀ, for blocks of entries that the threads take in turns.
+  void input_products(int64_t entries, int rank, int threads, const Scratch<T>& s) {
+    const Left<T> left = dz_left(s.dz_rows);
+    for (int64_t first = rank * kInputBlock; first < entries; first += threads * kInputBlock) {
+      const int64_t n = min(kInputBlock, entries - first);
+      for (int64_t i = 0; i < n; ++i) {
+        s.dz_rows[i] = dz(0, first + i);
+        s.out_rows[i] = s.products + i * kTileColumns;
+      }
+      for (int64_t v = 0; v < feature_vectors(); v += kTileVectors) {
+        const int vectors = static_cast<int>(min(kTileVectors, feature_vectors() - v));
+        const int64_t columns = min(vectors * V::kWidth, p_.features - v * V::kWidth);
+        multiply<T>(&left, 1, n, kernel_panel(v), 0, vectors, nullptr, s.out_rows, s.block_rows);
+        for (int64_t i = 0; i < n; ++i) {
+          S* dx = static_cast<S*>(buffers_.dx) + x_of_entry_[first + i] * p_.features;
+          narrow_row(s.out_rows[i], columns, dx + v * V::kWidth);
+        }
+      }
+    }
+  }
+
+  void finish(int group, Range units) {
+    for_each_row(group, [&](int64_t row) {
+      for (int64_t panel = units.first; panel < units.last; ++panel) {
+        const int64_t unit = first_unit(panel), lanes = panels_.lanes(panel);
+        const int64_t at = row * p_.units + unit;
+        store_lanes(V::load(dh(row) + unit), static_cast<S*>(buffers_.dh0) + at, lanes);
+        store_lanes(V::load(dc(row) + unit), static_cast<S*>(buffers_.dc0) + at, lanes);
+      }
+    });
+  }
+
+  // The weight gradients in Keras' layout; zeros where no chunk has run.
+  void unpack(bool no_chunks, int rank, int threads) {
+    for (int64_t row = rank; row < weight_rows(); row += threads) {
+      const int64_t length = kGates * p_.units;
+      S* to = row < p_.features ? static_cast<S*>(buffers_.dkernel) + row * length
+              : row < input_rows()
+                  ? static_cast<S*>(buffers_.dbias)
+                  : static_cast<S*>(buffers_.drecurrent_kernel) + (row - input_rows()) * length;
+      if (no_chunks) {
+        for (int64_t i = 0; i < length; ++i) narrow(T(0), to + i);
+      } else {
+        unpack_gate_row(weight(0, row), weight_rows(), p_.units, to);
+      }
+    }
+  }
+
+  const Problem& p_;
+  const BackwardBuffers& buffers_;
+  const UnitPanels<T> panels_;
+  const int64_t capacity_;  // entries of a chunk
+  T* recurrent_;            // Rᵀ, panels of up to 4 vectors of units
+  T* kernel_;               // Wᵀ, panels of up to 4 vectors of features
+  T* dh_;                   // [B][padded units]
+  T* dc_;                   // [B][padded units]
+  T* dz_;                   // [panel][entry][gate][width]
+  T* inputs_;               // [entry][x | 1]
+  T* states_;               // [entry][h before the step], one copy per gate under dropout
+  int64_t* x_of_entry_;     // (row, time) as an index into x's rows
+  T* weights_;              // [panel][x | 1 | h][gate][width], gradients
+  int32_t* group_of_row_;
+  Scratch<T>* scratch_;  // [threads]
+  int64_t bytes_;
+};
+
+}  // namespace
+
+int64_t backward_workspace_bytes(const Problem& problem, int threads) {
+  return with_storage(problem.dtype, [&](auto element) {
+    return Backward<decltype(element)>(problem, {}, threads, Arena(nullptr)).bytes();
+  });
+}
+
+void backward(const Problem& problem, const BackwardBuffers& buffers, Executor& executor,
+              int threads) {
+  with_storage(problem.dtype, [&](auto element) {
+    using Pass = Backward<decltype(element)>;
+    Pass pass(problem, buffers, threads, Arena(buffers.workspace));
+    run_team(
+        executor, threads, start_patience_us(problem),
+        [](void* context, Team& team, int rank) { static_cast<Pass*>(context)->run(team, rank); },
+        &pass);
+  });
+}
+
+}  // namespace pylstm::cpu::PYLSTM_ISA

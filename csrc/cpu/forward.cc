@@ -1,0 +1,407 @@
+// Forward pass. Compiled once per instruction set.
+#include "core/cell.h"
+#include "cpu/arena.h"
+#include "cpu/kernels.h"
+#include "cpu/panels.h"
+#include "cpu/runtime_activation.h"
+#include "cpu/split.h"
+#include "cpu/stream.h"
+#include "cpu/team.h"
+
+namespace pylstm::cpu::PYLSTM_ISA {
+namespace {
+
+// Scratch of one thread, for up to B rows, or the entries of `projected`.
+template <class T>
+struct Scratch {
+  int32_t* rows;     // the active rows of this step
+  uint8_t* current;  // per row of the batch: which of its two h is the newest
+  uint8_t* started;  // per row: an active step has been
+  const T** x_rows;
+  const T** h_rows;
+  const T** from_rows;   // what z starts from: the bias, or x W + b
+  const T** block_rows;  // for multiply()
+  T** z_rows;
+  T* z;          // [rows][gate][width], pre-activations of one panel; of all panels when streaming
+  T* x;          // [rows][F], only where x needs conversion
+  T* projected;  // [panel][entry][gate][width], x W + b of the next steps' active rows
+};
+
+template <class S>
+class Forward {
+ public:
+  using T = Compute<S>;
+  using V = Vec<T>;
+
+  Forward(const Problem& problem, const ForwardBuffers& buffers, int threads, Arena arena)
+      : p_(problem),
+        buffers_(buffers),
+        panels_{problem.units},
+        streams_(problem.batch * problem.time <= kStreamEntries),
+        may_project_(!streams_ && problem.batch <= kProjectRows * threads) {
+    const int64_t padded = panels_.padded();
+    if (!streams_) {
+      weights_ = arena.take<T>(panels_.count() * panel_elements());
+      bias_ = arena.take<T>(panels_.count() * panels_.kGateWidth);
+    }
+    h_ = arena.take<T>(p_.batch * 2 * padded);
+    c_ = arena.take<T>(p_.batch * padded);
+    if (p_.has_recurrent_dropout) {
+      dropout_ = arena.take<T>(p_.batch * kGates * padded);
+      dropped_h_ = arena.take<T>(p_.batch * 2 * kGates * padded);
+    }
+    group_of_row_ = arena.take<int32_t>(p_.batch);
+    scratch_ = arena.take<Scratch<T>>(threads);
+    for (int i = 0; i < threads; ++i) {
+      Scratch<T> s;
+      s.rows = arena.take<int32_t>(p_.batch);
+      s.current = arena.take<uint8_t>(p_.batch);
+      s.started = arena.take<uint8_t>(p_.batch);
+      s.x_rows = arena.take<const T*>(entry_capacity());
+      s.h_rows = arena.take<const T*>(p_.batch);
+      s.from_rows = arena.take<const T*>(entry_capacity());
+      s.block_rows = arena.take<const T*>(entry_capacity());
+      s.z_rows = arena.take<T*>(entry_capacity());
+      s.z = arena.take<T>(p_.batch * (streams_ ? panels_.count() : 1) * panels_.kGateWidth);
+      s.x = kConverts ? arena.take<T>(entry_capacity() * p_.features) : nullptr;
+      s.projected = nullptr;
+      if (may_project_) {
+        s.projected = arena.take<T>(panels_.count() * kProjectedEntries * panels_.kGateWidth);
+      }
+      if (scratch_) scratch_[i] = s;
+    }
+    bytes_ = arena.used();
+  }
+
+  int64_t bytes() const { return bytes_; }
+
+  void run(Team& team, int rank) {
+    const Split split = choose_split(p_, team.size(), kTileRows, V::kWidth);
+    if (rank == 0) deal_rows(p_, buffers_.mask, split.row_groups, group_of_row_);
+    for (int64_t panel = rank; panel < panels_.count() && !streams_; panel += team.size()) {
+      pack(panel);
+    }
+    const int group = rank / split.unit_groups;
+    const int member = rank % split.unit_groups;
+    const bool works = rank < split.threads();
+    const Range units{panels_.count() * member / split.unit_groups,
+                      panels_.count() * (member + 1) / split.unit_groups};
+    const bool projects = may_project_ && ceil_div(p_.batch, split.row_groups) <= kProjectRows;
+    const Scratch<T>& s = scratch_[rank];
+    team.barrier();  // group_of_row_
+    if (works) begin(group, units, s);
+    team.barrier();
+    if (!works) return;
+    for (int64_t step = 0, ready = 0, entry = 0; step < p_.time; ++step) {
+      if (projects && step == ready) {
+        ready = project(step, group, units, s);
+        entry = 0;
+      }
+      entry += run_step(step, projects ? entry : kNotProjected, group, units, s);
+      team.barrier(group, split.unit_groups);
+    }
+    end(group, units, s);
+  }
+
+ private:
+  static constexpr bool kConverts = sizeof(S) != sizeof(T);
+  // With at most so many (row, step), the weights are read where they lie.
+  static constexpr int64_t kStreamEntries = 8;
+  // With at most so many rows to a step, x W comes first for several steps: W is read less often.
+  static constexpr int64_t kProjectRows = 2 * kTileRows;
+  static constexpr int64_t kProjectedEntries = 8 * kTileRows;
+  static constexpr int64_t kNotProjected = -1;
+
+  struct Range {  // of panels
+    int64_t first, last;
+  };
+
+  int64_t time_of(int64_t step) const { return p_.go_backwards ? p_.time - 1 - step : step; }
+  bool active(int64_t row, int64_t step) const {
+    return !buffers_.mask || buffers_.mask[row * p_.time + time_of(step)];
+  }
+  int64_t entry_capacity() const {
+    return may_project_ && p_.batch < kProjectedEntries ? kProjectedEntries : p_.batch;
+  }
+
+  int64_t panel_elements() const { return (p_.features + p_.units) * panels_.kGateWidth; }
+  int64_t first_unit(int64_t panel) const { return panel * V::kWidth; }
+  T* h(int64_t row, int which) const { return h_ + (row * 2 + which) * panels_.padded(); }
+  T* c(int64_t row) const { return c_ + row * panels_.padded(); }
+  // [gate][padded units]
+  T* dropout(int64_t row) const { return dropout_ + row * kGates * panels_.padded(); }
+  T* dropped_h(int64_t row, int which) const {
+    return dropped_h_ + (row * 2 + which) * kGates * panels_.padded();
+  }
+
+  void pack(int64_t panel) {
+    T* to = weights_ + panel * panel_elements();
+    pack_gate_panel(static_cast<const S*>(buffers_.kernel), p_.features, p_.units, panel, to);
+    pack_gate_panel(static_cast<const S*>(buffers_.recurrent_kernel), p_.units, p_.units, panel,
+                    to + p_.features * panels_.kGateWidth);
+    T* bias = bias_ + panel * panels_.kGateWidth;
+    if (buffers_.bias) {
+      pack_gate_panel(static_cast<const S*>(buffers_.bias), 1, p_.units, panel, bias);
+    } else {
+      for (int64_t i = 0; i < panels_.kGateWidth; ++i) bias[i] = T(0);
+    }
+  }
+
+  template <class Function>
+  PYLSTM_FN void for_each_row(int group, Function function) {
+    for (int64_t row = 0; row < p_.batch; ++row) {
+      if (group_of_row_[row] == group) function(row);
+    }
+  }
+
+  void begin(int group, Range units, const Scratch<T>& s) {
+    const S* h0 = static_cast<const S*>(buffers_.h0);
+    const S* c0 = static_cast<const S*>(buffers_.c0);
+    const S* masks = static_cast<const S*>(buffers_.recurrent_dropout);
+    for_each_row(group, [&](int64_t row) {
+      s.current[row] = 0;
+      s.started[row] = 0;
+      for (int64_t panel = units.first; panel < units.last; ++panel) {
+        const int64_t unit = first_unit(panel), lanes = panels_.lanes(panel);
+        const V state = load_lanes(h0 + row * p_.units + unit, lanes);
+        state.store(h(row, 0) + unit);
+        load_lanes(c0 + row * p_.units + unit, lanes).store(c(row) + unit);
+        if (!masks) continue;
+        for (int64_t g = 0; g < kGates; ++g) {
+          const V mask = load_lanes(masks + (g * p_.batch + row) * p_.units + unit, lanes);
+          mask.store(dropout(row) + g * panels_.padded() + unit);
+          (state * mask).store(dropped_h(row, 0) + g * panels_.padded() + unit);
+        }
+      }
+    });
+  }
+
+  // The row of x at a step, converted into place `at` of the scratch where it has to be.
+  const T* input(int64_t row, int64_t step, int64_t at, const Scratch<T>& s) const {
+    const S* x = static_cast<const S*>(buffers_.x) + (row * p_.time + time_of(step)) * p_.features;
+    if constexpr (kConverts) {
+      T* to = s.x + at * p_.features;
+      widen_row(x, p_.features, to);
+      return to;
+    } else {
+      return x;
+    }
+  }
+
+  // x W + b for the active rows from `step` on, as many steps as fit; returns the step after them.
+  int64_t project(int64_t step, int group, Range units, const Scratch<T>& s) {
+    int64_t entries = 0;
+    for (; step < p_.time; ++step) {
+      int64_t n = 0;
+      for_each_row(group, [&](int64_t row) { n += active(row, step); });
+      if (entries + n > kProjectedEntries) break;
+      for_each_row(group, [&](int64_t row) {
+        if (!active(row, step)) return;
+        s.x_rows[entries] = input(row, step, entries, s);
+        ++entries;
+      });
+    }
+    const Left<T> left = dense_rows(s.x_rows, p_.features);
+    for (int64_t panel = units.first; panel < units.last; ++panel) {
+      for (int64_t i = 0; i < entries; ++i) {
+        s.from_rows[i] = bias_ + panel * panels_.kGateWidth;
+        s.z_rows[i] = projected(panel, i, s);
+      }
+      multiply<T>(&left, 1, entries, weights_ + panel * panel_elements(), 0, kGates, s.from_rows,
+                  s.z_rows, s.block_rows);
+    }
+    return step;
+  }
+
+  T* projected(int64_t panel, int64_t entry, const Scratch<T>& s) const {
+    return s.projected + (panel * kProjectedEntries + entry) * panels_.kGateWidth;
+  }
+
+  // One step of a group's rows; `entry` is the place of the first in `projected`. Returns how many
+  // rows are active.
+  int64_t run_step(int64_t step, int64_t entry, int group, Range units, const Scratch<T>& s) {
+    int64_t n = 0;
+    for_each_row(group, [&](int64_t row) {
+      if (!active(row, step)) {
+        repeat_output(step, row, units, s);
+        return;
+      }
+      if (entry == kNotProjected) s.x_rows[n] = input(row, step, n, s);
+      s.h_rows[n] = dropout_ ? dropped_h(row, s.current[row]) : h(row, s.current[row]);
+      s.rows[n++] = static_cast<int32_t>(row);
+    });
+    if (streams_) stream(units, n, s);
+    for (int64_t panel = units.first; panel < units.last; ++panel) {
+      if (!streams_) multiply_panel(panel, entry, n, s);
+      apply_gates(step, panel, z_stride(units), n, s);
+      if (!streams_) continue;
+      for (int64_t i = 0; i < n; ++i) s.z_rows[i] += V::kWidth;
+    }
+    for (int64_t i = 0; i < n; ++i) {
+      s.current[s.rows[i]] ^= 1;
+      s.started[s.rows[i]] = 1;
+    }
+    return n;
+  }
+
+  // z = x W + h R + b for one panel of units.
+  void multiply_panel(int64_t panel, int64_t entry, int64_t n, const Scratch<T>& s) {
+    const T* weights = weights_ + panel * panel_elements();
+    for (int64_t i = 0; i < n; ++i) {
+      s.z_rows[i] = s.z + i * panels_.kGateWidth;
+      s.from_rows[i] = entry == kNotProjected ? bias_ + panel * panels_.kGateWidth
+                                              : projected(panel, entry + i, s);
+    }
+    Left<T> lefts[] = {dense_rows(s.x_rows, p_.features), dense_rows(s.h_rows, p_.units)};
+    if (dropout_) lefts[1].vector_stride = panels_.padded();
+    if (entry == kNotProjected) {
+      multiply<T>(lefts, 2, n, weights, 0, kGates, s.from_rows, s.z_rows, s.block_rows);
+    } else {
+      multiply<T>(lefts + 1, 1, n, weights + p_.features * panels_.kGateWidth, 0, kGates,
+                  s.from_rows, s.z_rows, s.block_rows);
+    }
+  }
+
+  // The same for all panels, with the weights where they lie. z is [row][gate][units of the range].
+  void stream(Range units, int64_t n, const Scratch<T>& s) {
+    const int64_t first = first_unit(units.first);
+    const int64_t columns = min(first_unit(units.last), p_.units) - first;
+    const int64_t matrix_stride = kGates * p_.units;
+    for (int64_t i = 0; i < n; ++i) s.z_rows[i] = s.z + i * kGates * z_stride(units);
+    for (int64_t g = 0; g < kGates; ++g) {
+      const int64_t at = g * p_.units + first, z_at = g * z_stride(units);
+      for (int64_t i = 0; i < n; ++i) {
+        for (int64_t u = 0; u < columns; u += V::kWidth) {
+          const V bias = buffers_.bias ? load_lanes(static_cast<const S*>(buffers_.bias) + at + u,
+                                                    min(V::kWidth, columns - u))
+                                       : V(0.0);
+          bias.store(s.z_rows[i] + z_at + u);
+        }
+      }
+      stream_product(s.x_rows, 0, n, p_.features, static_cast<const S*>(buffers_.kernel) + at,
+                     matrix_stride, columns, s.z_rows, z_at);
+      stream_product(s.h_rows, dropout_ ? g * panels_.padded() : 0, n, p_.units,
+                     static_cast<const S*>(buffers_.recurrent_kernel) + at, matrix_stride, columns,
+                     s.z_rows, z_at);
+    }
+  }
+
+  // Distance of the gates in a row of z.
+  int64_t z_stride(Range units) const {
+    return streams_ ? first_unit(units.last - units.first) : V::kWidth;
+  }
+
+  void apply_gates(int64_t step, int64_t panel, int64_t z_stride, int64_t n, const Scratch<T>& s) {
+    if (p_.activation == Activation::kTanh && p_.recurrent_activation == Activation::kSigmoid) {
+      apply_gates(act::Tanh{}, act::Sigmoid{}, step, panel, z_stride, n, s);
+    } else {
+      apply_gates(RuntimeActivation<T>(p_.activation),
+                  RuntimeActivation<T>(p_.recurrent_activation), step, panel, z_stride, n, s);
+    }
+  }
+
+  template <class Act, class Rec>
+  void apply_gates(const Act& act, const Rec& rec, int64_t step, int64_t panel, int64_t z_stride,
+                   int64_t n, const Scratch<T>& s) {
+    const int64_t unit = first_unit(panel), lanes = panels_.lanes(panel);
+    const int64_t padded = panels_.padded();
+    T* const reserve = static_cast<T*>(buffers_.reserve);
+    for (int64_t i = 0; i < n; ++i) {
+      const int64_t row = s.rows[i];
+      const T* z = s.z_rows[i];
+      const CellForward<V> cell =
+          cell_forward(act, rec, V::load(z), V::load(z + z_stride), V::load(z + 2 * z_stride),
+                       V::load(z + 3 * z_stride), V::load(c(row) + unit));
+      cell.c.store(c(row) + unit);
+      const int next = s.current[row] ^ 1;
+      cell.h.store(h(row, next) + unit);
+      if (dropout_) {
+        for (int64_t g = 0; g < kGates; ++g) {
+          (cell.h * V::load(dropout(row) + g * padded + unit))
+              .store(dropped_h(row, next) + g * padded + unit);
+        }
+      }
+      if (S* y = output(step, row)) store_lanes(cell.h, y + unit, lanes);
+      if (reserve) {
+        T* saved = reserve + (step * p_.batch + row) * (kGates + 1) * p_.units + unit;
+        cell.saved_i.store_n(saved, lanes);
+        cell.saved_f.store_n(saved + p_.units, lanes);
+        cell.saved_g.store_n(saved + 2 * p_.units, lanes);
+        cell.saved_o.store_n(saved + 3 * p_.units, lanes);
+        cell.c.store_n(saved + 4 * p_.units, lanes);
+      }
+    }
+  }
+
+  // Where this step's output goes; null if it is not wanted.
+  S* output(int64_t step, int64_t row) const {
+    S* y = static_cast<S*>(buffers_.y);
+    if (p_.return_sequences) return y + (row * p_.time + step) * p_.units;
+    return step == p_.time - 1 ? y + row * p_.units : nullptr;
+  }
+
+  // A masked step repeats the last output, which is the newest h, or 0 before the first.
+  void repeat_output(int64_t step, int64_t row, Range units, const Scratch<T>& s) {
+    S* y = output(step, row);
+    if (!y) return;
+    const bool zero = p_.zero_output_for_mask || !s.started[row];
+    for (int64_t panel = units.first; panel < units.last; ++panel) {
+      const int64_t unit = first_unit(panel);
+      const V value = zero ? V(0.0) : V::load(h(row, s.current[row]) + unit);
+      store_lanes(value, y + unit, panels_.lanes(panel));
+    }
+  }
+
+  void end(int group, Range units, const Scratch<T>& s) {
+    S* h_out = static_cast<S*>(buffers_.h);
+    S* c_out = static_cast<S*>(buffers_.c);
+    for_each_row(group, [&](int64_t row) {
+      for (int64_t panel = units.first; panel < units.last; ++panel) {
+        const int64_t unit = first_unit(panel), lanes = panels_.lanes(panel);
+        const int64_t at = row * p_.units + unit;
+        store_lanes(V::load(h(row, s.current[row]) + unit), h_out + at, lanes);
+        store_lanes(V::load(c(row) + unit), c_out + at, lanes);
+        if (p_.time == 0 && !p_.return_sequences) {
+          store_lanes(V(0.0), static_cast<S*>(buffers_.y) + at, lanes);
+        }
+      }
+    });
+  }
+
+  const Problem& p_;
+  const ForwardBuffers& buffers_;
+  const UnitPanels<T> panels_;
+  const bool streams_;  // reads the weights where they lie
+  const bool may_project_;
+  T* weights_;              // [panel][F + H][gate][width]
+  T* bias_;                 // [panel][gate][width]
+  T* h_;                    // [B][2][padded units]; a step reads one and writes the other
+  T* c_;                    // [B][padded units]
+  T* dropout_ = nullptr;    // [B][gate][padded units]
+  T* dropped_h_ = nullptr;  // [B][2][gate][padded units], h times dropout
+  int32_t* group_of_row_;
+  Scratch<T>* scratch_;  // [threads]
+  int64_t bytes_;
+};
+
+}  // namespace
+
+int64_t forward_workspace_bytes(const Problem& problem, int threads) {
+  return with_storage(problem.dtype, [&](auto element) {
+    return Forward<decltype(element)>(problem, {}, threads, Arena(nullptr)).bytes();
+  });
+}
+
+void forward(const Problem& problem, const ForwardBuffers& buffers, Executor& executor,
+             int threads) {
+  with_storage(problem.dtype, [&](auto element) {
+    using Pass = Forward<decltype(element)>;
+    Pass pass(problem, buffers, threads, Arena(buffers.workspace));
+    run_team(
+        executor, threads, start_patience_us(problem),
+        [](void* context, Team& team, int rank) { static_cast<Pass*>(context)->run(team, rank); },
+        &pass);
+  });
+}
+
+}  // namespace pylstm::cpu::PYLSTM_ISA

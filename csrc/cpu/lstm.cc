@@ -1,0 +1,94 @@
+#include "cpu/lstm.h"
+
+#include <cstdlib>
+#include <stdexcept>
+
+#include "cpu/kernels.h"
+#include "cpu/split.h"
+
+namespace pylstm::cpu {
+namespace {
+
+struct Kernels {
+  decltype(&baseline::forward_workspace_bytes) forward_workspace_bytes;
+  decltype(&baseline::backward_workspace_bytes) backward_workspace_bytes;
+  decltype(&baseline::forward) forward;
+  decltype(&baseline::backward) backward;
+};
+
+const Kernels& kernels(Isa isa) {
+#define PYLSTM_KERNELS(isa)                                                                  \
+  {                                                                                          \
+    isa::forward_workspace_bytes, isa::backward_workspace_bytes, isa::forward, isa::backward \
+  }
+#if defined(__x86_64__)
+  static const Kernels table[] = {PYLSTM_KERNELS(baseline), PYLSTM_KERNELS(avx2),
+                                  PYLSTM_KERNELS(avx512)};
+#else
+  static const Kernels table[] = {PYLSTM_KERNELS(baseline)};
+#endif
+#undef PYLSTM_KERNELS
+  return table[static_cast<int>(isa)];
+}
+
+}  // namespace
+
+const char* isa_name(Isa isa) {
+  switch (isa) {
+    case Isa::kAvx2:
+      return "avx2";
+    case Isa::kAvx512:
+      return "avx512";
+    default:
+      return "baseline";
+  }
+}
+
+std::vector<Isa> available_isas() {
+  std::vector<Isa> isas = {Isa::kBaseline};
+#if defined(__x86_64__)
+  __builtin_cpu_init();
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
+    isas.push_back(Isa::kAvx2);
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")) {
+      isas.push_back(Isa::kAvx512);
+    }
+  }
+#endif
+  return isas;
+}
+
+Isa select_isa() {
+  const std::vector<Isa> available = available_isas();
+  const char* wanted = std::getenv("PYLSTM_ISA");
+  if (!wanted || !*wanted) return available.back();
+  std::string names;
+  for (const Isa isa : available) {
+    if (wanted == std::string(isa_name(isa))) return isa;
+    names += std::string(names.empty() ? "" : ", ") + isa_name(isa);
+  }
+  throw std::invalid_argument("PYLSTM_ISA=" + std::string(wanted) + ": this processor runs " +
+                              names);
+}
+
+int64_t forward_workspace_bytes(const Problem& problem, Isa isa, int concurrency) {
+  return kernels(isa).forward_workspace_bytes(problem, useful_threads(problem, concurrency));
+}
+
+int64_t backward_workspace_bytes(const Problem& problem, Isa isa, int concurrency) {
+  return kernels(isa).backward_workspace_bytes(problem, useful_threads(problem, concurrency));
+}
+
+void lstm_forward(const Problem& problem, const ForwardBuffers& buffers, Isa isa,
+                  Executor& executor) {
+  kernels(isa).forward(problem, buffers, executor, useful_threads(problem, executor.concurrency()));
+}
+
+void lstm_backward(const Problem& problem, const BackwardBuffers& buffers, Isa isa,
+                   Executor& executor) {
+  kernels(isa).backward(problem, buffers, executor,
+                        useful_threads(problem, executor.concurrency()));
+}
+
+}  // namespace pylstm::cpu

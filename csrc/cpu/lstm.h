@@ -1,0 +1,29 @@
+// The fused CPU kernels: checks are the caller's, threads the executor's, memory the buffers'.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "core/problem.h"
+#include "cpu/executor.h"
+
+namespace pylstm::cpu {
+
+enum class Isa : int { kBaseline, kAvx2, kAvx512 };
+
+const char* isa_name(Isa isa);  // "baseline", "avx2", "avx512"
+// Those that this processor can run, best last.
+std::vector<Isa> available_isas();
+// The best available, or the one named by the environment variable PYLSTM_ISA. Throws
+// std::invalid_argument when that names none or one that this processor lacks.
+Isa select_isa();
+
+int64_t forward_workspace_bytes(const Problem& problem, Isa isa, int concurrency);
+int64_t backward_workspace_bytes(const Problem& problem, Isa isa, int concurrency);
+
+void lstm_forward(const Problem& problem, const ForwardBuffers& buffers, Isa isa,
+                  Executor& executor);
+void lstm_backward(const Problem& problem, const BackwardBuffers& buffers, Isa isa,
+                   Executor& executor);
+
+}  // namespace pylstm::cpu

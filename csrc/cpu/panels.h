@@ -1,0 +1,75 @@
+// Weights repacked for tile.h, and vectors of gates between the packed and Keras' layouts.
+//
+// "Gate panels" hold `width` units each: [panel][k][gate][width], with zeros where the last panel
+// has no units. Everything of size 4H inside the kernels has the order (panel, gate, lane).
+#pragma once
+
+#include "core/problem.h"
+#include "cpu/storage.h"
+#include "cpu/tile.h"
+
+namespace pylstm::cpu::PYLSTM_ISA {
+
+// How H units are cut into panels of one vector per gate.
+template <class T>
+struct UnitPanels {
+  static constexpr int64_t kWidth = Vec<T>::kWidth;
+  static constexpr int64_t kGateWidth = kGates * kWidth;
+  int64_t units;
+
+  PYLSTM_FN int64_t count() const { return ceil_div(units, kWidth); }
+  PYLSTM_FN int64_t padded() const { return count() * kWidth; }
+  PYLSTM_FN int64_t lanes(int64_t panel) const { return min(kWidth, units - panel * kWidth); }
+};
+
+// One panel of a (k, 4H) matrix: [k][gate][width].
+template <class S>
+void pack_gate_panel(const S* matrix, int64_t k, int64_t units, int64_t panel, Compute<S>* to) {
+  const UnitPanels<Compute<S>> panels{units};
+  constexpr int64_t kWidth = panels.kWidth;
+  const int64_t lanes = panels.lanes(panel);
+  for (int64_t row = 0; row < k; ++row) {
+    for (int64_t g = 0; g < kGates; ++g, to += kWidth) {
+      load_lanes(matrix + (row * kGates + g) * units + panel * kWidth, lanes).store(to);
+    }
+  }
+}
+
+// The transpose of a (columns, 4H) matrix, for products with rows in gate-panel order: vectors
+// [first, first + vectors) of the columns, as [k = (panel, gate, lane)][vectors][width].
+template <class S>
+void pack_transposed_panel(const S* matrix, int64_t columns, int64_t units, int64_t first,
+                           int64_t vectors, Compute<S>* to) {
+  using T = Compute<S>;
+  const UnitPanels<T> panels{units};
+  constexpr int64_t kWidth = panels.kWidth;
+  const int64_t row_length = vectors * kWidth;
+  for (int64_t p = 0; p < panels.count(); ++p) {
+    for (int64_t g = 0; g < kGates; ++g, to += kWidth * row_length) {
+      for (int64_t column = 0; column < row_length; ++column) {
+        const int64_t source = first * kWidth + column;
+        const int64_t lanes = source < columns ? panels.lanes(p) : 0;
+        const S* in = matrix + (source * kGates + g) * units + p * kWidth;
+        T* out = to + column;
+        for (int64_t w = 0; w < lanes; ++w, out += row_length) *out = widen(in[w]);
+        for (int64_t w = lanes; w < kWidth; ++w, out += row_length) *out = T(0);
+      }
+    }
+  }
+}
+
+// One row of [panel][rows][gate][width], given its place in the first panel, to (4H) in Keras'
+// order.
+template <class S>
+void unpack_gate_row(const Compute<S>* packed, int64_t rows, int64_t units, S* to) {
+  using V = Vec<Compute<S>>;
+  const UnitPanels<Compute<S>> panels{units};
+  for (int64_t p = 0; p < panels.count(); ++p, packed += rows * panels.kGateWidth) {
+    for (int64_t g = 0; g < kGates; ++g) {
+      store_lanes(V::load(packed + g * panels.kWidth), to + g * units + p * panels.kWidth,
+                  panels.lanes(p));
+    }
+  }
+}
+
+}  // namespace pylstm::cpu::PYLSTM_ISA

@@ -1,0 +1,116 @@
+// SIMD vectors of the instruction set that this file is compiled for, over the compiler's vector
+// extensions. Included only by sources that are compiled once per instruction set; everything lives
+// in that set's namespace so that the linker cannot mix the copies.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#if defined(__SSE2__)
+#include <immintrin.h>
+#endif
+
+#include "core/macros.h"
+
+#ifndef PYLSTM_ISA
+#error "define PYLSTM_ISA, the namespace of the instruction set"
+#endif
+
+namespace pylstm::cpu::PYLSTM_ISA {
+
+#if defined(__AVX512F__)
+constexpr int kVectorBytes = 64;
+constexpr int kTileRows = 6;  // 6 x 4 accumulators, 4 weights, 1 broadcast: 29 of 32 registers
+#elif defined(__AVX2__)
+constexpr int kVectorBytes = 32;
+constexpr int kTileRows = 3;  // 3 x 4 accumulators of 16 registers
+#elif defined(__SSE2__)
+constexpr int kVectorBytes = 16;
+constexpr int kTileRows = 3;
+#else
+constexpr int kVectorBytes = 16;
+constexpr int kTileRows = 6;
+#endif
+
+template <class T>
+struct Integer;
+template <>
+struct Integer<float> {
+  using type = int32_t;
+};
+template <>
+struct Integer<double> {
+  using type = int64_t;
+};
+
+template <class T>
+struct Vec {
+  typedef T Raw __attribute__((vector_size(kVectorBytes)));
+  typedef typename Integer<T>::type Mask __attribute__((vector_size(kVectorBytes)));
+  static constexpr int kWidth = kVectorBytes / sizeof(T);
+
+  Raw raw;
+
+  Vec() = default;
+  PYLSTM_FN Vec(Raw r) : raw(r) {}
+  PYLSTM_FN explicit Vec(double value) : raw(static_cast<T>(value) - Raw{}) {}
+
+  PYLSTM_FN static Vec load(const T* p) {
+    Vec v;
+    __builtin_memcpy(&v.raw, p, kVectorBytes);
+    return v;
+  }
+  PYLSTM_FN static Vec broadcast(const T* p) { return Vec(*p - Raw{}); }
+  PYLSTM_FN void store(T* p) const { __builtin_memcpy(p, &raw, kVectorBytes); }
+
+  // The first n lanes, 0 <= n <= kWidth; the others read as 0 and are not written.
+  PYLSTM_FN static Vec load_n(const T* p, int64_t n);
+  PYLSTM_FN void store_n(T* p, int64_t n) const;
+
+  PYLSTM_FN friend Vec operator+(Vec a, Vec b) { return a.raw + b.raw; }
+  PYLSTM_FN friend Vec operator-(Vec a, Vec b) { return a.raw - b.raw; }
+  PYLSTM_FN friend Vec operator*(Vec a, Vec b) { return a.raw * b.raw; }
+  PYLSTM_FN friend Vec operator/(Vec a, Vec b) { return a.raw / b.raw; }
+  PYLSTM_FN friend Mask operator<(Vec a, Vec b) { return a.raw < b.raw; }
+  PYLSTM_FN Vec& operator+=(Vec b) {
+    raw += b.raw;
+    return *this;
+  }
+};
+
+template <class T>
+PYLSTM_FN Vec<T> Vec<T>::load_n(const T* p, int64_t n) {
+  if (n == kWidth) return load(p);
+#if defined(__AVX512F__)
+  if constexpr (sizeof(T) == 4) {
+    return Vec(_mm512_maskz_loadu_ps(static_cast<__mmask16>((1u << n) - 1), p));
+  } else {
+    return Vec(_mm512_maskz_loadu_pd(static_cast<__mmask8>((1u << n) - 1), p));
+  }
+#else
+  Vec v{Raw{}};
+  for (int64_t i = 0; i < n; ++i) v.raw[i] = p[i];
+  return v;
+#endif
+}
+
+template <class T>
+PYLSTM_FN void Vec<T>::store_n(T* p, int64_t n) const {
+  if (n == kWidth) return store(p);
+#if defined(__AVX512F__)
+  if constexpr (sizeof(T) == 4) {
+    _mm512_mask_storeu_ps(p, static_cast<__mmask16>((1u << n) - 1), raw);
+  } else {
+    _mm512_mask_storeu_pd(p, static_cast<__mmask8>((1u << n) - 1), raw);
+  }
+#else
+  for (int64_t i = 0; i < n; ++i) p[i] = raw[i];
+#endif
+}
+
+template <class T>
+PYLSTM_FN Vec<T> vselect(typename Vec<T>::Mask m, Vec<T> a, Vec<T> b) {
+  return Vec<T>(m ? a.raw : b.raw);
+}
+
+}  // namespace pylstm::cpu::PYLSTM_ISA

@@ -1,0 +1,67 @@
+#include "cpu/split.h"
+
+#include <algorithm>
+#include <numeric>
+#include <vector>
+
+namespace pylstm::cpu {
+
+namespace {
+
+double operations(const Problem& p) {
+  return 2.0 * p.batch * p.time * kGates * p.units * (p.features + p.units);
+}
+
+}  // namespace
+
+int useful_threads(const Problem& problem, int available) {
+  // A thread has to earn its start: some ten microseconds.
+  constexpr double kWorkPerThread = 2e6;
+  return static_cast<int>(
+      std::clamp(operations(problem) / kWorkPerThread, 1.0, double(std::max(1, available))));
+}
+
+int start_patience_us(const Problem& problem) {
+  constexpr double kOperationsPerMicrosecond = 1e5, kFraction = 0.125;
+  return static_cast<int>(
+      std::clamp(operations(problem) / kOperationsPerMicrosecond * kFraction, 5.0, 2000.0));
+}
+
+Split choose_split(const Problem& problem, int threads, int tile_rows, int width) {
+  // Weights beyond a core's cache are read again at every step: better a part of them by each.
+  constexpr double kCacheBytes = 4 << 20;
+  const double weight_bytes =
+      double(kGates) * problem.units * problem.units * compute_bytes(problem.dtype);
+  const int64_t tiles = (problem.batch + tile_rows - 1) / tile_rows;
+  const int64_t panels = (problem.units + width - 1) / width;
+  const auto at_most = [threads](int64_t limit, int divisor) {
+    return static_cast<int>(std::clamp<int64_t>(threads / divisor, 1, std::max<int64_t>(1, limit)));
+  };
+  if (weight_bytes >= kCacheBytes) {
+    const int unit_groups = at_most(panels, 1);
+    return {at_most(tiles, unit_groups), unit_groups};
+  }
+  const int row_groups = at_most(tiles, 1);
+  return {row_groups, at_most(panels, row_groups)};
+}
+
+void deal_rows(const Problem& problem, const bool* mask, int groups, int32_t* group_of_row) {
+  const int64_t batch = problem.batch;
+  if (!mask) {
+    for (int64_t b = 0; b < batch; ++b) group_of_row[b] = static_cast<int32_t>(b * groups / batch);
+    return;
+  }
+  std::vector<int64_t> steps(batch), order(batch);
+  for (int64_t b = 0; b < batch; ++b) {
+    steps[b] = std::count(mask + b * problem.time, mask + (b + 1) * problem.time, true);
+  }
+  std::iota(order.begin(), order.end(), int64_t{0});
+  std::stable_sort(order.begin(), order.end(),
+                   [&](int64_t a, int64_t b) { return steps[a] > steps[b]; });
+  for (int64_t i = 0; i < batch; ++i) {  // 0 1 2 2 1 0 0 1 2 ...
+    const int64_t turn = i % (2 * groups);
+    group_of_row[order[i]] = static_cast<int32_t>(turn < groups ? turn : 2 * groups - 1 - turn);
+  }
+}
+
+}  // namespace pylstm::cpu

@@ -1,0 +1,31 @@
+// How a call is divided among threads: groups of rows, which never wait for each other, and within
+// a group ranges of units, which exchange h after every step.
+#pragma once
+
+#include <cstdint>
+
+#include "core/problem.h"
+
+namespace pylstm::cpu {
+
+struct Split {
+  int row_groups;
+  int unit_groups;
+
+  int threads() const { return row_groups * unit_groups; }
+};
+
+// Threads worth waking for this problem, at most `available`.
+int useful_threads(const Problem& problem, int available);
+
+// How long to wait for the threads to start: a fraction of what the call will take.
+int start_patience_us(const Problem& problem);
+
+// `tile_rows` rows share one reading of the weights; units are divided in vectors of `width`.
+Split choose_split(const Problem& problem, int threads, int tile_rows, int width);
+
+// group_of_row[b] for each row of the batch, so that at every step each group has about the same
+// number of rows left: rows are dealt in the order of their active steps.
+void deal_rows(const Problem& problem, const bool* mask, int groups, int32_t* group_of_row);
+
+}  // namespace pylstm::cpu

@@ -1,0 +1,126 @@
+// Element types as they lie in memory, and their conversion to the type of the arithmetic.
+#pragma once
+
+#include "core/problem.h"
+#include "cpu/simd.h"
+
+namespace pylstm::cpu::PYLSTM_ISA {
+
+struct Half {
+  uint16_t bits;
+};
+struct BFloat16 {
+  uint16_t bits;
+};
+
+// The type of the arithmetic, the cell state and the reserve.
+template <class S>
+struct ComputeType {
+  using type = float;
+};
+template <>
+struct ComputeType<double> {
+  using type = double;
+};
+template <class S>
+using Compute = typename ComputeType<S>::type;
+
+PYLSTM_FN uint32_t float_bits(float x) {
+  uint32_t bits;
+  __builtin_memcpy(&bits, &x, 4);
+  return bits;
+}
+
+PYLSTM_FN float bits_float(uint32_t bits) {
+  float x;
+  __builtin_memcpy(&x, &bits, 4);
+  return x;
+}
+
+PYLSTM_FN float widen(float x) { return x; }
+PYLSTM_FN double widen(double x) { return x; }
+PYLSTM_FN float widen(BFloat16 x) { return bits_float(uint32_t{x.bits} << 16); }
+
+PYLSTM_FN float widen(Half x) {
+  const uint32_t sign = (x.bits & 0x8000u) << 16;
+  const uint32_t magnitude = (x.bits & 0x7fffu) << 13;
+  // The exponent's bias goes from 15 to 127 by an exact product, denormals included.
+  const float scaled = bits_float(magnitude) * 0x1p112f;
+  const uint32_t inf_or_nan = magnitude >= 0x0f800000u ? 0x7f800000u : 0u;
+  return bits_float(float_bits(scaled) | inf_or_nan | sign);
+}
+
+PYLSTM_FN void narrow(float x, float* out) { *out = x; }
+PYLSTM_FN void narrow(double x, double* out) { *out = x; }
+
+// To the nearest, ties to even; a NaN stays one.
+PYLSTM_FN void narrow(float x, BFloat16* out) {
+  const uint32_t bits = float_bits(x);
+  const uint32_t rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
+  const uint32_t nan = (bits >> 16) | 0x40u;
+  out->bits = static_cast<uint16_t>((bits & 0x7fffffffu) > 0x7f800000u ? nan : rounded);
+}
+
+PYLSTM_FN void narrow(float x, Half* out) {
+  const uint32_t bits = float_bits(x);
+  const uint32_t sign = (bits >> 16) & 0x8000u;
+  const uint32_t magnitude = bits & 0x7fffffffu;
+  // Normal results: rebias the exponent and round in place; a carry into infinity is right.
+  const uint32_t normal = (magnitude - 0x38000000u + 0xfffu + ((magnitude >> 13) & 1u)) >> 13;
+  // Denormal results: adding 0.5 aligns the last place with float16's and rounds.
+  const uint32_t denormal = float_bits(bits_float(magnitude) + 0.5f) - 0x3f000000u;
+  uint32_t result = magnitude < 0x38800000u ? denormal : normal;
+  if (magnitude >= 0x47800000u) result = magnitude > 0x7f800000u ? 0x7e00u : 0x7c00u;
+  out->bits = static_cast<uint16_t>(result | sign);
+}
+
+template <class S>
+PYLSTM_FN void widen_row(const S* from, int64_t n, Compute<S>* to) {
+  for (int64_t i = 0; i < n; ++i) to[i] = widen(from[i]);
+}
+
+template <class S>
+PYLSTM_FN void narrow_row(const Compute<S>* from, int64_t n, S* to) {
+  for (int64_t i = 0; i < n; ++i) narrow(from[i], to + i);
+}
+
+// The first n lanes of a vector from and to memory.
+template <class S>
+PYLSTM_FN Vec<Compute<S>> load_lanes(const S* p, int64_t n) {
+  using V = Vec<Compute<S>>;
+  if constexpr (sizeof(S) == sizeof(Compute<S>)) {
+    return V::load_n(p, n);
+  } else {
+    alignas(kVectorBytes) float lanes[V::kWidth] = {};
+    widen_row(p, n, lanes);
+    return V::load(lanes);
+  }
+}
+
+template <class S>
+PYLSTM_FN void store_lanes(Vec<Compute<S>> v, S* p, int64_t n) {
+  if constexpr (sizeof(S) == sizeof(Compute<S>)) {
+    v.store_n(p, n);
+  } else {
+    alignas(kVectorBytes) float lanes[Vec<float>::kWidth];
+    v.store(lanes);
+    narrow_row(lanes, n, p);
+  }
+}
+
+// Calls function(S{}) with the storage type S of a dtype.
+template <class Function>
+PYLSTM_FN auto with_storage(DType dtype, Function function) {
+  switch (dtype) {
+    case DType::kFloat16:
+      return function(Half{});
+    case DType::kBFloat16:
+      return function(BFloat16{});
+    case DType::kFloat64:
+      return function(double{});
+    default:
+      return function(float{});
+  }
+}
+
+}  // namespace pylstm::cpu::PYLSTM_ISA

@@ -1,0 +1,112 @@
+#include "cpu/team.h"
+
+#include <atomic>
+#include <chrono>
+#include <memory>
+#include <thread>
+#include <vector>
+
+#include "cpu/executor.h"
+
+namespace pylstm::cpu {
+namespace {
+
+void pause() {
+#if defined(__x86_64__) || defined(__i386__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
+// Spins, then yields: with more threads than cores the one waited for needs the core.
+template <class Condition>
+void spin_until(Condition condition) {
+  constexpr int kSpins = 4000;
+  for (int i = 0; !condition(); ++i) {
+    if (i < kSpins) {
+      pause();
+    } else {
+      std::this_thread::yield();
+    }
+  }
+}
+
+struct alignas(64) Barrier {
+  std::atomic<int> arrived{0};
+  std::atomic<int> generation{0};
+
+  void wait(int members) {
+    const int current = generation.load(std::memory_order_relaxed);
+    if (arrived.fetch_add(1, std::memory_order_acq_rel) == members - 1) {
+      arrived.store(0, std::memory_order_relaxed);
+      generation.store(current + 1, std::memory_order_release);
+    } else {
+      spin_until([&] { return generation.load(std::memory_order_acquire) != current; });
+    }
+  }
+};
+
+class ClosedTeam final : public Team {
+ public:
+  ClosedTeam(int wanted, TeamBody body, void* context)
+      : body_(body), context_(context), barriers_(wanted + 1) {}
+
+  int size() const override { return size_; }
+  void barrier() override {
+    if (size_ > 1) barriers_.back().wait(size_);
+  }
+  void barrier(int group, int members) override {
+    if (members > 1) barriers_[group].wait(members);
+  }
+
+  // On a pool thread.
+  void join() {
+    int joined = joined_.load(std::memory_order_relaxed);
+    do {
+      if (joined < 0) return;  // closed
+    } while (!joined_.compare_exchange_weak(joined, joined + 1, std::memory_order_acq_rel));
+    spin_until([&] { return joined_.load(std::memory_order_acquire) < 0; });
+    body_(context_, *this, joined);
+    running_.fetch_sub(1, std::memory_order_release);
+  }
+
+  // On the caller's thread.
+  void lead(int wanted, int patience_us) {
+    if (wanted > 1) {
+      const auto deadline =
+          std::chrono::steady_clock::now() + std::chrono::microseconds(patience_us);
+      while (joined_.load(std::memory_order_relaxed) < wanted &&
+             std::chrono::steady_clock::now() < deadline) {
+        pause();
+      }
+    }
+    // The size must be visible before the closing: members cannot read joined_ any more.
+    int joined = joined_.load(std::memory_order_relaxed);
+    do {
+      size_ = joined;
+      running_.store(joined - 1, std::memory_order_relaxed);
+    } while (!joined_.compare_exchange_weak(joined, -1, std::memory_order_acq_rel));
+    body_(context_, *this, 0);
+    spin_until([&] { return running_.load(std::memory_order_acquire) == 0; });
+  }
+
+ private:
+  const TeamBody body_;
+  void* const context_;
+  std::vector<Barrier> barriers_;
+  int size_ = 1;
+  std::atomic<int> joined_{1};  // the next rank; negative once the team is closed
+  std::atomic<int> running_{0};
+};
+
+}  // namespace
+
+void run_team(Executor& executor, int wanted, int patience_us, TeamBody body, void* context) {
+  // Shared with the pool: a task may start after the call has returned.
+  const auto team = std::make_shared<ClosedTeam>(wanted, body, context);
+  for (int i = 1; i < wanted; ++i) executor.schedule([team] { team->join(); });
+  team->lead(wanted, patience_us);
+}
+
+}  // namespace pylstm::cpu

@@ -1,0 +1,193 @@
+// The matrix product of every kernel: a tile of rows × vectors is kept in registers while k runs
+// over the packed panel. Rows are given by pointers, so that any set of rows is a dense tile.
+#pragma once
+
+#include "cpu/simd.h"
+
+namespace pylstm::cpu::PYLSTM_ISA {
+
+constexpr int kTileVectors = 4;
+constexpr int kMaxLefts = 2;
+
+PYLSTM_FN int64_t min(int64_t a, int64_t b) { return a < b ? a : b; }
+PYLSTM_FN int64_t max(int64_t a, int64_t b) { return a < b ? b : a; }
+PYLSTM_FN int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+// The left side: element (row, k, v) lies at rows[row][(k / run) run_stride + (k % run) k_stride +
+// v vector_stride]. A vector_stride gives each of the tile's vectors, the gates, an operand of its
+// own.
+template <class T>
+struct Left {
+  const T* const* rows;
+  int64_t run;   // how many k follow each other by k_stride
+  int64_t runs;  // k = run · runs
+  int64_t k_stride;
+  int64_t run_stride;
+  int64_t vector_stride;
+};
+
+// A row of consecutive elements, the same for all vectors.
+template <class T>
+PYLSTM_FN Left<T> dense_rows(const T* const* rows, int64_t k) {
+  return {rows, k, 1, 1, 0, 0};
+}
+
+template <class T, int kRows, int kVectors, bool kPerVector>
+PYLSTM_FN void multiply_add(Vec<T> (&acc)[kRows][kVectors], const T* const (&a)[kRows], int64_t run,
+                            int64_t k_stride, int64_t vector_stride, const T* b) {
+  using V = Vec<T>;
+  for (int64_t k = 0, offset = 0; k < run; ++k, offset += k_stride) {
+    V right[kVectors];
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v) right[v] = V::load(b + v * V::kWidth);
+    b += kVectors * V::kWidth;
+#pragma GCC unroll 6
+    for (int r = 0; r < kRows; ++r) {
+      if constexpr (kPerVector) {
+#pragma GCC unroll 4
+        for (int v = 0; v < kVectors; ++v) {
+          acc[r][v] += V::broadcast(a[r] + offset + v * vector_stride) * right[v];
+        }
+      } else {
+        const V left = V::broadcast(a[r] + offset);
+#pragma GCC unroll 4
+        for (int v = 0; v < kVectors; ++v) acc[r][v] += left * right[v];
+      }
+    }
+  }
+}
+
+// to[row] = from[row] + left · panel; the panel is [k][kVectors][width], `run_skip` elements are
+// left out after each run. from null: zeros.
+template <class T, int kRows, int kVectors>
+void tile(const Left<T>* lefts, int n_lefts, const T* panel, int64_t run_skip, const T* const* from,
+          T* const* to) {
+  using V = Vec<T>;
+  V acc[kRows][kVectors];
+#pragma GCC unroll 6
+  for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v) {
+      acc[r][v] = from ? V::load(from[r] + v * V::kWidth) : V(0.0);
+    }
+  }
+  for (const Left<T>* left = lefts; left != lefts + n_lefts; ++left) {
+    const T* a[kRows];
+#pragma GCC unroll 6
+    for (int r = 0; r < kRows; ++r) a[r] = left->rows[r];
+    for (int64_t run = 0; run < left->runs; ++run) {
+      if (left->vector_stride != 0) {
+        multiply_add<T, kRows, kVectors, true>(acc, a, left->run, left->k_stride,
+                                               left->vector_stride, panel);
+      } else {
+        multiply_add<T, kRows, kVectors, false>(acc, a, left->run, left->k_stride, 0, panel);
+      }
+      panel += left->run * kVectors * V::kWidth + run_skip;
+#pragma GCC unroll 6
+      for (int r = 0; r < kRows; ++r) a[r] += left->run_stride;
+    }
+  }
+#pragma GCC unroll 6
+  for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v) acc[r][v].store(to[r] + v * V::kWidth);
+  }
+}
+
+template <class T>
+using TileFunction = void (*)(const Left<T>*, int, const T*, int64_t, const T* const*, T* const*);
+
+template <class T, int kRows>
+TileFunction<T> tile_of_vectors(int vectors) {
+  switch (vectors) {
+    case 1:
+      return tile<T, kRows, 1>;
+    case 2:
+      return tile<T, kRows, 2>;
+    case 3:
+      return tile<T, kRows, 3>;
+    default:
+      return tile<T, kRows, 4>;
+  }
+}
+
+template <class T>
+TileFunction<T> tile_function(int rows, int vectors) {
+  if constexpr (kTileRows > 3) {
+    switch (rows) {
+      case 4:
+        return tile_of_vectors<T, 4>(vectors);
+      case 5:
+        return tile_of_vectors<T, 5>(vectors);
+      case 6:
+        return tile_of_vectors<T, 6>(vectors);
+    }
+  }
+  switch (rows) {
+    case 1:
+      return tile_of_vectors<T, 1>(vectors);
+    case 2:
+      return tile_of_vectors<T, 2>(vectors);
+    default:
+      return tile_of_vectors<T, 3>(vectors);
+  }
+}
+
+// Cuts n rows into as few tiles as possible, of sizes that differ by at most one.
+struct Tiles {
+  int64_t n;
+  int64_t count;
+
+  PYLSTM_FN explicit Tiles(int64_t rows) : n(rows), count(ceil_div(rows, kTileRows)) {}
+  PYLSTM_FN int64_t begin(int64_t i) const { return n * i / count; }
+};
+
+// One pass over k: the tiles take turns on a panel.
+template <class T>
+void multiply_pass(const Left<T>* lefts, int n_lefts, int64_t n, const T* panel, int64_t run_skip,
+                   int vectors, const T* const* from, T* const* to) {
+  const Tiles tiles(n);
+  for (int64_t i = 0; i < tiles.count; ++i) {
+    const int64_t begin = tiles.begin(i);
+    Left<T> part[kMaxLefts];
+    for (int l = 0; l < n_lefts; ++l) {
+      part[l] = lefts[l];
+      part[l].rows += begin;
+    }
+    tile_function<T>(static_cast<int>(tiles.begin(i + 1) - begin), vectors)(
+        part, n_lefts, panel, run_skip, from ? from + begin : nullptr, to + begin);
+  }
+}
+
+// to[row] = from[row] + Σ left · panel for n rows; the panel is [k][vectors][width] with `run_skip`
+// elements left out after each run. `scratch` holds n pointers.
+template <class T>
+void multiply(const Left<T>* lefts, int n_lefts, int64_t n, const T* panel, int64_t run_skip,
+              int vectors, const T* const* from, T* const* to, const T** scratch) {
+  // So much of a panel stays in the L2 cache while all rows pass over it.
+  constexpr int64_t kBlock = 512;
+  int64_t all = 0;
+  for (int l = 0; l < n_lefts; ++l) all += lefts[l].run * lefts[l].runs;
+  if (all <= kBlock + kBlock / 2 || n <= kTileRows) {
+    return multiply_pass(lefts, n_lefts, n, panel, run_skip, vectors, from, to);
+  }
+  for (int l = 0; l < n_lefts; ++l) {
+    Left<T> part = lefts[l];
+    part.rows = scratch;
+    const bool cuts_runs = part.run > kBlock;  // else blocks of whole runs
+    const int64_t pieces = cuts_runs ? part.run : part.runs;
+    const int64_t step = cuts_runs ? kBlock : max(1, kBlock / part.run);
+    const int64_t stride = cuts_runs ? part.k_stride : part.run_stride;
+    const int64_t piece =
+        cuts_runs ? vectors * Vec<T>::kWidth : part.run * vectors * Vec<T>::kWidth + run_skip;
+    for (int64_t first = 0; first < pieces; first += step) {
+      (cuts_runs ? part.run : part.runs) = min(step, pieces - first);
+      for (int64_t i = 0; i < n; ++i) scratch[i] = lefts[l].rows[i] + first * stride;
+      multiply_pass(&part, 1, n, panel + first * piece, run_skip, vectors, from, to);
+      from = to;
+    }
+    panel += pieces * piece;
+  }
+}
+
+}  // namespace pylstm::cpu::PYLSTM_ISA

@@ -1,0 +1,186 @@
+// What the backward pass does for one unit of one row at one step, whichever kernel took dz back
+// through the recurrent weights.
+#pragma once
+
+#include "core/cell.h"
+#include "core/problem.h"
+#include "cuda/check.h"
+#include "cuda/device_cell.h"
+#include "cuda/workspace.h"
+
+namespace pylstm::cuda {
+
+// What a step hands on to the one before it. The first two come from masked steps only: the
+// gradient of h passes them as it is, that of their output goes to the step whose output they
+// repeated.
+template <class V>
+struct UnitGradient {
+  V dh, dy, dc;
+};
+
+template <class T>
+struct BackwardArrays {
+  const Gates<Compute<T>>* saved_gates;  // (B, T, H, 4)
+  const Compute<T>* saved_c;             // (B, T, H)
+  const T* h0;
+  const T* c0;
+  const T* dy;
+  const bool* mask;
+  const T* recurrent_dropout;
+  UnitGradient<Compute<T>>* state;  // (B, H)
+  unsigned* arrivals;               // (B) counters
+  T* dz;                            // (B, T, 4, H), x's order of time
+  T* exchange;                      // dz of a step, double buffered: (2, B, 4, H), rows padded
+  T* previous_h;                    // see weight_gradients.h
+  T* dh0;
+  T* dc0;
+  int64_t batch, time, units;
+  CellActivations activations;
+  bool go_backwards, return_sequences, zero_output_for_mask;
+
+  __device__ int64_t input_time(int64_t step) const {
+    return go_backwards ? time - 1 - step : step;
+  }
+  __device__ int64_t row(int64_t b, int64_t step) const { return b * time + input_time(step); }
+  __device__ bool active(int64_t b, int64_t step) const { return !mask || mask[row(b, step)]; }
+  // Where dz of `step` is handed from block to block.
+  __device__ T& exchanged(int64_t step, int64_t b, int gate, int64_t unit) const {
+    return exchange[(((step & 1) * batch + b) * kGates + gate) * padded_units(units) + unit];
+  }
+  // The next active step in a direction, -1 or `time` if there is none. Over a whole sequence this
+  // reads the mask twice, whatever its pattern.
+  __device__ int64_t next_active(int64_t b, int64_t step, int direction) const {
+    do {
+      step += direction;
+    } while (step >= 0 && step < time && !active(b, step));
+    return step;
+  }
+  // Makes h the value that `step` multiplied by the recurrent kernel.
+  __device__ void write_previous_h(int64_t b, int64_t step, int64_t unit, T h) const {
+    const int64_t at = row(b, step) * units + unit;
+    if (!recurrent_dropout) {
+      previous_h[at] = h;
+      return;
+    }
+    for (int g = 0; g < kGates; ++g) {
+      previous_h[g * batch * time * units + at] = from_compute<T>(
+          to_compute(h) * to_compute(recurrent_dropout[(g * batch + b) * units + unit]));
+    }
+  }
+};
+
+inline int64_t exchange_elements(const Problem& problem) {
+  return 2 * problem.batch * kGates * padded_units(problem.units);
+}
+
+// Without buffers it only counts the workspace's bytes.
+template <class T>
+BackwardArrays<T> make_backward_arrays(const Problem& problem, const BackwardBuffers& buffers,
+                                       void* dz, void* previous_h, Workspace& workspace) {
+  BackwardArrays<T> arrays = {};
+  arrays.state = workspace.take<UnitGradient<Compute<T>>>(problem.state_elements());
+  arrays.exchange = workspace.take<T>(exchange_elements(problem));
+  arrays.arrivals = workspace.take<unsigned>(problem.batch);
+  arrays.saved_gates = static_cast<const Gates<Compute<T>>*>(buffers.reserve);
+  arrays.saved_c = reinterpret_cast<const Compute<T>*>(arrays.saved_gates +
+                                                       problem.time * problem.state_elements());
+  arrays.h0 = static_cast<const T*>(buffers.h0);
+  arrays.c0 = static_cast<const T*>(buffers.c0);
+  arrays.dy = static_cast<const T*>(buffers.dy);
+  arrays.mask = buffers.mask;
+  arrays.recurrent_dropout = static_cast<const T*>(buffers.recurrent_dropout);
+  arrays.dz = static_cast<T*>(dz);
+  arrays.previous_h = static_cast<T*>(previous_h);
+  arrays.dh0 = static_cast<T*>(buffers.dh0);
+  arrays.dc0 = static_cast<T*>(buffers.dc0);
+  arrays.batch = problem.batch;
+  arrays.time = problem.time;
+  arrays.units = problem.units;
+  arrays.activations = cell_activations(problem);
+  arrays.go_backwards = problem.go_backwards;
+  arrays.return_sequences = problem.return_sequences;
+  arrays.zero_output_for_mask = problem.zero_output_for_mask;
+  return arrays;
+}
+
+template <class T>
+__global__ void load_state_gradients(BackwardArrays<T> arrays, const T* dh, const T* dc) {
+  const int64_t at = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
+  if (at >= arrays.batch * arrays.units) return;
+  arrays.state[at] = {dh ? to_compute(dh[at]) : Compute<T>(0), Compute<T>(0),
+                      dc ? to_compute(dc[at]) : Compute<T>(0)};
+}
+
+template <class T>
+void prepare_backward(const Problem& problem, const BackwardBuffers& buffers,
+                      const BackwardArrays<T>& arrays, cudaStream_t stream) {
+  PYLSTM_CUDA_CHECK(cudaMemsetAsync(arrays.arrivals, 0, problem.batch * sizeof(unsigned), stream));
+  PYLSTM_CUDA_CHECK(
+      cudaMemsetAsync(arrays.exchange, 0, exchange_elements(problem) * sizeof(T), stream));
+  launch_kernel("load_state_gradients", load_state_gradients<T>,
+                {static_cast<unsigned>(ceil_div(problem.state_elements(), 256)), 256, 0, stream},
+                arrays, static_cast<const T*>(buffers.dh), static_cast<const T*>(buffers.dc));
+}
+
+// What one step of a unit reads; loaded early, to wait for memory while the products run.
+template <class T>
+struct BackwardInputs {
+  Gates<Compute<T>> saved;
+  Compute<T> c, c_prev, dy;
+  bool active;
+};
+
+template <class T>
+__device__ inline BackwardInputs<T> load_backward_inputs(const BackwardArrays<T>& arrays, int64_t b,
+                                                         int64_t step, int64_t unit) {
+  const int64_t units = arrays.units;
+  const int64_t at = arrays.row(b, step) * units + unit;
+  BackwardInputs<T> inputs;
+  inputs.saved = arrays.saved_gates[at];
+  inputs.c = arrays.saved_c[at];
+  inputs.c_prev = step == 0 ? to_compute(arrays.c0[b * units + unit])
+                            : arrays.saved_c[arrays.row(b, step - 1) * units + unit];
+  inputs.active = arrays.active(b, step);
+  inputs.dy = 0;
+  if (arrays.dy && arrays.return_sequences) {
+    inputs.dy = to_compute(arrays.dy[(b * arrays.time + step) * units + unit]);
+  } else if (arrays.dy && step + 1 == arrays.time) {
+    inputs.dy = to_compute(arrays.dy[b * units + unit]);
+  }
+  return inputs;
+}
+
+// The backward cell: `dh` comes through the recurrent weights, `state` from the later step. Writes
+// dz and previous_h, leaves the gradients for the step before in `state` and returns dz, rounded.
+// `cell(saved, c_prev, c, dh, dc)` is the cell.
+template <class T, class Cell>
+__device__ inline Gates<T> backward_unit(const BackwardArrays<T>& arrays, int64_t b, int64_t step,
+                                         int64_t unit, const BackwardInputs<T>& inputs,
+                                         Compute<T> dh, UnitGradient<Compute<T>>& state,
+                                         const Cell& cell) {
+  using V = Compute<T>;
+  Gates<T> dz;
+  dh += state.dh;
+  const V dy = inputs.dy + state.dy;
+  if (inputs.active) {
+    const CellBackward<V> result = cell(inputs.saved, inputs.c_prev, inputs.c, dh + dy, state.dc);
+    dz = {{from_compute<T>(result.dz_i), from_compute<T>(result.dz_f), from_compute<T>(result.dz_g),
+           from_compute<T>(result.dz_o)}};
+    state = {V(0), V(0), result.dc_prev};
+    const int64_t next = arrays.next_active(b, step, 1);
+    if (next < arrays.time) arrays.write_previous_h(b, next, unit, from_compute<T>(result.h));
+    if (arrays.next_active(b, step, -1) < 0) {
+      arrays.write_previous_h(b, step, unit, arrays.h0[b * arrays.units + unit]);
+    }
+  } else {
+    dz = {{T(0.0f), T(0.0f), T(0.0f), T(0.0f)}};
+    state = {dh, arrays.zero_output_for_mask ? V(0) : dy, state.dc};
+  }
+#pragma unroll
+  for (int g = 0; g < kGates; ++g) {
+    arrays.dz[(arrays.row(b, step) * kGates + g) * arrays.units + unit] = dz.value[g];
+  }
+  return dz;
+}
+
+}  // namespace pylstm::cuda

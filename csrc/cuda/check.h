@@ -1,0 +1,71 @@
+// Every CUDA call goes through PYLSTM_CUDA_CHECK, every launch through launch_kernel.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <stdexcept>
+#include <string>
+
+namespace pylstm::cuda {
+
+class CudaError : public std::runtime_error {
+ public:
+  CudaError(cudaError_t status, const char* call)
+      : std::runtime_error(std::string("CUDA: ") + call + ": " + cudaGetErrorString(status)),
+        status_(status) {}
+  cudaError_t status() const { return status_; }
+
+ private:
+  cudaError_t status_;
+};
+
+inline void check(cudaError_t status, const char* call) {
+  if (status == cudaSuccess) return;
+  cudaGetLastError();  // a failed launch must not poison the caller's next call
+  throw CudaError(status, call);
+}
+
+#define PYLSTM_CUDA_CHECK(call) ::pylstm::cuda::check((call), #call)
+
+struct Launch {
+  dim3 grid;
+  dim3 block;
+  size_t shared_bytes = 0;
+  cudaStream_t stream = nullptr;
+  bool cooperative = false;  // all blocks run at once
+  unsigned cluster = 1;      // blocks per thread-block cluster
+};
+
+// Asynchronous, on the caller's stream, safe inside a stream capture. An empty grid is no work.
+template <class... Parameters, class... Arguments>
+void launch_kernel(const char* name, void (*kernel)(Parameters...), const Launch& launch,
+                   Arguments&&... arguments) {
+  if (launch.grid.x == 0 || launch.grid.y == 0 || launch.grid.z == 0) return;
+  if (launch.shared_bytes > 48 * 1024) {
+    check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                               static_cast<int>(launch.shared_bytes)),
+          name);
+  }
+  cudaLaunchAttribute attributes[2] = {};
+  cudaLaunchConfig_t config = {};
+  config.gridDim = launch.grid;
+  config.blockDim = launch.block;
+  config.dynamicSmemBytes = launch.shared_bytes;
+  config.stream = launch.stream;
+  config.attrs = attributes;
+  if (launch.cooperative) {
+    cudaLaunchAttribute& attribute = attributes[config.numAttrs++];
+    attribute.id = cudaLaunchAttributeCooperative;
+    attribute.val.cooperative = 1;
+  }
+  if (launch.cluster > 1) {
+    cudaLaunchAttribute& attribute = attributes[config.numAttrs++];
+    attribute.id = cudaLaunchAttributeClusterDimension;
+    attribute.val.clusterDim.x = launch.cluster;
+    attribute.val.clusterDim.y = 1;
+    attribute.val.clusterDim.z = 1;
+  }
+  check(cudaLaunchKernelEx(&config, kernel, static_cast<Arguments&&>(arguments)...), name);
+}
+
+}  // namespace pylstm::cuda

@@ -1,0 +1,98 @@
+#include "cuda/lstm.h"
+
+#include <array>
+#include <mutex>
+
+#include "cuda/check.h"
+#include "cuda/resident_backward.h"
+#include "cuda/resident_forward.h"
+#include "cuda/step_backward.h"
+#include "cuda/step_forward.h"
+#include "cuda/weight_gradients.h"
+#include "cuda/workspace.h"
+
+namespace pylstm::cuda {
+namespace {
+
+DeviceProperties query_device(int ordinal) {
+  const auto attribute = [&](cudaDeviceAttr name) {
+    int value = 0;
+    PYLSTM_CUDA_CHECK(cudaDeviceGetAttribute(&value, name, ordinal));
+    return value;
+  };
+  DeviceProperties device = {};
+  device.compute_capability = 10 * attribute(cudaDevAttrComputeCapabilityMajor) +
+                              attribute(cudaDevAttrComputeCapabilityMinor);
+  device.multiprocessors = attribute(cudaDevAttrMultiProcessorCount);
+  device.shared_bytes_per_block = attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin);
+  return device;
+}
+
+// The problem as this device can compute it.
+Problem supported(Problem problem, const DeviceProperties& device) {
+  problem.allow_tf32 = problem.allow_tf32 && device.compute_capability >= 80;
+  return problem;
+}
+
+// The backward pass's workspace: what the two halves exchange, then what each needs by itself.
+struct BackwardWorkspace {
+  unsigned char* dz;
+  unsigned char* previous_h;
+  unsigned char* time_pass;
+  unsigned char* weights;
+  int64_t bytes;
+
+  BackwardWorkspace(const Problem& problem, const DeviceProperties& device, void* base) {
+    Workspace workspace(base);
+    const int64_t h_bytes =
+        problem.batch * problem.time * problem.units * element_bytes(problem.dtype);
+    dz = workspace.take<unsigned char>(kGates * h_bytes);
+    previous_h =
+        workspace.take<unsigned char>((problem.has_recurrent_dropout ? kGates : 1) * h_bytes);
+    time_pass = workspace.take<unsigned char>(step_backward_workspace_bytes(problem));
+    weights = workspace.take<unsigned char>(
+        weight_gradients_workspace_bytes(problem, device.multiprocessors));
+    bytes = workspace.bytes();
+  }
+};
+
+}  // namespace
+
+const DeviceProperties& device_properties() {
+  constexpr int kMaxDevices = 64;
+  static std::array<DeviceProperties, kMaxDevices> devices;
+  static std::array<std::once_flag, kMaxDevices> asked;
+  int ordinal = 0;
+  PYLSTM_CUDA_CHECK(cudaGetDevice(&ordinal));
+  std::call_once(asked.at(ordinal), [&] { devices.at(ordinal) = query_device(ordinal); });
+  return devices.at(ordinal);
+}
+
+int64_t forward_workspace_bytes(const Problem& problem, const DeviceProperties&) {
+  return step_forward_workspace_bytes(problem);
+}
+
+int64_t backward_workspace_bytes(const Problem& problem, const DeviceProperties& device) {
+  return BackwardWorkspace(problem, device, nullptr).bytes;
+}
+
+void lstm_forward(const Problem& wanted, const ForwardBuffers& buffers,
+                  const DeviceProperties& device, cudaStream_t stream) {
+  const Problem problem = supported(wanted, device);
+  const Choice choice = choose_kernel(problem, device);
+  (choice.kernel == Kernel::kStep ? launch_step_forward : launch_resident_forward)(problem, buffers,
+                                                                                   choice, stream);
+}
+
+void lstm_backward(const Problem& wanted, const BackwardBuffers& buffers,
+                   const DeviceProperties& device, cudaStream_t stream) {
+  const Problem problem = supported(wanted, device);
+  const BackwardWorkspace workspace(problem, device, buffers.workspace);
+  const Choice choice = choose_kernel(problem, device);
+  (choice.kernel == Kernel::kStep ? launch_step_backward : launch_resident_backward)(
+      problem, buffers, workspace.dz, workspace.previous_h, workspace.time_pass, choice, stream);
+  launch_weight_gradients(problem, buffers, workspace.dz, workspace.previous_h, workspace.weights,
+                          device.multiprocessors, stream);
+}
+
+}  // namespace pylstm::cuda

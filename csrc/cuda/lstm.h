@@ -1,0 +1,24 @@
+// The CUDA kernels: checks are the caller's, memory the buffers'. All pointers are on the device.
+// Work is queued on `stream` without synchronizing or allocating, so it may be captured in a graph.
+// Calls that fail throw CudaError.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include "core/dispatch.h"
+#include "core/problem.h"
+
+namespace pylstm::cuda {
+
+// Of the current device; asked once per device.
+const DeviceProperties& device_properties();
+
+int64_t forward_workspace_bytes(const Problem& problem, const DeviceProperties& device);
+int64_t backward_workspace_bytes(const Problem& problem, const DeviceProperties& device);
+
+void lstm_forward(const Problem& problem, const ForwardBuffers& buffers,
+                  const DeviceProperties& device, cudaStream_t stream);
+void lstm_backward(const Problem& problem, const BackwardBuffers& buffers,
+                   const DeviceProperties& device, cudaStream_t stream);
+
+}  // namespace pylstm::cuda

@@ -1,0 +1,15 @@
+// The forward pass with one kernel launch per time step, for any size and element type.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include "core/dispatch.h"
+#include "core/problem.h"
+
+namespace pylstm::cuda {
+
+int64_t step_forward_workspace_bytes(const Problem& problem);
+void launch_step_forward(const Problem& problem, const ForwardBuffers& buffers,
+                         const Choice& choice, cudaStream_t stream);
+
+}  // namespace pylstm::cuda

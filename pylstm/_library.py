@@ -1,0 +1,147 @@
+"""Finds and loads the compiled libraries, and tells absent ones from broken ones."""
+
+import contextlib
+import functools
+import importlib
+import pathlib
+
+from pylstm.errors import BackendLoadError
+
+_PACKAGE = pathlib.Path(__file__).parent
+
+
+def built_with(name):
+    """Returns what the libraries were built with, such as `TENSORFLOW_VERSION`, or None."""
+    try:
+        from pylstm import _build_info
+    except ModuleNotFoundError:  # nothing was built
+        return None
+    return getattr(_build_info, name)
+
+
+@functools.cache
+def load_core():
+    """Loads the kernels' NumPy binding.
+
+    Returns:
+        The module `pylstm._core`.
+
+    Raises:
+        BackendLoadError: It is absent, or present and cannot be loaded.
+    """
+    return _load_module("_core")
+
+
+@functools.cache
+def load_cuda():
+    """Loads the CUDA kernels' binding; that needs no GPU.
+
+    Returns:
+        The module `pylstm._cuda`.
+
+    Raises:
+        BackendLoadError: It is absent, as where pylstm was built without CUDA, or present and
+            cannot be loaded.
+    """
+    return _load_module("_cuda")
+
+
+def _load_module(name):
+    try:
+        return importlib.import_module(f"pylstm.{name}")
+    except ImportError as error:
+        if not list(_PACKAGE.glob(f"{name}.*so")):
+            raise _absent(f"pylstm.{name}") from error
+        raise _broken(f"pylstm.{name}", error) from error
+
+
+@functools.cache
+def load_tensorflow_ops():
+    """Loads the TensorFlow op. It is loaded at most once in a process.
+
+    Returns:
+        The module of the op's Python wrappers.
+
+    Raises:
+        BackendLoadError: TensorFlow or the op's library is absent or cannot be loaded, or one was
+            not made for the other.
+    """
+    with _tensorflow_required():
+        import tensorflow as tf
+    library = _PACKAGE / "_tensorflow_ops.so"
+    built = built_with("TENSORFLOW_VERSION")
+    if built is None or not library.exists():
+        raise _absent(library)
+    # Another minor version's C++ ABI differs even where the library happens to load.
+    if _minor(tf.__version__) != _minor(built):
+        raise BackendLoadError(
+            "PYL132",
+            "the compiled library was built for another TensorFlow",
+            expected=f"TensorFlow {_minor(built)}.*",
+            got=f"TensorFlow {tf.__version__}",
+            fix=_tensorflow_pip(),
+        )
+    try:
+        return tf.load_op_library(str(library))
+    except (tf.errors.OpError, OSError) as error:
+        raise _broken(library, error) from error
+
+
+@functools.cache
+def tensorflow_devices():
+    """Returns the kinds of device that the loaded TensorFlow op has kernels for, such as "CPU"."""
+    from tensorflow.python.framework import kernels
+
+    registered = kernels.get_registered_kernels_for_op("PylstmLstm").kernel
+    return sorted({kernel.device_type for kernel in registered})
+
+
+def register_tensorflow_op():
+    """Makes the op known to TensorFlow where Keras runs on it: a SavedModel that holds the op loads
+    after `import pylstm`. A library that cannot be loaded is reported when a layer needs it.
+
+    Raises:
+        BackendLoadError: Keras runs on TensorFlow, which is not installed.
+    """
+    with _tensorflow_required():
+        import keras
+    if keras.backend.backend() == "tensorflow":
+        with contextlib.suppress(BackendLoadError):
+            import pylstm.ops.tensorflow  # noqa: F401
+
+
+@contextlib.contextmanager
+def _tensorflow_required():
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if error.name.partition(".")[0] != "tensorflow":
+            raise
+        raise BackendLoadError(
+            "PYL131", "TensorFlow is not installed", fix=_tensorflow_pip()
+        ) from error
+
+
+def _minor(version):
+    return ".".join(version.split(".")[:2])
+
+
+def _tensorflow_pip():
+    built = built_with("TENSORFLOW_VERSION")
+    pin = f"=={_minor(built)}.*" if built else ""
+    return f"pip install 'tensorflow-cpu{pin}'   (or tensorflow, for GPUs)"
+
+
+def _absent(library):
+    return BackendLoadError("PYL131", got=f"no {library}", fix=_rebuild())
+
+
+def _broken(library, error):
+    return BackendLoadError("PYL132", got=f"{library}: {error}", fix=_rebuild())
+
+
+def _rebuild():
+    checkout = _PACKAGE.parent
+    if (checkout / "CMakeLists.txt").exists():
+        return f"make -C {checkout} build"
+    return "pip install --force-reinstall --no-deps pylstm"

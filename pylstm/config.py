@@ -1,0 +1,114 @@
+"""What pylstm runs with here: versions, libraries, kernels."""
+
+import importlib.metadata
+import os
+import pathlib
+import platform
+
+from pylstm._library import built_with, load_core, load_tensorflow_ops, tensorflow_devices
+from pylstm._version import __version__
+from pylstm.errors import BackendLoadError
+
+# Instruction sets that the CPU kernels are compiled for, best first, and what they need.
+CPU_KERNELS = {
+    "avx512": "AVX-512 F, BW, DQ and VL",
+    "avx2": "AVX2 and FMA",
+    "baseline": "nothing more than the platform has",
+}
+
+
+def show_config():
+    """Prints versions, how the libraries were built, the device, and each kernel: whether it can
+    run here, and if not, why."""
+    for title, rows in (("versions", _versions()), ("kernels", _kernels())):
+        print(title)
+        for name, text in rows:
+            text = str(text).replace("\n", "\n" + " " * 16)
+            print(f"  {name:13} {text}")
+
+
+def _versions():
+    yield "pylstm", f"{__version__}  ({pathlib.Path(__file__).parent})"
+    yield "python", f"{platform.python_version()}  ({platform.platform()})"
+    for package in ("numpy", "keras"):
+        yield package, _version(package)
+    yield "tensorflow", _tensorflow()
+    yield (
+        "built with",
+        (
+            f"TensorFlow {built_with('TENSORFLOW_VERSION')}, "
+            f"{built_with('COMPILER')}, CUDA {built_with('CUDA_VERSION')}"
+        ),
+    )
+    yield "processor", f"{_processor()}, {len(os.sched_getaffinity(0))} cores"
+
+
+def _version(package):
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def _tensorflow():
+    try:
+        import tensorflow as tf
+    except ImportError as error:
+        return error
+    abi = f"C++11 ABI {tf.sysconfig.CXX11_ABI_FLAG}"
+    return f"{tf.__version__}  ({abi}; GPUs: {', '.join(_gpus(tf)) or 'none'})"
+
+
+def _gpus(tf):
+    details = tf.config.experimental.get_device_details
+    return [
+        details(gpu).get("device_name", gpu.name) for gpu in tf.config.list_physical_devices("GPU")
+    ]
+
+
+def _processor():
+    cpuinfo = pathlib.Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.machine()
+
+
+def _kernels():
+    try:
+        core = load_core()
+    except BackendLoadError as error:
+        yield "cpu", error
+    else:
+        runnable = core.isas()
+        try:
+            selected = core.selected_isa()
+        except ValueError as error:  # PYLSTM_ISA names none that can run
+            selected = None
+            yield "PYLSTM_ISA", error
+        for isa, needs in CPU_KERNELS.items():
+            if isa not in runnable:
+                state = f"cannot run: needs {needs}"
+            else:
+                state = "selected" if isa == selected else "can run"
+            yield f"cpu {isa}", state
+    try:
+        load_tensorflow_ops()
+    except BackendLoadError as error:
+        yield "tensorflow op", error
+    else:
+        yield "tensorflow op", f"for {' and '.join(tensorflow_devices())}"
+    yield "cuda", _cuda()
+
+
+def _cuda():
+    version = built_with("CUDA_VERSION")
+    if version is None:
+        return "cannot run: built without a CUDA compiler"
+    try:
+        import tensorflow as tf
+    except ImportError:
+        return f"built with CUDA {version}; no TensorFlow to find a GPU"
+    gpus = _gpus(tf)
+    return f"can run on {', '.join(gpus)}" if gpus else "cannot run: TensorFlow finds no GPU"

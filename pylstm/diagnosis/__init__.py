@@ -1,0 +1,41 @@
+"""`pylstm.diagnose`: everything that is wrong with a model's input, at once."""
+
+import keras
+
+from pylstm.diagnosis.data import check_data
+from pylstm.diagnosis.model import check_masks, check_routes, check_stacking
+from pylstm.diagnosis.report import Finding, Report, unchecked
+
+__all__ = ["Finding", "Report", "diagnose"]
+
+
+def diagnose(model, x, y=None):
+    """Looks for every known way to get the input of an LSTM wrong.
+
+    Trains nothing, changes nothing and never raises.
+
+    Args:
+        model: A Keras model with `pylstm.LSTM` or `keras.layers.LSTM` layers, built or not.
+        x: What would go to `fit`: arrays, lists, ragged tensors, a `tf.data.Dataset`, ...
+            Of a dataset, the first batches are read.
+        y: The targets, or None.
+
+    Returns:
+        A `Report`: iterable, with `.ok`, and printed as a table.
+    """
+    if not isinstance(model, keras.Model):
+        what = f"{type(model).__name__} is no Keras model"
+        return Report([Finding("error", "PYL209", "model", what)])
+    columns, findings = [], []
+    checks = (
+        ("x", lambda: check_data(model, x, y, columns)),
+        ("model", lambda: check_stacking(model)),
+        ("model", lambda: check_masks(model, columns)),
+        ("model", lambda: check_routes(model)),
+    )
+    for where, check in checks:
+        try:
+            findings += check()
+        except Exception as error:  # what cannot be checked hides nothing else
+            findings.append(unchecked(where, error))
+    return Report(findings)

@@ -1,0 +1,65 @@
+"""What the model itself tells: stacking, where a mask is lost, which code computes."""
+
+import itertools
+
+import keras
+
+from pylstm.diagnosis.report import Finding, of_error
+from pylstm.errors import CODES, PylstmError
+from pylstm.inputs.columns import Sequences
+from pylstm.inputs.time_distributed import check_time_distributed
+from pylstm.layer import LSTM
+from pylstm.routing import choose_route
+
+
+def is_recurrent(layer):
+    """Whether a layer is recurrent, or wraps one that is."""
+    return hasattr(layer, "return_sequences")
+
+
+def check_stacking(model):
+    """Looks for a recurrent layer that gets its input's last step only."""
+    if isinstance(model, keras.Sequential):
+        for first, second in itertools.pairwise(model.layers):
+            if is_recurrent(first) and is_recurrent(second) and not first.return_sequences:
+                what = CODES["PYL106"].summary
+                fix = f"return_sequences=True in '{first.name}'"
+                yield Finding("error", "PYL106", f"layer '{second.name}'", what, fix)
+
+
+def check_masks(model, columns):
+    """Looks for layers that lose the mask of padded steps before a recurrent layer."""
+    ragged = any(isinstance(column, Sequences) for column in columns)
+    if ragged:
+        try:
+            check_time_distributed(model)
+        except PylstmError as error:
+            yield of_error(f"layer '{error.layer}'", error)
+    if isinstance(model, keras.Sequential):
+        yield from _follow_mask(model.layers, ragged)
+
+
+def check_routes(model):
+    """Says which LSTM layers do not run the fused kernel, and why."""
+    for layer in model._flatten_layers():
+        where = f"layer '{layer.name}'"
+        if isinstance(layer, LSTM):
+            route = choose_route(layer)
+            if route.path != "fused":
+                yield Finding("note", "PYL208", where, route.reason)
+        elif isinstance(layer, keras.layers.LSTM):
+            what = "a keras.layers.LSTM; pylstm.LSTM takes over its weights"
+            yield Finding("note", "PYL208", where, what, "model = pylstm.convert(model)")
+
+
+def _follow_mask(layers, masked):
+    last = max((i for i, layer in enumerate(layers) if is_recurrent(layer)), default=0)
+    for layer in layers[:last]:
+        is_embedding = isinstance(layer, keras.layers.Embedding)
+        makes_mask = isinstance(layer, keras.layers.Masking) or getattr(layer, "mask_zero", False)
+        keeps_mask = layer.supports_masking and not is_embedding
+        if masked and not keeps_mask and not makes_mask:
+            what = f"{type(layer).__name__} passes no mask on: behind it padded steps count as real"
+            fix = f"mask_zero=True in '{layer.name}'" if is_embedding else None
+            yield Finding("warning", "PYL204", f"layer '{layer.name}'", what, fix)
+        masked = makes_mask or (masked and keeps_mask)

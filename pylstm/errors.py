@@ -1,0 +1,164 @@
+"""Every error and warning that pylstm raises, and the table of their codes.
+
+A message has four parts: what is wrong, what was expected (axes named), what was
+got, and the one line that fixes it. The same parts are attributes, so that a
+program can act on them:
+
+    FeatureMismatchError: [PYL103] layer 'lstm': feature size does not match.
+      expected: (batch, time, features=6)     built from (None, 1440, 6)
+      got:      (32, 1440, 7) float32         axis 2 is 7, not 6
+      fix:      drop the extra feature, or rebuild with keras.Input((None, 7))
+"""
+
+from typing import NamedTuple
+
+
+class PylstmError(Exception):
+    """Base of every pylstm error.
+
+    Attributes:
+        code: Key of `CODES`, such as `"PYL103"`.
+        what: The sentence that says what is wrong.
+        layer: Name of the layer that refused, or None.
+        expected: What the layer can take, with named axes, or None.
+        got: What it was given, or None.
+        fix: The line to write instead, or None.
+    """
+
+    # Keras and AutoGraph rebuild foreign exceptions from their message alone, which
+    # would lose the attributes. Both leave an exception with these marks as it is.
+    _keras_call_info_injected = True
+    ag_pass_through = True
+
+    def __init__(self, code, what=None, *, layer=None, expected=None, got=None, fix=None):
+        self.code = code
+        self.what = CODES[code].summary if what is None else what
+        self.layer = layer
+        self.expected = expected
+        self.got = got
+        self.fix = fix
+        super().__init__(self._message())
+
+    def _message(self):
+        where = f" layer '{self.layer}':" if self.layer else ""
+        lines = [f"[{self.code}]{where} {self.what}."]
+        for label, text in (
+            ("expected", self.expected),
+            ("got", self.got),
+            ("fix", self.fix),
+        ):
+            if text is not None:
+                # Continuation lines keep the column of the first.
+                text = str(text).replace("\n", "\n" + " " * 12)
+                lines.append(f"  {label + ':':9} {text}")
+        return "\n".join(lines)
+
+    def at(self, layer):
+        """The same error, naming the layer that refused."""
+        return _rebuild(type(self), self.code, self.what, {**self._parts(), "layer": layer})
+
+    def _parts(self):
+        return {name: getattr(self, name) for name in ("layer", "expected", "got", "fix")}
+
+    def __reduce__(self):
+        return _rebuild, (type(self), self.code, self.what, self._parts())
+
+
+def _rebuild(error_type, code, what, parts):
+    return error_type(code, what, **parts)
+
+
+class ShapeError(PylstmError, ValueError):
+    """The shape of an input, mask or state does not fit."""
+
+
+class RankError(ShapeError):
+    """The input has too few or too many axes."""
+
+
+class FeatureMismatchError(ShapeError):
+    """The feature axis has another size than the weights."""
+
+
+class TimestepError(ShapeError):
+    """The number of time steps does not fit."""
+
+
+class BatchMismatchError(ShapeError):
+    """Two batch sizes that must agree do not."""
+
+
+class MaskError(ShapeError):
+    """The mask or the lengths do not fit the input."""
+
+
+class RaggedError(ShapeError):
+    """Sequences of several lengths cannot be joined to one batch."""
+
+
+class StateError(ShapeError):
+    """The initial state does not fit the layer or the batch."""
+
+
+class DTypeError(PylstmError, TypeError, ValueError):
+    """The values are of a kind that an LSTM cannot take without losing something."""
+
+
+class BackendLoadError(PylstmError, ImportError):
+    """The compiled library is absent or cannot be loaded."""
+
+
+class ShapeCorrectionWarning(UserWarning):
+    """The input was corrected: an axis added or dropped, steps changed, or lengths read."""
+
+
+class Code(NamedTuple):
+    """One row of the table of codes."""
+
+    error: type
+    summary: str
+
+
+CODES = {
+    # Errors.
+    "PYL101": Code(RankError, "the number of axes does not fit"),
+    "PYL102": Code(RankError, "the input can be read in more than one way"),
+    "PYL103": Code(FeatureMismatchError, "feature size does not match"),
+    "PYL104": Code(FeatureMismatchError, "feature size does not match; the axes look swapped"),
+    "PYL105": Code(FeatureMismatchError, "the sequences have different feature sizes"),
+    "PYL106": Code(RankError, "the previous recurrent layer returns its last step only"),
+    "PYL107": Code(RankError, "the rank of the input is unknown"),
+    "PYL108": Code(TimestepError, "there is no time step to give an output for"),
+    "PYL109": Code(BatchMismatchError, "the batch size differs from the stateful layer's"),
+    "PYL110": Code(BatchMismatchError, "inputs and targets differ in number"),
+    "PYL111": Code(BatchMismatchError, "the rows of all sequences are joined along one axis"),
+    "PYL112": Code(MaskError, "the mask does not fit the input"),
+    "PYL113": Code(MaskError, "the lengths do not fit the input"),
+    "PYL114": Code(RaggedError, "the sequences cannot be joined to one batch"),
+    "PYL115": Code(RaggedError, "a tf.data batch holds sequences of different lengths"),
+    "PYL116": Code(StateError, "the initial state does not fit"),
+    "PYL117": Code(DTypeError, "the input is complex; an LSTM would drop the imaginary part"),
+    "PYL118": Code(DTypeError, "the input does not hold numbers"),
+    "PYL119": Code(TimestepError, "a sequence is longer than maxlen"),
+    "PYL120": Code(TimestepError, "labels and sequences differ in their steps"),
+    "PYL128": Code(RaggedError, "the mask of the padded steps would not leave the wrapper"),
+    "PYL129": Code(TimestepError, "TimeDistributed would drop steps in a graph"),
+    # Corrections: warnings by default, errors under validate="strict".
+    "PYL121": Code(RankError, "one sequence without a batch axis"),
+    "PYL122": Code(RankError, "sequences without a feature axis"),
+    "PYL123": Code(RankError, "an axis of size 1 too many"),
+    "PYL124": Code(TimestepError, "another number of time steps than the layer was built for"),
+    "PYL125": Code(MaskError, "lengths were passed as the mask"),
+    "PYL126": Code(RaggedError, "the sequences were padded to one length"),
+    "PYL127": Code(ShapeError, "the input was converted to one array"),
+    # The software itself.
+    "PYL131": Code(BackendLoadError, "the compiled library is absent"),
+    "PYL132": Code(BackendLoadError, "the compiled library cannot be loaded"),
+    "PYL133": Code(PylstmError, "the fused kernel cannot run this layer"),
+    "PYL134": Code(PylstmError, "the fused kernel has no second derivatives"),
+    # The functional op.
+    "PYL141": Code(ShapeError, "the shapes do not fit each other"),
+    "PYL142": Code(DTypeError, "the arrays do not fit each other"),
+    "PYL143": Code(PylstmError, "the activation is unknown"),
+}
+"""Code to (error class, summary). docs/errors.md is tested against this table."""

@@ -1,0 +1,166 @@
+"""The LSTM as a function, on the arrays of any framework."""
+
+import functools
+import importlib
+
+from pylstm.errors import DTypeError, StateError
+from pylstm.ops.checks import check_activation, check_dtypes, check_lengths, check_shapes
+
+# Top-level package of an array's type to the module of pylstm.ops that computes on it.
+_MODULES = {
+    "cupy": "cupy",
+    "jax": "jax",
+    "jaxlib": "jax",
+    "numpy": "arrays",
+    "tensorflow": "tensorflow",
+    "torch": "torch",
+}
+
+
+def lstm(
+    x,
+    kernel,
+    recurrent_kernel,
+    bias=None,
+    *,
+    initial_state=None,
+    mask=None,
+    lengths=None,
+    recurrent_dropout=None,
+    activation="tanh",
+    recurrent_activation="sigmoid",
+    go_backwards=False,
+    return_sequences=True,
+    return_state=False,
+    zero_output_for_mask=False,
+):
+    """Runs an LSTM over a batch of sequences, where its arrays are: on the CPU, or, for CuPy, torch
+    and TensorFlow, on a GPU.
+
+    Takes arrays of NumPy, CuPy, TensorFlow, torch or JAX and returns the same kind. All but NumPy's
+    and CuPy's are differentiable, once, by x, the weights and the states. NumPy arrays may stand
+    among those of another framework.
+
+        y = pylstm.lstm(x, kernel, recurrent_kernel, bias, lengths=lengths)
+
+    Args:
+        x: (B, T, F), the inputs, float16, bfloat16, float32 or float64. What it holds at masked
+            steps has no influence.
+        kernel: (F, 4H), dtype of x, the gates in Keras' order i, f, c, o.
+        recurrent_kernel: (H, 4H), dtype of x.
+        bias: (4H,), dtype of x, or None.
+        initial_state: [h, c], each (B, H), dtype of x, or None for zeros.
+        mask: bool (B, T), True where the step counts, or None. A masked step keeps the state and
+            repeats the previous output, zeros before the first.
+        lengths: Integers (B,), how many steps of each sequence count, or None.
+        recurrent_dropout: (4, B, H), dtype of x, what multiplies h for each gate at every step,
+            or None. It gets no gradient.
+        activation: Keras' name of a pointwise activation.
+        recurrent_activation: The same, for the gates.
+        go_backwards: Read x and mask from the last step to the first.
+        return_sequences: Return the outputs of all steps, else of the last.
+        return_state: Return the states after the last step, too.
+        zero_output_for_mask: Masked steps give zeros.
+
+    Returns:
+        y, (B, T, H) in the order of the steps, or (B, H); with `return_state` y, h and c, the last
+        two (B, H).
+
+    Raises:
+        ShapeError: A shape does not fit the others; of its subclasses, `RankError` and
+            `FeatureMismatchError` for x, `StateError`, and `MaskError` for mask and lengths.
+        DTypeError: An argument is no array, is of another framework than the others, or has
+            another dtype than x.
+        PylstmError: An activation is unknown.
+    """
+    h0, c0 = _states(initial_state)
+    tensors = {
+        "x": x,
+        "h0": h0,
+        "c0": c0,
+        "kernel": kernel,
+        "recurrent_kernel": recurrent_kernel,
+        "bias": bias,
+        "mask": mask,
+        "recurrent_dropout": recurrent_dropout,
+    }
+    ops = _ops_for({name: value for name, value in tensors.items() if value is not None})
+    check_dtypes(tensors)
+    check_shapes(tensors)
+    check_activation("activation", activation)
+    check_activation("recurrent_activation", recurrent_activation)
+    if lengths is not None:
+        within = ops.mask_from_lengths(check_lengths(lengths, x), x)
+        mask = within if mask is None else mask & within
+    if h0 is None:
+        h0 = c0 = ops.zero_state(x, recurrent_kernel.shape[0])
+    y, h, c = ops.lstm(
+        x,
+        h0,
+        c0,
+        kernel,
+        recurrent_kernel,
+        bias,
+        mask=mask,
+        recurrent_dropout=recurrent_dropout,
+        activation=activation,
+        recurrent_activation=recurrent_activation,
+        go_backwards=go_backwards,
+        return_sequences=return_sequences,
+        zero_output_for_mask=zero_output_for_mask,
+    )
+    return (y, h, c) if return_state else y
+
+
+def _states(initial_state):
+    if initial_state is None:
+        return None, None
+    if isinstance(initial_state, (list, tuple)) and len(initial_state) == 2:
+        return initial_state
+    raise StateError(
+        "PYL116",
+        expected="[h, c], each (batch, units)",
+        got=type(initial_state).__name__
+        + (f" of {len(initial_state)}" if isinstance(initial_state, (list, tuple)) else ""),
+        fix="initial_state=[h, c]",
+    )
+
+
+def _ops_for(tensors):
+    """The module of `pylstm.ops` for arguments that are there, by name."""
+    modules = {name: _module_name(type(value)) for name, value in tensors.items()}
+    frameworks = set(modules.values()) - {"arrays"}
+    if None not in frameworks and len(frameworks) < 2:
+        return _load_ops(frameworks.pop() if frameworks else "arrays")
+    if None in frameworks:
+        name = next(name for name, module in modules.items() if module is None)
+        raise DTypeError(
+            "PYL142",
+            expected="an array of NumPy, CuPy, TensorFlow, torch or JAX",
+            got=f"{name} is a {type(tensors[name]).__name__}",
+            fix=f"np.asarray({name}, 'float32')     for numbers in lists; "
+            "pylstm.LSTM for layers and symbolic inputs",
+        )
+    kinds = ", ".join(f"{name} of {module}" for name, module in modules.items())
+    raise DTypeError(
+        "PYL142",
+        "the arrays are of several frameworks",
+        expected="arrays of one framework, and NumPy's",
+        got=kinds,
+        fix="convert them to the framework of x",
+    )
+
+
+@functools.cache
+def _module_name(array_type):
+    """The name of the module of `pylstm.ops` for a type of arrays, or None."""
+    for base in array_type.__mro__:
+        module = _MODULES.get(base.__module__.partition(".")[0])
+        if module is not None:
+            return module
+    return None
+
+
+@functools.cache
+def _load_ops(name):
+    return importlib.import_module(f"pylstm.ops.{name}")

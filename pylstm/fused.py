@@ -1,0 +1,113 @@
+"""One call of the fused operation in the place of Keras' loop over the time steps."""
+
+import keras
+from keras import ops
+
+from pylstm.routing import activation_name
+
+_GATES = 4
+
+
+def fused_loop(layer, sequences, initial_state, mask, training):
+    """Computes what `keras.layers.RNN.inner_loop` computes for an LSTM cell.
+
+    Dropout masks come from the layer's own cell, which draws them as it does in stock
+    Keras: a seed gives the same numbers.
+
+    Args:
+        layer: A built `pylstm.LSTM`.
+        sequences: `(batch, time, features)`.
+        initial_state: `h` and `c`, each `(batch, units)`.
+        mask: Boolean `(batch, time)` or `(batch, time, 1)`, a list that holds it, or None.
+        training: A bool, or a tensor where a graph decides.
+
+    Returns:
+        The last output, all outputs and the list of both states, in the dtype that the
+        cell computes in. `keras.layers.RNN` reads one of the first two, the one that
+        `return_sequences` asks for, and gets it for both.
+    """
+    # Only here because it loads the compiled library.
+    from pylstm.ops.tensorflow import lstm
+
+    cell = layer.cell
+    dtype = cell.compute_dtype
+    sequences = _tensor(sequences, dtype)
+    kernel = _tensor(cell.kernel, dtype)
+    h0, c0 = (_tensor(state, dtype) for state in initial_state)
+    if layer.stateful and sequences.shape[0] is None:
+        h0, c0 = _any_batch(h0), _any_batch(c0)
+    if 0 < cell.dropout < 1 and training:
+        drop = cell.get_dropout_mask(sequences[:, 0, :])
+        sequences, kernel = _drop_features(sequences, kernel, drop)
+    recurrent_dropout = None
+    if 0 < cell.recurrent_dropout < 1 and training:
+        recurrent_dropout = ops.stack(cell.get_recurrent_dropout_mask(h0))
+    outputs, h, c = lstm(
+        sequences,
+        h0,
+        c0,
+        kernel,
+        _tensor(cell.recurrent_kernel, dtype),
+        _tensor(cell.bias, dtype) if cell.use_bias else None,
+        mask=_step_mask(mask),
+        recurrent_dropout=recurrent_dropout,
+        activation=activation_name(cell.activation),
+        recurrent_activation=activation_name(cell.recurrent_activation),
+        go_backwards=layer.go_backwards,
+        return_sequences=layer.return_sequences,
+        zero_output_for_mask=layer.zero_output_for_mask,
+        save_for_backward=True if ops.is_tensor(training) else bool(training),
+    )
+    return outputs, outputs, [h, c]
+
+
+def _tensor(value, dtype):
+    """The tensor in `dtype` behind a tensor or a Keras variable, without a needless copy."""
+    if isinstance(value, keras.Variable):
+        value = value.value
+    return value if value.dtype == dtype else ops.cast(value, dtype)
+
+
+def _any_batch(state):
+    """A state that does not tell its batch size.
+
+    Else operations after the LSTM would count on that size, and fail in their own words
+    before the check that the sequences have it.
+    """
+    import tensorflow as tf
+
+    return tf.raw_ops.PlaceholderWithDefault(input=state, shape=[None, state.shape[1]])
+
+
+def _drop_features(sequences, kernel, drop):
+    """Applies dropout to the features.
+
+    Args:
+        sequences: `(B, T, F)`.
+        kernel: `(F, 4H)`.
+        drop: Multipliers `(B, F)`, or, where the cell runs its `implementation=1`, a
+            list of four of them, one for each gate.
+
+    Returns:
+        Sequences and kernel whose product is that of the dropped sequences. For four
+        masks they are the four dropped sequences side by side, `(B, T, 4F)`, and a
+        block-diagonal kernel `(4F, 4H)` by which each gate sees its own.
+    """
+    if not isinstance(drop, list):
+        return sequences * ops.expand_dims(drop, 1), kernel
+    sequences = ops.concatenate([sequences * ops.expand_dims(d, 1) for d in drop], axis=-1)
+    features, columns = kernel.shape
+    gates = ops.reshape(kernel, (1, features, _GATES, columns // _GATES))
+    own = ops.reshape(ops.eye(_GATES, dtype=kernel.dtype), (_GATES, 1, _GATES, 1))
+    return sequences, ops.reshape(gates * own, (_GATES * features, columns))
+
+
+def _step_mask(mask):
+    """The mask as the operation takes it, boolean `(batch, time)`, or None."""
+    if keras.tree.is_nested(mask):
+        mask = mask[0]
+    if mask is None:
+        return None
+    if len(mask.shape) == 3:
+        mask = ops.squeeze(mask, -1)
+    return ops.cast(mask, "bool")

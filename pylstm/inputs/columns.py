@@ -1,0 +1,271 @@
+"""Inputs, targets and sample weights as columns: one entry for each sample.
+
+A column is `Dense` (one array) or `Sequences` (arrays of several lengths). A model's inputs
+are one column, or a tuple or dict of them. A list is always one column, never several.
+"""
+
+import dataclasses
+from typing import NamedTuple
+
+import keras
+import numpy as np
+from keras import tree
+
+from pylstm.errors import BatchMismatchError, DTypeError, RankError, TimestepError
+from pylstm.inputs.padding import PaddedBatch, unpad
+from pylstm.inputs.sequences import as_sequences
+from pylstm.inputs.structure import map_parts
+
+
+@dataclasses.dataclass(frozen=True)
+class Dense:
+    """Samples of one shape: `values` is an array (N, ...)."""
+
+    values: object
+
+    @property
+    def size(self):
+        return int(self.values.shape[0])
+
+    def take(self, rows):
+        return Dense(np.asarray(self.values)[rows])
+
+
+@dataclasses.dataclass(frozen=True)
+class Sequences:
+    """Samples of several lengths: `values` is a list of N arrays (T_i, ...)."""
+
+    values: list
+
+    @property
+    def size(self):
+        return len(self.values)
+
+    @property
+    def lengths(self):
+        return np.array([len(sequence) for sequence in self.values], np.int32)
+
+    def take(self, rows):
+        return Sequences([self.values[row] for row in np.arange(self.size)[rows]])
+
+
+class Columns(NamedTuple):
+    """The data of a fit: each part a column, a tuple or dict of columns, or None."""
+
+    x: object
+    y: object = None
+    sample_weight: object = None
+
+    @property
+    def size(self):
+        return columns_of(self.x)[0].size
+
+    @property
+    def is_dense(self):
+        return all(isinstance(column, Dense) for column in columns_of(tuple(self)))
+
+    def take(self, rows):
+        """The given rows of every column; `rows` is a slice or an index array."""
+        return Columns(*map_columns(lambda column: column.take(rows), tuple(self)))
+
+    def split(self, fraction):
+        """The first fraction of the samples, and the rest."""
+        first = int(self.size * fraction)
+        if not 0 < first < self.size:
+            raise BatchMismatchError(
+                "PYL110",
+                "there are too few samples to hold some out",
+                expected="at least one sample on each side of validation_split",
+                got=f"{self.size} samples, {first} of them to train on",
+            )
+        return self.take(slice(first)), self.take(slice(first, None))
+
+    def weigh_classes(self, class_weight):
+        """Class weights as sample weights where the targets are per step; Keras does the rest.
+
+        Returns:
+            The columns, and what is left of `class_weight`.
+        """
+        if class_weight is None or not isinstance(self.y, Sequences):
+            return self, class_weight
+        if self.sample_weight is not None:
+            raise ValueError("class_weight and sample_weight cannot be given at the same time")
+        weights = [_weights_of_classes(labels, class_weight) for labels in self.y.values]
+        return self._replace(sample_weight=Sequences(weights)), None
+
+    def values(self):
+        """The same structures with each column's values in its place."""
+        return Columns(*map_columns(lambda column: column.values, tuple(self)))
+
+
+def columns_of(structure):
+    """The columns of a structure, in order."""
+    return [leaf for leaf in tree.flatten(structure) if leaf is not None]
+
+
+def map_columns(function, structure):
+    """Applies `function` to each column of a structure; None stays None."""
+    return tree.map_structure(lambda leaf: None if leaf is None else function(leaf), structure)
+
+
+def read_columns(x, y=None, sample_weight=None, report=None):
+    """Reads inputs, targets and weights as columns and checks that they fit together.
+
+    Args:
+        x: One input, or a tuple or dict of inputs. Each is an array (N, ...) or any
+            collection of sequences that `as_sequences` reads.
+        y: None, or targets: one per sample, (N,) or (N, K), or one per step, a list of N
+            arrays (T_i,) or (T_i, K); or a tuple or dict of these.
+        sample_weight: None, or weights per sample or per step, as the targets.
+        report: Called where a sequence had to be corrected; see `as_sequences`.
+
+    Returns:
+        `Columns`.
+
+    Raises:
+        BatchMismatchError: The parts differ in their number of samples.
+        TimestepError: Targets per step have other lengths than the sequences.
+        PylstmError: A collection cannot be read; see `as_sequences`.
+    """
+    columns = Columns(
+        *(map_parts(lambda p: read_column(p, report), part) for part in (x, y, sample_weight))
+    )
+    _check_sizes(columns)
+    _check_steps(columns)
+    return columns
+
+
+def read_column(values, report=None):
+    """Reads one input, target or weight as a column. An array of numbers stays as it is."""
+    if isinstance(values, (Dense, Sequences)):
+        return values
+    if isinstance(values, PaddedBatch):
+        values = unpad(values)
+    if _is_array_of_numbers(values):
+        return Dense(values)
+    if _is_list_of_scalars(values):
+        return Dense(_to_floatx(_array_of_scalars(values)))
+    arrays = [_to_floatx(array) for array in as_sequences(values, report)]
+    is_dense = len({len(array) for array in arrays}) == 1
+    if report is not None:
+        code, done = ("PYL127", "were stacked") if is_dense else ("PYL126", "were padded, masked")
+        report(code, got=f"{len(arrays)} sequences", done=done, silent=True)
+    return Dense(np.stack(arrays)) if is_dense else Sequences(arrays)
+
+
+def _weights_of_classes(labels, class_weight):
+    """Weights (T,) of labels (T,), (T, 1), or (T, K) one-hot."""
+    if labels.ndim > 1:
+        labels = labels.argmax(axis=-1) if labels.shape[-1] > 1 else labels[:, 0]
+    return np.array([class_weight.get(int(label), 1.0) for label in labels], keras.config.floatx())
+
+
+def _is_array_of_numbers(values):
+    if hasattr(values, "row_splits") or not (hasattr(values, "shape") and hasattr(values, "dtype")):
+        return False
+    if len(values.shape) == 0:
+        raise RankError(
+            "PYL101",
+            "a single number is no batch",
+            expected="(batch, ...)",
+            got=f"{values.dtype} scalar",
+        )
+    try:
+        dtype = keras.backend.standardize_dtype(values.dtype)
+    except ValueError:  # object, strings, complex: `as_sequences` says which
+        return False
+    return "complex" not in dtype and dtype != "string"
+
+
+def _is_list_of_scalars(values):
+    return isinstance(values, list) and bool(values) and all(_is_scalar(v) for v in values)
+
+
+def _is_scalar(value):
+    return not isinstance(value, (list, tuple)) and np.ndim(value) == 0
+
+
+def _array_of_scalars(values):
+    array = np.asarray(values)
+    if array.dtype.kind not in "biuf":
+        raise DTypeError(
+            "PYL118",
+            expected="numbers",
+            got=f"a list of {type(values[0]).__name__}",
+            fix="labels, y = np.unique(y, return_inverse=True)",
+        )
+    return array
+
+
+def _to_floatx(array):
+    """Floats in Keras' float type, as Keras' own data adapter makes them."""
+    floatx = keras.config.floatx()
+    return array.astype(floatx) if array.dtype.kind == "f" and array.dtype != floatx else array
+
+
+def _check_sizes(columns):
+    sizes = [
+        (name, column.size)
+        for name, part in columns._asdict().items()
+        for column in columns_of(part)
+    ]
+    first = columns_of(columns.x)[0]
+    wrong = next(((name, size) for name, size in sizes if size != first.size), None)
+    if wrong is None:
+        return
+    name, size = wrong
+    if name == "y" and _is_joined(first, size):
+        _raise_joined(first.values.shape, size)
+    raise BatchMismatchError(
+        "PYL110",
+        f"x and {name} differ in their number of samples",
+        expected=f"as many entries in {name} as in x",
+        got=f"x has {first.size} samples, {name} has {size}",
+        fix="a tuple means several inputs: pass one input's sequences as a list"
+        if name == "x"
+        else f"one entry of {name} for each sequence of x: look for what drops some",
+    )
+
+
+def _is_joined(column, samples):
+    """Whether a column looks like the rows (N * T, F) of N sequences."""
+    is_table = isinstance(column, Dense) and len(column.values.shape) == 2
+    return is_table and samples > 0 and column.size % samples == 0
+
+
+def _raise_joined(shape, samples):
+    rows, features = shape
+    apart = (samples, rows // samples, features)
+    raise BatchMismatchError(
+        "PYL111",
+        expected=f"x with {samples} samples, as y has: {apart}",
+        got=f"x {(rows, features)}, {samples} targets",
+        fix=f"x.reshape{apart} if the rows are sorted by sample, then by step",
+    )
+
+
+def _check_steps(columns):
+    """Checks that targets and weights per step have the steps of some input."""
+    inputs = [column for column in columns_of(columns.x) if isinstance(column, Sequences)]
+    for name, part in (("y", columns.y), ("sample_weight", columns.sample_weight)):
+        for column in columns_of(part):
+            if not isinstance(column, Sequences):
+                continue
+            if not any(np.array_equal(column.lengths, each.lengths) for each in inputs):
+                _raise_steps(name, column, inputs)
+
+
+def _raise_steps(name, column, inputs):
+    got = f"{name} has {column.lengths.min()} to {column.lengths.max()} steps; x is one dense array"
+    if inputs:
+        index = int(np.flatnonzero(column.lengths != inputs[0].lengths)[0])
+        got = (
+            f"sample {index}: x has {inputs[0].lengths[index]} steps, "
+            f"{name} has {column.lengths[index]}"
+        )
+    raise TimestepError(
+        "PYL120",
+        expected=f"one entry of {name} per step of x, or one per sample",
+        got=got,
+        fix="pass x as the list of sequences that the labels belong to",
+    )

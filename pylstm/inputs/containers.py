@@ -1,0 +1,208 @@
+"""Whatever a user has to one dense array or tensor, with a mask where lengths differ.
+
+Arrays and tensors stay what they are. Collections of sequences are read by
+`pylstm.inputs.sequences`; tensors among them stay in the graph, so gradients flow.
+"""
+
+from functools import lru_cache
+
+import keras
+import numpy as np
+
+from pylstm.errors import DTypeError, RaggedError, RankError
+from pylstm.inputs.padding import pad
+from pylstm.inputs.sequences import as_sequences, readable_by_numpy
+
+FLOATS = frozenset(("float16", "bfloat16", "float32", "float64"))
+
+
+def is_tensor(value):
+    """Whether a value is a tensor of Keras' backend, a variable, or symbolic."""
+    return isinstance(value, (keras.KerasTensor, keras.Variable)) or keras.ops.is_tensor(value)
+
+
+def dtype_name(value):
+    """The name of an array's or tensor's dtype."""
+    return name_of(value.dtype)
+
+
+@lru_cache(maxsize=64)
+def name_of(dtype):
+    """The name of a dtype of any framework: `"float32"`."""
+    # NumPy composes the name anew each time; torch writes "torch.float32".
+    return getattr(dtype, "name", None) or str(dtype).removeprefix("torch.")
+
+
+def static_shape(value):
+    """The shape as a tuple of integers and None; None if the rank is unknown."""
+    shape = value.shape
+    if isinstance(shape, tuple):
+        return tuple(shape)
+    return None if shape.rank is None else tuple(shape.as_list())
+
+
+def as_dense(value, report):
+    """Reads a value as one dense array or tensor.
+
+    Args:
+        value: An array, tensor or symbolic tensor (returned as it is), or a collection of
+            sequences: list, nested list, object array, Series, `tf.RaggedTensor`.
+        report: Called for what had to be changed, as `corrections.Corrections` is.
+
+    Returns:
+        The array or tensor, and a bool mask (batch, time) or None.
+
+    Raises:
+        PylstmError: The value cannot be read so.
+    """
+    if type(value) is np.ndarray and value.dtype != object:
+        return value, None
+    kind = type(value).__name__
+    if kind == "RaggedTensor":
+        return _dense_ragged(value, report)
+    if kind == "SparseTensor":
+        return keras.ops.convert_to_tensor(value, sparse=False), None
+    if isinstance(value, keras.Variable):
+        return value.value, None
+    if is_tensor(value):
+        return value, None
+    if isinstance(value, (list, tuple)):
+        if any(is_tensor(item) for item in value):
+            return _dense_tensors(value, report)
+        return _dense_sequences(value, report)
+    array = _as_numpy(value)
+    if array.dtype == object and array.ndim:
+        return _dense_sequences(list(array), report)
+    return array, None
+
+
+def as_array(value):
+    """Reads a mask, lengths or a state as one array or tensor; rows are padded with 0."""
+    if isinstance(value, (list, tuple)) and all(map(_is_scalar, value)):
+        return keras.ops.stack(value) if any(map(is_tensor, value)) else np.asarray(value)
+    return as_dense(value, unreported)[0]
+
+
+def unreported(code, **_):
+    """For what is not the layer's input: its conversions are not corrections."""
+
+
+def as_numbers(x, dtype, report):
+    """Checks that `x` holds real numbers; casts integers and bools to `dtype`.
+
+    Floating dtypes are left to Keras, and so are symbolic tensors.
+    """
+    name = dtype_name(x)
+    if name in FLOATS and getattr(x.dtype, "isnative", True):
+        return x
+    if name.startswith("complex"):
+        raise DTypeError(
+            "PYL117",
+            expected="real numbers",
+            got=f"{static_shape(x)} {name}",
+            fix="np.concatenate([x.real, x.imag], axis=-1), or np.abs(x)",
+        )
+    if not name.startswith(("int", "uint", "bool", "float", "longdouble")):
+        raise DTypeError(
+            "PYL118",
+            expected="numbers",
+            got=f"{static_shape(x)} {name}",
+            fix="x.astype('float32'), or keras.layers.StringLookup for categories",
+        )
+    if isinstance(x, keras.KerasTensor):
+        return x
+    report("PYL127", got=name, done=f"was cast to {dtype}", silent=True)
+    return x.astype(dtype) if isinstance(x, np.ndarray) else keras.ops.cast(x, dtype)
+
+
+def _is_scalar(value):
+    return isinstance(value, (int, float, complex)) or getattr(value, "shape", None) == ()
+
+
+def _as_numpy(value):
+    if isinstance(value, np.ma.MaskedArray) and value.mask.any():
+        raise DTypeError(
+            "PYL118",
+            "a masked array has values that are no numbers",
+            expected="numbers, and the steps to leave out as mask=",
+            got=f"masked array {value.shape}",
+            fix="layer(x.filled(0), mask=~x.mask.any(axis=-1))",
+        )
+    value = readable_by_numpy(value)
+    if isinstance(value, (int, float, complex)) or hasattr(value, "__array__"):
+        return np.asarray(value)
+    raise DTypeError(
+        "PYL118",
+        "this is not an array, a tensor or a list of sequences",
+        expected="numbers (batch, time, features), or a list of arrays (time, features)",
+        got=type(value).__name__,
+        fix="list(x) for a generator; model.fit(x) for a dataset",
+    )
+
+
+def _dense_sequences(items, report):
+    arrays = as_sequences(items, report)
+    if len({array.shape for array in arrays}) == 1 and not _is_empty_sequence(arrays[0].shape):
+        report("PYL127", got=f"{len(arrays)} sequences", done="were stacked", silent=True)
+        return np.stack(arrays), None
+    batch = pad(arrays)
+    report("PYL126", got=f"{len(arrays)} sequences", done="were padded, masked", silent=True)
+    return batch.x, batch.mask
+
+
+def _is_empty_sequence(shape):
+    """Whether a shape is that of a sequence without steps, which gets a mask that says so."""
+    return len(shape) <= 2 and shape[:1] == (0,)
+
+
+def _dense_tensors(items, report):
+    """Stacks or pads tensors in the graph; arrays among them become constants."""
+    symbolic = any(isinstance(item, keras.KerasTensor) for item in items)
+    if len(items) > 1 and (symbolic or isinstance(items, tuple)):
+        raise RankError(
+            "PYL101",
+            f"got {len(items)} tensors where one is expected",
+            expected="one tensor (batch, time, features)",
+            got=", ".join(str(static_shape(item)) for item in items),
+            fix="a layer with return_state=True returns (output, h, c): pass its first result on",
+        )
+    items = [item if is_tensor(item) else keras.ops.convert_to_tensor(item) for item in items]
+    shapes = [static_shape(item) for item in items]
+    equal = len(set(shapes)) == 1 and not _is_empty_sequence(shapes[0])
+    if equal and (len(items) == 1 or None not in shapes[0]):
+        report("PYL127", got=f"{len(items)} tensors", done="were stacked", silent=True)
+        return keras.ops.stack(items), None
+    lengths = [shape[0] if shape else None for shape in shapes]
+    if None in lengths or len({shape[1:] for shape in shapes}) > 1:
+        raise RaggedError(
+            "PYL114",
+            expected="tensors (time, features) with the same features and known lengths",
+            got=", ".join(map(str, shapes)),
+            fix="tf.ragged.stack(tensors), or a dataset with ragged_batch",
+        )
+    report("PYL126", got=f"{len(items)} tensors", done="were padded, masked", silent=True)
+    steps = max(lengths)
+    rows = [
+        keras.ops.pad(item, [(0, steps - length)] + [(0, 0)] * (len(shapes[0]) - 1))
+        for item, length in zip(items, lengths, strict=True)
+    ]
+    return keras.ops.stack(rows), np.arange(steps) < np.array(lengths)[:, None]
+
+
+def _dense_ragged(value, report):
+    """Densifies a `tf.RaggedTensor` (batch, (time), features)."""
+    if value.ragged_rank > 1:
+        if not hasattr(value.flat_values, "numpy"):
+            raise RaggedError(
+                "PYL114",
+                "the feature axis is ragged, too",
+                expected="a ragged tensor (batch, (time), features) of ragged_rank 1",
+                got=f"ragged_rank {value.ragged_rank}",
+                fix="pylstm.ragged(sequences), or tf.ragged.constant(..., ragged_rank=1)",
+            )
+        return _dense_sequences(value.to_list(), report)
+    import tensorflow as tf
+
+    report("PYL126", got=f"ragged {value.shape}", done="was padded, masked", silent=True)
+    dense = value.to_tensor()
+    return dense, tf.sequence_mask(value.row_lengths(), tf.shape(dense)[1])

@@ -1,0 +1,71 @@
+"""Collects what one call had to correct, and says so as the layer's `validate` asks."""
+
+import warnings
+from typing import NamedTuple
+
+from pylstm.errors import CODES, ShapeCorrectionWarning
+from pylstm.inputs.explain import expected_input
+
+
+class Correction(NamedTuple):
+    """One thing that was changed.
+
+    Attributes:
+        code: Its row in `pylstm.errors.CODES`.
+        message: What was changed, and how to write it so that nothing has to be.
+        silent: Whether `validate="auto"` does it without a warning.
+    """
+
+    code: str
+    message: str
+    silent: bool = False
+
+
+class Corrections:
+    """The corrections of one call; call it to report one.
+
+    Args:
+        layer: The `pylstm.LSTM` that is called.
+        known: What it knows of its input, a `contract.Known`.
+    """
+
+    def __init__(self, layer, known):
+        self._layer = layer
+        self._known = known
+        self._made = []
+
+    def __call__(self, code, got, done, line=None, silent=False):
+        """Records a correction.
+
+        Args:
+            code: Its row in `pylstm.errors.CODES`.
+            got: What was given.
+            done: What was done with it, as the end of a sentence.
+            line: What the user would write instead.
+            silent: Whether no number of axes or steps is changed by it.
+
+        Raises:
+            PylstmError: It is not silent, and the layer is strict.
+        """
+        if self._layer.validate == "strict" and not silent:
+            expected = expected_input(self._known)
+            raise CODES[code].error(code, expected=expected, got=got, fix=line)
+        advice = f" Better: {line}" if line else ""
+        summary = f"[{code}] layer '{self._layer.name}': {CODES[code].summary}"
+        self._made.append(Correction(code, f"{summary}: {got} {done}.{advice}", silent))
+
+    def warn(self, warned):
+        """Warns once for each kind of correction.
+
+        Args:
+            warned: Codes of which the user has been warned; grows.
+
+        Returns:
+            The corrections as a tuple.
+        """
+        for code, message, silent in self._made:
+            if code not in warned and (not silent or self._layer.validate == "warn"):
+                warned.add(code)
+                # Past _prepare, prepare and layer.__call__ to the user who called that.
+                warnings.warn(message, ShapeCorrectionWarning, stacklevel=5)
+        return tuple(self._made)

@@ -1,0 +1,218 @@
+"""Batches of sequences of several lengths, as a `keras.utils.PyDataset`."""
+
+import keras
+import numpy as np
+from keras import tree
+
+from pylstm.inputs.columns import (
+    Dense,
+    Sequences,
+    columns_of,
+    map_columns,
+    read_columns,
+)
+from pylstm.inputs.padding import pad, ragged_of_arrays
+
+# Batches per pool: within a pool, samples are sorted by length. Large pools make batches of
+# nearly one length; small ones keep the order of samples random.
+_POOL_BATCHES = 50
+
+
+def dataset(
+    x,
+    y=None,
+    batch_size=32,
+    *,
+    bucket=True,
+    shuffle=None,
+    seed=None,
+    sample_weight=None,
+    drop_remainder=False,
+    mask_value=0.0,
+    workers=1,
+    max_queue_size=10,
+):
+    """Batches sequences of several lengths for `fit`, `evaluate` and `predict`.
+
+    Each batch is as long as its longest sequence. On the TensorFlow backend x comes as a
+    `tf.RaggedTensor`, which `pylstm.LSTM` takes at the front of any Keras model and
+    `pylstm.Sequential` and `pylstm.Model` take before any layer: padding never reaches a
+    weight. On other backends x is padded with `mask_value` to the longest of all sequences;
+    give the layer the same `mask_value`.
+
+    Args:
+        x: A list of N sequences (T_i, F), or any collection that `pylstm.pad` takes, or an
+            array (N, ...); a tuple or dict of these where the model has several inputs.
+        y: Targets: one per sample, (N,) or (N, K), or one per step, a list of N arrays (T_i,)
+            or (T_i, K). Targets per step are padded with 0 and sample weight 0. A tuple or
+            dict where the model has several outputs.
+        batch_size: Samples in a batch.
+        bucket: With `shuffle`, put sequences of similar length in one batch.
+        shuffle: Draw a new order for each epoch. By default where there are targets; without
+            shuffling the order is kept.
+        seed: Of the order; by default NumPy's global generator gives one.
+        sample_weight: Weights per sample (N,), or per step, a list of N arrays (T_i,).
+        drop_remainder: Leave out the last batch where it is partial, as a stateful layer needs.
+        mask_value: What x is padded with on other backends than TensorFlow.
+        workers: Threads that make batches.
+        max_queue_size: Batches they may be ahead.
+
+    Returns:
+        A `keras.utils.PyDataset` of `(x,)`, `(x, y)` or `(x, y, sample_weight)`.
+
+    Raises:
+        PylstmError: The sequences, targets and weights do not fit; see `read_columns`.
+    """
+    return SequenceDataset(
+        read_columns(x, y, sample_weight),
+        batch_size,
+        bucket=bucket,
+        shuffle=y is not None if shuffle is None else shuffle,
+        seed=seed,
+        drop_remainder=drop_remainder,
+        mask_value=mask_value,
+        workers=workers,
+        max_queue_size=max_queue_size,
+    )
+
+
+class SequenceDataset(keras.utils.PyDataset):
+    """Batches of `Columns`. See `dataset` for the arguments.
+
+    With `ragged`, x comes as ragged tensors, by default where Keras' backend has them; else as
+    dense arrays, all of one length, since what compiles without ragged tensors does so by shape.
+    """
+
+    def __init__(
+        self,
+        columns,
+        batch_size,
+        *,
+        bucket=True,
+        shuffle=False,
+        seed=None,
+        drop_remainder=False,
+        mask_value=0.0,
+        ragged=None,
+        **workers,
+    ):
+        super().__init__(**workers)
+        self._columns = columns
+        self._batch_size = batch_size
+        self._bucket = bucket
+        self._shuffle = shuffle
+        self._generator = np.random.default_rng(np.random.randint(2**31) if seed is None else seed)
+        self._drop_remainder = drop_remainder
+        self._mask_value = mask_value
+        self._longest = _longest(columns)
+        self._maxlen = None
+        if ragged is None:
+            ragged = keras.backend.backend() == "tensorflow"
+        if not ragged and self._longest is not None:
+            self._maxlen = int(self._longest.max())
+        self._rows = self._draw_batches()
+
+    def __len__(self):
+        return len(self._rows)
+
+    def __getitem__(self, index):
+        x, y, sample_weight = self._columns.take(self._rows[index])
+        x = map_columns(self._render_input, x)
+        if y is None:
+            return (x,)
+        if sample_weight is not None or any(isinstance(c, Sequences) for c in columns_of(y)):
+            return x, map_columns(self._render_target, y), self._render_weights(y, sample_weight)
+        return x, map_columns(self._render_target, y)
+
+    def on_epoch_end(self):
+        if self._shuffle:
+            self._rows = self._draw_batches()
+
+    def _draw_batches(self):
+        """A list of index arrays, one for each batch."""
+        size, batch = self._columns.size, self._batch_size
+        if not self._shuffle:
+            order = np.arange(size)
+        else:
+            order = self._generator.permutation(size)
+            if self._bucket and self._longest is not None:
+                order = self._sorted_in_pools(order)
+        rows = [order[start : start + batch] for start in range(0, size, batch)]
+        if self._drop_remainder and len(rows[-1]) < batch:
+            rows.pop()
+        if self._shuffle:
+            self._generator.shuffle(rows)
+        return rows
+
+    def _sorted_in_pools(self, order):
+        pool = _POOL_BATCHES * self._batch_size
+        pools = [order[start : start + pool] for start in range(0, len(order), pool)]
+        return np.concatenate([rows[np.argsort(self._longest[rows])] for rows in pools])
+
+    def _render_input(self, column):
+        if isinstance(column, Dense):
+            return column.values
+        if self._maxlen is None:
+            return ragged_of_arrays(column.values)
+        return pad(column.values, maxlen=self._maxlen, value=self._mask_value).x
+
+    def _render_target(self, column):
+        if isinstance(column, Dense):
+            return column.values
+        return self._as_batch(pad(column.values, maxlen=self._maxlen).x)
+
+    def _render_weights(self, targets, weights):
+        """The weights for each target, by step and 0 in the padding where the targets are."""
+        if weights is None or isinstance(weights, (Dense, Sequences)):
+            weights = tree.map_structure(lambda _: weights, targets)
+        return tree.map_structure(self._weigh, targets, weights)
+
+    def _weigh(self, target, weights):
+        floatx = keras.config.floatx()
+        if isinstance(target, Dense):
+            return np.ones(target.size, floatx) if weights is None else weights.values
+        mask = pad(target.values, maxlen=self._maxlen).mask.astype(floatx)
+        if isinstance(weights, Dense):
+            mask *= np.reshape(weights.values, (-1, 1))
+        elif weights is not None:
+            mask *= pad(weights.values, maxlen=self._maxlen).x
+        return self._as_batch(mask)
+
+    def _as_batch(self, array):
+        return _open_time(array) if self._maxlen is None else array
+
+
+def one_batch(columns, **options):
+    """All samples as one batch, (x, y, sample_weight), with None for what there is not."""
+    x, *rest = SequenceDataset(columns, columns.size, **options)[0]
+    y, sample_weight = [tree.map_structure(np.asarray, part) for part in rest] + [None] * (
+        2 - len(rest)
+    )
+    return x, y, sample_weight
+
+
+class _OpenTime(np.ndarray):
+    """An array whose time axis is no part of its type: `shape` says None there.
+
+    Keras takes the shape of the first two batches for that of all, and stops at a batch of
+    another length where these two happen to be equally long.
+    """
+
+    is_batch = False
+
+    @property
+    def shape(self):
+        shape = super().shape
+        return (shape[0], None, *shape[2:]) if self.is_batch else shape
+
+
+def _open_time(array):
+    array = array.view(_OpenTime)
+    array.is_batch = True  # on this array alone: views of it are plain
+    return array
+
+
+def _longest(columns):
+    """Lengths (N,) of the longest sequence of each sample; None where all are dense."""
+    lengths = [c.lengths for c in columns_of(columns.x) if isinstance(c, Sequences)]
+    return np.max(lengths, axis=0) if lengths else None

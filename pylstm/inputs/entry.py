@@ -1,0 +1,67 @@
+"""The input contract as a model applies it, before its first layer sees the input.
+
+Layers in front of an LSTM know nothing of lists and ragged tensors. Here they become dense
+tensors with a Keras mask, as `keras.layers.Masking` would have made them.
+"""
+
+import keras
+from keras.src.backend.common.masking import set_keras_mask
+
+from pylstm.inputs.columns import Dense, Sequences
+from pylstm.inputs.containers import as_dense, as_numbers, dtype_name, static_shape
+from pylstm.inputs.contract import Known, Origin
+from pylstm.inputs.reading import apply_reading, choose_reading
+
+
+def enter(value, declared, report, mask_value=0.0):
+    """Makes one input of a model into what Keras' layers compute on.
+
+    Args:
+        value: A tensor, an array, or anything that `as_dense` reads.
+        declared: The shape of the model's `keras.Input`, or None.
+        report: Called for what had to be changed; see `as_dense`.
+        mask_value: What to pad with. A `keras.layers.Masking` looks at nothing else.
+
+    Returns:
+        A tensor; with a Keras mask where sequences differ in length. A tensor that needs no
+        change comes back as the same object.
+
+    Raises:
+        PylstmError: The value cannot be read, or does not fit `declared`.
+    """
+    if value is None or isinstance(value, keras.KerasTensor):
+        return value
+    x, mask = as_dense(value, report)
+    if not dtype_name(x).startswith(("float", "bfloat", "int", "uint", "bool")):
+        x = as_numbers(x, keras.config.floatx(), report)
+    origin = Origin.MODEL if mask is None else Origin.JOINED
+    reading = _read_as(declared, static_shape(x), dtype_name(x), origin, report)
+    x = keras.ops.convert_to_tensor(x if reading is None else apply_reading(reading, x))
+    if mask is not None:
+        mask = keras.ops.convert_to_tensor(mask)
+        if mask_value != 0:
+            is_real = keras.ops.reshape(mask, (*keras.ops.shape(mask), *[1] * (len(x.shape) - 2)))
+            x = keras.ops.where(is_real, x, keras.ops.cast(mask_value, x.dtype))
+        set_keras_mask(x, mask)
+    return x
+
+
+def enter_column(column, declared, report):
+    """As `enter`, for all samples at once and without padding: a column of that shape."""
+    if isinstance(column, Dense):
+        x = column.values
+        reading = _read_as(declared, static_shape(x), dtype_name(x), Origin.MODEL, report)
+        return column if reading is None else Dense(apply_reading(reading, x))
+    first = column.values[0]
+    shape = (column.size, None, *first.shape[1:])
+    reading = _read_as(declared, shape, dtype_name(first), Origin.JOINED, report)
+    if reading is None:
+        return column
+    return Sequences([apply_reading(reading, sequence[None])[0] for sequence in column.values])
+
+
+def _read_as(declared, shape, dtype, origin, report):
+    """The reading of a shape where the model declares (batch, time, features), else None."""
+    if declared is None or len(declared) != 3:
+        return None
+    return choose_reading(shape, dtype, Known(features=declared[2]), origin, report, declared)

@@ -1,0 +1,198 @@
+"""Says why an input cannot be read, and what to write instead."""
+
+from pylstm.errors import (
+    BatchMismatchError,
+    FeatureMismatchError,
+    RaggedError,
+    RankError,
+    TimestepError,
+)
+from pylstm.inputs.contract import Origin
+
+
+def expected_input(known, built_from=None):
+    """The input a layer takes, axes named: `(batch, time, features=6)`."""
+    batch = "batch" if known.batch is None else f"batch={known.batch}"
+    features = "features" if known.features is None else f"features={known.features}"
+    origin = f"     built from {built_from}" if built_from and known.features else ""
+    return f"({batch}, time, {features}){origin}"
+
+
+def got_input(shape, dtype, remark=""):
+    """What was given: `(32, 1440, 7) float32     axis 2 is 7, not 6`."""
+    text = shape_text(shape) if dtype is None else f"{shape_text(shape)} {dtype}"
+    return f"{text}     {remark}" if remark else text
+
+
+def unreadable(shape, dtype, known, origin, choices, built_from=None):
+    """The error for an input with no reading, or with several.
+
+    Args:
+        shape: Of the input, integers and None.
+        dtype: Name of the input's dtype, or None where only a shape is at hand.
+        known: The layer's `Known`.
+        origin: The input's `Origin`.
+        choices: What `contract.readings` returned: none or several.
+        built_from: The shape that the layer was built from, if it is known.
+    """
+    parts = {
+        "expected": expected_input(known, built_from),
+        "got": got_input(shape, dtype),
+    }
+    if choices:
+        lines = [f"{choice.line}     to mean {_meaning(choice)}" for choice in choices]
+        return RankError("PYL102", fix="\n".join(lines), **parts)
+    if len(shape) == 3:
+        return _feature_mismatch(shape, dtype, known, parts)
+    if len(shape) == 2:
+        return _two_axes(shape, known, origin, parts)
+    if len(shape) == 1:
+        fix = "x[None, :, None]     to mean one sequence with one feature"
+        return RankError("PYL101", fix=fix, **parts)
+    if len(shape) == 0:
+        return RankError("PYL101", "a single number is not a sequence", **parts)
+    fix = "reshape it to (batch, time, features); join the axes that are features into one"
+    return RankError("PYL101", fix=fix, **parts)
+
+
+def _feature_mismatch(shape, dtype, known, parts):
+    features = known.features
+    if shape[1] == features:
+        parts["got"] = got_input(shape, dtype, f"axis 1 is {features}, axis 2 is {shape[2]}")
+        fix = "np.transpose(x, (0, 2, 1))     if axis 1 holds the features and axis 2 the time"
+        return FeatureMismatchError("PYL104", fix=fix, **parts)
+    parts["got"] = got_input(shape, dtype, f"axis 2 is {shape[2]}, not {features}")
+    change = (
+        f"drop {_count(shape[2] - features, 'feature')} (a one-hot class too many?)"
+        if shape[2] > features
+        else f"add the missing {_count(features - shape[2], 'feature')}"
+    )
+    fix = f"{change}, or rebuild with keras.Input((None, {shape[2]}))"
+    return FeatureMismatchError("PYL103", fix=fix, **parts)
+
+
+def _two_axes(shape, known, origin, parts):
+    rows, columns = shape
+    features = known.features
+    if origin is Origin.CALL and rows == features:
+        fix = "x.T[None]     if the rows are the features and the columns the time"
+        return FeatureMismatchError("PYL104", fix=fix, **parts)
+    if origin is Origin.CALL:
+        parts["got"] += f"     axis 1 is {columns}, not {features}"
+        fix = f"one sequence (time, features={features}) takes its batch axis from x[None]"
+        return FeatureMismatchError("PYL103", fix=fix, **parts)
+    if features is not None and columns == features:
+        lines = (
+            f"x.reshape(-1, T, {columns})     if the sequences, T rows each, were joined",
+            "x[None]     if all rows together are one sequence",
+            "x[:, None]     if each row is a sequence of one step",
+        )
+    else:
+        lines = (
+            f"x[..., None], keras.Input(({columns}, 1))     if axis 1 is the time",
+            f"x[:, None], keras.Input((1, {columns}))     if axis 1 holds the features of one step",
+            "return_sequences=True in the layer before, if that is recurrent",
+        )
+    return RankError("PYL101", fix="\n".join(lines), **parts)
+
+
+def last_step_only(previous, shape, dtype, known):
+    """The error for an LSTM stacked on a recurrent layer that returns one step."""
+    return RankError(
+        "PYL106",
+        f"the previous layer '{previous}' returns its last step only",
+        expected=expected_input(known),
+        got=got_input(shape, dtype, f"from '{previous}'"),
+        fix=f"return_sequences=True in '{previous}'",
+    )
+
+
+def unknown_rank(dtype, known):
+    """The error for a tensor of which not even the number of axes is known."""
+    features = known.features if known.features is not None else "features"
+    shape = f"(None, None, {features})"
+    return RankError(
+        "PYL107",
+        expected=expected_input(known),
+        got=f"unknown shape {dtype}",
+        fix=f"x.set_shape({shape}) in a function that you dataset.map, or tf.ensure_shape(x, "
+        f"{shape})",
+    )
+
+
+def unknown_features(shape, dtype, known):
+    """The error for building a layer from an input whose feature size is not known."""
+    return FeatureMismatchError(
+        "PYL103",
+        "the feature size must be known to build the weights",
+        expected=expected_input(known),
+        got=got_input(shape, dtype, "axis 2 is unknown"),
+        fix="keras.Input((None, features)) with the number of features, or x.set_shape",
+    )
+
+
+def mask_lost(shape, dtype, known, wrapper):
+    """The error for padding inside a wrapper behind which later layers would not see it."""
+    return RaggedError(
+        "PYL128",
+        expected=f"{expected_input(known)}, with its mask set before '{wrapper}'",
+        got=got_input(shape, dtype, f"masked inside '{wrapper}'"),
+        fix=f"pylstm.Sequential or pylstm.Model, which pad before the first layer,\n"
+        f"or keras.layers.Masking in front of '{wrapper}'",
+    )
+
+
+def no_steps(shape, dtype, known):
+    """The error for asking for the last of no time steps."""
+    return TimestepError(
+        "PYL108",
+        expected=f"at least one time step, {expected_input(known)}",
+        got=got_input(shape, dtype, "axis 1 is 0"),
+        fix="leave empty sequences out, or mark them as empty: lengths=[0, ...] with one step",
+    )
+
+
+def stateful_batch(shape, dtype, known):
+    """The error for a batch that a stateful layer's states do not fit."""
+    size = f"{shape[0]}, " if shape[0] is not None else ""
+    return BatchMismatchError(
+        "PYL109",
+        expected=expected_input(known),
+        got=got_input(shape, dtype, f"axis 0 is {size}not {known.batch}"),
+        fix=f"dataset.batch({known.batch}, drop_remainder=True), or a number of samples that is "
+        f"a multiple of {known.batch}",
+    )
+
+
+def unknown_batch(shape, dtype):
+    """The error for building a stateful layer without knowing how many states it keeps."""
+    return BatchMismatchError(
+        "PYL109",
+        "a stateful layer needs to know the batch size",
+        expected="(batch=a number, time, features)",
+        got=got_input(shape, dtype, "axis 0 is unknown"),
+        fix="keras.Input((None, features), batch_size=...)",
+    )
+
+
+def other_steps(shape, dtype, known):
+    """What was given, for a number of steps that `keras.Input` had not declared."""
+    declared = " or ".join(str(steps) for steps in sorted(known.timesteps))
+    return got_input(shape, dtype, f"axis 1 is {shape[1]}, declared as {declared}:")
+
+
+def _meaning(reading):
+    batch, time, features = ("?" if size is None else size for size in reading.shape)
+    return (
+        f"{_count(batch, 'sequence')} of {_count(time, 'step')} with {_count(features, 'feature')}"
+    )
+
+
+def _count(number, noun):
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def shape_text(shape):
+    """A shape as it is written: `(32, None, 7)`."""
+    inner = ", ".join("None" if size is None else str(size) for size in shape)
+    return f"({inner},)" if len(shape) == 1 else f"({inner})"

@@ -1,0 +1,107 @@
+"""What a layer knows of its input: from its weights, its earlier calls and the model around it."""
+
+from dataclasses import dataclass, field
+
+import keras
+from keras.src.backend.common.global_state import get_global_attribute
+
+from pylstm.inputs.contract import Known, Origin
+
+
+@dataclass
+class Memory:
+    """What a layer's earlier calls have told about it.
+
+    Attributes:
+        warned: Codes of the corrections that the user has been told of.
+        timesteps: Numbers of steps that `keras.Input` declared, None among them for any.
+    """
+
+    warned: set = field(default_factory=set)
+    timesteps: frozenset = frozenset()
+
+
+def memory_of(layer):
+    """The layer's `Memory`."""
+    memory = layer.__dict__.get("_input_memory")
+    if memory is None:
+        # Straight into the instance: it is no state that Keras should track.
+        memory = layer.__dict__["_input_memory"] = Memory()
+    return memory
+
+
+def known_to(layer):
+    """The layer's `contract.Known`."""
+    cell = layer.cell
+    return Known(
+        features=cell.kernel.shape[0] if cell.built else None,
+        batch=layer._expected_batch_size if layer.stateful else None,
+        timesteps=memory_of(layer).timesteps,
+    )
+
+
+def built_from(layer):
+    """The shape that the layer was built for, or None."""
+    return (getattr(layer, "_build_shapes_dict", None) or {}).get("sequences_shape")
+
+
+def origin_of(x, layer):
+    """The `contract.Origin` of a dense input."""
+    if isinstance(x, keras.KerasTensor):
+        from_input = isinstance(_producer(x), keras.layers.InputLayer)
+        return Origin.DECLARED if from_input and _is_declaration(x) else Origin.MODEL
+    context = get_global_attribute("current_call_ctx")
+    return Origin.CALL if context is None or context.entry_layer is layer else Origin.MODEL
+
+
+def loses_mask(layer):
+    """The name of the wrapper that would not pass on the mask which this layer makes, or None.
+
+    `keras.layers.Bidirectional` hands later layers the mask that it was given itself.
+    """
+    scopes = get_global_attribute("name_scope_stack") or [None]
+    wrapper = getattr(scopes[-1], "caller", None)
+    if layer.return_sequences and isinstance(wrapper, keras.layers.Bidirectional):
+        return wrapper.name
+    return None
+
+
+def remember_timesteps(symbolic, layer):
+    """Keeps the number of steps that a symbolic input declares for a layer."""
+    # A layer on top of another recurrent layer need not repeat what that one says.
+    if _is_declaration(symbolic) and not hasattr(_producer(symbolic), "return_sequences"):
+        memory_of(layer).timesteps |= {symbolic.shape[1]}
+
+
+def last_step_layer(symbolic):
+    """The recurrent layer whose last step a symbolic (batch, features) tensor comes from."""
+    while len(symbolic.shape) == 2:
+        operation = _producer(symbolic)
+        if operation is None:
+            return None
+        if getattr(operation, "return_sequences", None) is False:
+            return operation.name
+        node = operation._inbound_nodes[symbolic._keras_history.node_index]
+        if len(node.input_tensors) != 1:
+            return None
+        symbolic = node.input_tensors[0]
+    return None
+
+
+def _producer(symbolic):
+    history = getattr(symbolic, "_keras_history", None)
+    return history and history.operation
+
+
+def _is_declaration(symbolic):
+    """Whether the user wrote down a symbolic shape; else Keras builds a model from data.
+
+    Keras does the latter with the first batch's size, or, in `fit`, while it traces a graph.
+    """
+    if symbolic.shape[0] is not None:
+        return False
+    if keras.backend.backend() != "tensorflow":
+        return True
+    import tensorflow as tf
+
+    return tf.executing_eagerly()

@@ -1,0 +1,164 @@
+"""Masks and lengths to one bool mask (batch, time), True where a step counts."""
+
+import keras
+import numpy as np
+
+from pylstm.errors import MaskError
+from pylstm.inputs.containers import as_array, dtype_name, is_tensor, static_shape
+
+
+def as_mask(mask, x, report, one_sequence=False):
+    """Reads what was passed as `mask=` for an input.
+
+    Args:
+        mask: bool (batch, time) in any container; 0 and 1 count as bool. Integers (batch,)
+            are read as lengths.
+        x: The input, (batch, time, features).
+        report: Called for what had to be changed; see `containers.as_dense`.
+        one_sequence: Whether the input had no batch axis, so that the mask may have none, too.
+
+    Returns:
+        bool (batch, time); `mask` itself if it is that already.
+
+    Raises:
+        MaskError: The mask does not fit.
+    """
+    mask = as_array(mask)
+    batch, steps, _ = static_shape(x)
+    shape = static_shape(mask)
+    if shape == (batch, steps) and dtype_name(mask) == "bool":
+        return mask
+    if shape is None:
+        raise _mask_error(mask, x, "x.set_shape((None, None)) on the mask, too")
+    if one_sequence and len(shape) == 1 and _may_equal(shape, (steps,)):
+        mask, shape = mask[None], (1, *shape)
+    if len(shape) == 1 and dtype_name(mask) != "bool" and _may_equal(shape, (batch,)):
+        return _mask_of_lengths(mask, x, report)
+    if len(shape) == 3 and shape[0] == 1 and _may_equal(shape[1:], (batch, steps)):
+        mask, shape = mask[0], shape[1:]  # Keras wraps a mask in a list, or gives it a
+    elif len(shape) == 3 and shape[2] == 1:
+        mask, shape = mask[..., 0], shape[:2]  # feature axis.
+    if len(shape) != 2 or not _may_equal(shape, (batch, steps)):
+        raise _mask_error(mask, x, _mask_fix(shape, batch, steps))
+    if dtype_name(mask) == "bool":
+        return mask
+    values = host_value(mask)
+    if values is not None and not np.isin(values, (0, 1)).all():
+        raise _mask_error(mask, x, "mask != 0, if every other value means that the step counts")
+    report("PYL127", got=f"mask {dtype_name(mask)}", done="was read as bool", silent=True)
+    return mask.astype(bool) if isinstance(mask, np.ndarray) else keras.ops.cast(mask, "bool")
+
+
+def from_lengths(lengths, x):
+    """The mask of sequences that end after `lengths` steps.
+
+    Args:
+        lengths: Integers (batch,), each from 0 to the number of steps. Checked where the
+            values lie in host memory.
+        x: The input, (batch, time, features).
+
+    Raises:
+        MaskError: The lengths do not fit.
+    """
+    lengths = as_array(lengths)
+    batch, steps, _ = static_shape(x)
+    values = host_value(lengths)
+    if values is not None and values.dtype.kind == "f" and (values == np.floor(values)).all():
+        lengths = values = values.astype("int64")
+    if not dtype_name(lengths).startswith(("int", "uint")):
+        raise _lengths_error(lengths, x, "lengths.astype('int32')")
+    shape = static_shape(lengths)
+    if shape is None or len(shape) != 1 or not _may_equal(shape, (batch,)):
+        raise _lengths_error(lengths, x, "one length for each sequence: lengths=[T_1, T_2, ...]")
+    if values is not None and steps is not None:
+        wrong = np.flatnonzero((values < 0) | (values > steps))
+        if wrong.size:
+            row = wrong[0]
+            remark = f", but lengths[{row}] is {values[row]}"
+            raise _lengths_error(lengths, x, f"lengths from 0 to {steps}", remark)
+    return _before(lengths, x, steps)
+
+
+def from_value(x, value):
+    """The mask of the steps that are not all `value`, as `keras.layers.Masking` has it."""
+    return keras.ops.any(keras.ops.not_equal(x, value), axis=-1)
+
+
+def both(first, second):
+    """The steps that count in both masks, of which either may be None."""
+    if first is None or second is None:
+        return second if first is None else first
+    if isinstance(first, np.ndarray) and isinstance(second, np.ndarray):
+        return first & second
+    return keras.ops.logical_and(first, second)
+
+
+def host_value(value):
+    """The NumPy array of a value in host memory; None where looking would wait for a device."""
+    if not is_tensor(value):
+        return np.asarray(value)
+    on_host = "CPU" in str(getattr(value, "device", "")) and hasattr(value, "numpy")
+    return value.numpy() if on_host else None
+
+
+def _mask_of_lengths(mask, x, report):
+    batch, steps, _ = static_shape(x)
+    values = host_value(mask)
+    if batch == steps != 1 and values is not None and np.isin(values, (0, 1)).all():
+        fix = "mask[None], or lengths=: it is not clear which is meant"
+        raise _mask_error(mask, x, fix)
+    result = from_lengths(mask, x)
+    report("PYL125", got=f"mask {static_shape(mask)}", done="was read as lengths", line="lengths=")
+    return result
+
+
+def _before(lengths, x, steps):
+    if isinstance(lengths, np.ndarray) and steps is not None:
+        return np.arange(steps) < lengths[:, None]
+    if steps is None and isinstance(x, keras.KerasTensor):
+        # A symbolic tensor has no number of steps yet: count them in the graph.
+        position = keras.ops.cumsum(keras.ops.ones_like(x[..., 0], dtype="int32"), axis=1) - 1
+    else:
+        position = keras.ops.arange(keras.ops.shape(x)[1], dtype="int32")
+    lengths = keras.ops.cast(lengths, "int32")
+    return keras.ops.less(position, keras.ops.expand_dims(lengths, 1))
+
+
+def _mask_error(mask, x, fix):
+    batch, steps, _ = (_name(size) for size in static_shape(x))
+    return MaskError(
+        "PYL112",
+        expected=f"bool (batch, time) = ({batch}, {steps})",
+        got=f"mask {static_shape(mask)} {dtype_name(mask)}",
+        fix=fix,
+    )
+
+
+def _mask_fix(shape, batch, steps):
+    if len(shape) == 1 and _may_equal(shape, (steps,)):
+        return f"np.repeat(mask[None], {_name(batch)}, axis=0)     to mask each sequence so"
+    if len(shape) == 2 and shape[0] == 1 and _may_equal(shape[1:], (steps,)):
+        return f"np.repeat(mask, {_name(batch)}, axis=0)     to mask each sequence so"
+    if len(shape) == 2 and _may_equal(shape, (steps, batch)):
+        return "mask.T"
+    if len(shape) == 3:
+        return "mask.any(axis=-1)     if a step counts when any of its features does"
+    return "a mask with one entry for each time step of each sequence"
+
+
+def _lengths_error(lengths, x, fix, remark=""):
+    batch, steps, _ = (_name(size) for size in static_shape(x))
+    return MaskError(
+        "PYL113",
+        expected=f"integers (batch,) = ({batch},) from 0 to {steps}",
+        got=f"lengths {static_shape(lengths)} {dtype_name(lengths)}{remark}",
+        fix=fix,
+    )
+
+
+def _may_equal(shape, expected):
+    return all(a is None or b is None or a == b for a, b in zip(shape, expected, strict=True))
+
+
+def _name(size):
+    return "?" if size is None else size

@@ -1,0 +1,204 @@
+"""What a user gives to a model, as what Keras' trainer takes."""
+
+import types
+
+import keras
+import numpy as np
+from keras import tree
+from keras.src.backend.common.masking import get_keras_mask
+from keras.src.models.functional import Functional
+
+from pylstm.errors import BatchMismatchError, PylstmError, RaggedError, RankError
+from pylstm.inputs.columns import read_columns
+from pylstm.inputs.contract import Known
+from pylstm.inputs.corrections import Corrections
+from pylstm.inputs.dataset import SequenceDataset, one_batch
+from pylstm.inputs.entry import enter, enter_column
+from pylstm.inputs.knowledge import memory_of
+from pylstm.inputs.structure import map_parts, split_inputs, split_targets
+from pylstm.inputs.time_distributed import check_time_distributed
+
+_DEFAULT_BATCH_SIZE = 32  # as in keras.Model.fit
+
+
+def enter_model(model, inputs):
+    """Makes the inputs of a model's call into what Keras' layers compute on; see `enter`."""
+    report = Corrections(model, Known())
+    try:
+        inputs = split_inputs(inputs, count_inputs(model))
+        mask_value = _value_that_is_masked(model) or 0.0
+        inputs = map_inputs(model, lambda x, shape: enter(x, shape, report, mask_value), inputs)
+        if any(_has_open_steps(x) for x in tree.flatten(inputs)):
+            check_time_distributed(model)
+    except PylstmError as error:
+        raise error.at(error.layer or model.name) from None
+    report.warn(memory_of(model).warned)
+    return inputs
+
+
+def read_data(model, x, y=None, sample_weight=None):
+    """Reads the data of a fit as `Columns`; None where Keras iterates over x itself.
+
+    Raises:
+        PylstmError: The data cannot be read, can be in several ways, or does not fit together.
+    """
+    if not is_columns(x):
+        return None
+    report = Corrections(model, Known())
+    try:
+        x = read_columns(split_inputs(x, count_inputs(model), count_samples(y)), report=report)
+        count = count_outputs(model)
+        y, sample_weight = (split_targets(part, count, x.size) for part in (y, sample_weight))
+        columns = read_columns(x.x, y, sample_weight, report)
+        x = map_inputs(model, lambda x, shape: enter_column(x, shape, report), columns.x)
+        columns = columns._replace(x=x)
+    except PylstmError as error:
+        raise error.at(model.name) from None
+    report.warn(memory_of(model).warned)
+    return columns
+
+
+def feed(model, data, batch_size=None, shuffle=False):
+    """(x, y, sample_weight) for Keras' trainer: arrays, or a dataset in the place of x.
+
+    Raises:
+        BatchMismatchError: The last batch is partial and a layer is stateful.
+    """
+    batch_size = batch_size or _DEFAULT_BATCH_SIZE
+    partial = data.size % batch_size
+    if partial and any(getattr(layer, "stateful", False) for layer in model._flatten_layers()):
+        raise BatchMismatchError(
+            "PYL109",
+            layer=model.name,
+            expected=f"whole batches of {batch_size}",
+            got=f"{data.size} samples: the last batch has {partial}",
+            fix="pylstm.dataset(x, y, batch_size, drop_remainder=True), or a batch_size that "
+            f"divides {data.size}",
+        )
+    if data.is_dense:
+        return tuple(data.values())
+    return SequenceDataset(data, batch_size, shuffle=shuffle, **_padding(model)), None, None
+
+
+def feed_batch(model, data):
+    """As `feed`, for the `*_on_batch` methods: all samples are one batch."""
+    return tuple(data.values()) if data.is_dense else one_batch(data, **_padding(model))
+
+
+def read_batches(model, batches, failures):
+    """Reads the batches of a generator; returns any other data as it is.
+
+    Args:
+        model: The model that is to take them.
+        batches: A generator of `(x,)`, `(x, y)` or `(x, y, sample_weight)`.
+        failures: A list that grows by the errors raised: `tf.data` keeps their text only.
+    """
+    if not isinstance(batches, types.GeneratorType):
+        return batches
+    return _read_each(model, batches, failures)
+
+
+def _read_each(model, batches, failures):
+    for batch in batches:
+        try:
+            x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
+            _check_is_batch(model, x, y)
+            data = read_data(model, x, y, sample_weight)
+            parts = (x, y, sample_weight) if data is None else feed_batch(model, data)
+        except PylstmError as error:
+            failures.append(error)
+            raise
+        yield tuple(part for part in parts if part is not None)
+
+
+def _check_is_batch(model, x, y):
+    if y is not None and not isinstance(y, (list, tuple, dict)) and np.ndim(y) == 0:
+        raise RankError(
+            "PYL101",
+            "the generator yields single samples",
+            layer=model.name,
+            expected="batches (x, y)",
+            got=f"x {getattr(x, 'shape', type(x).__name__)}, y a single number",
+            fix="x, y = zip(*generator); pylstm.dataset(list(x), list(y))",
+        )
+
+
+def _value_that_is_masked(model):
+    """The value that a layer of the model masks, or None."""
+    values = (getattr(layer, "mask_value", None) for layer in model._flatten_layers())
+    return next((value for value in values if value is not None), None)
+
+
+def _padding(model):
+    """How a `SequenceDataset` tells a model the lengths: by ragged tensors, or by a value.
+
+    Raises:
+        RaggedError: There can be no ragged tensors, and no layer masks a value.
+    """
+    obstacle = None
+    if keras.backend.backend() != "tensorflow":
+        obstacle = f"on Keras' {keras.backend.backend()} backend"
+    elif model.jit_compile:
+        obstacle = "with jit_compile=True"
+    if obstacle is None:
+        return {"ragged": True}
+    value = _value_that_is_masked(model)
+    if value is None:
+        raise RaggedError(
+            "PYL114",
+            layer=model.name,
+            expected=f"a layer that masks padding: {obstacle} there are no ragged tensors",
+            got="sequences of different lengths",
+            fix="keras.layers.Masking(-1.0) as the first layer, or pylstm.LSTM(mask_value=-1.0), "
+            "with a value that no step holds",
+        )
+    return {"ragged": False, "mask_value": value}
+
+
+def map_inputs(model, function, inputs):
+    """Applies `function` to each input and the shape that the model declares for it."""
+    shapes = declared_shapes(model)
+    if isinstance(inputs, dict):
+        return {name: function(x, shapes.get(name)) for name, x in inputs.items()}
+    each = iter(shapes.values())
+    return map_parts(lambda x: function(x, next(each, None)), inputs)
+
+
+def _has_open_steps(x):
+    """Whether x holds sequences of different lengths, of a number not known in this graph."""
+    return get_keras_mask(x) is not None and x.shape[1] is None
+
+
+def is_columns(x):
+    """Whether x holds samples, rather than batches or what makes them."""
+    is_container = isinstance(x, (list, tuple, dict, str, int, float))
+    return is_container or hasattr(x, "shape") or hasattr(x, "to_numpy")
+
+
+def count_samples(y):
+    if isinstance(y, dict):
+        y = next(iter(y.values()))
+    return len(y) if hasattr(y, "__len__") else getattr(y, "shape", (None,))[0]
+
+
+def count_inputs(model):
+    """The number of inputs of a model; None if it is not known."""
+    if isinstance(model, keras.Sequential):
+        return 1
+    if isinstance(model, Functional):
+        return len(model.inputs)
+    # A subclassed model knows what it was built for.
+    return 1 if "input_shape" in (model.get_build_config() or {}) else None
+
+
+def count_outputs(model):
+    if isinstance(model, keras.Sequential):
+        return 1
+    return len(model.outputs) if isinstance(model, Functional) else None
+
+
+def declared_shapes(model):
+    """The shapes of a model's inputs, by name, in order; empty if they are not known."""
+    if isinstance(getattr(model, "input", None), dict):
+        return {name: x.shape for name, x in model.input.items()}
+    return {x.name: x.shape for x in getattr(model, "inputs", ())}

@@ -1,0 +1,159 @@
+"""Sequences of several lengths to one dense batch, and back."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from pylstm.errors import DTypeError, MaskError, TimestepError
+from pylstm.inputs.sequences import as_sequences
+
+
+class PaddedBatch(NamedTuple):
+    """Sequences padded to one length.
+
+    Attributes:
+        x: The padded values, (N, T, F), or (N, T) where the sequences have no features.
+        mask: bool (N, T), True where a step is real.
+        lengths: int32 (N,), the number of real steps.
+    """
+
+    x: np.ndarray
+    mask: np.ndarray
+    lengths: np.ndarray
+
+
+def pad(seqs, *, padding="post", maxlen=None, value=0, dtype=None):
+    """Pads sequences to one length. Never truncates; never rounds to integers.
+
+    Args:
+        seqs: N sequences, each (T_i, F) or (T_i,): see `pylstm.inputs.sequences`. A sequence of
+            length 0 becomes a row that is all padding.
+        padding: `"post"` pads after the sequence, `"pre"` before it.
+        maxlen: The length to pad to; the longest sequence's by default.
+        value: What to pad with.
+        dtype: Of the result; by default that of the sequences, so floats stay floats and
+            tokens stay integers.
+
+    Returns:
+        `PaddedBatch(x, mask, lengths)`.
+
+    Raises:
+        TimestepError: A sequence is longer than `maxlen`.
+        DTypeError: The values or `value` do not fit `dtype`.
+        PylstmError: The sequences cannot be joined; see `as_sequences`.
+    """
+    if padding not in ("post", "pre"):
+        raise ValueError(f"padding must be 'post' or 'pre', not {padding!r}")
+    seqs = as_sequences(seqs)
+    lengths = np.array([len(seq) for seq in seqs], np.int32)
+    steps = _padded_length(lengths, maxlen)
+    dtype = _lossless_dtype(seqs, dtype, value)
+    x = np.full((len(seqs), steps, *seqs[0].shape[1:]), value, dtype)
+    position = np.arange(steps)
+    if padding == "post":
+        mask = position < lengths[:, None]
+        for row, seq in zip(x, seqs, strict=True):
+            row[: len(seq)] = seq
+    else:
+        mask = position >= steps - lengths[:, None]
+        for row, seq in zip(x, seqs, strict=True):
+            row[steps - len(seq) :] = seq
+    return PaddedBatch(x, mask, lengths)
+
+
+def unpad(batch, *, lengths=None, mask=None):
+    """The sequences of a padded batch: the inverse of `pad`.
+
+    Args:
+        batch: A `PaddedBatch`, or an array (N, T, ...), such as the output of a layer with
+            `return_sequences=True`; then `lengths` or `mask` says which steps are real.
+        lengths: Integers (N,): the first `lengths[i]` steps of row i are real.
+        mask: bool (N, T), any pattern.
+
+    Returns:
+        A list of N arrays (T_i, ...).
+
+    Raises:
+        MaskError: Neither or both of `lengths` and `mask` are given, or they do not fit.
+    """
+    if isinstance(batch, PaddedBatch):
+        batch, mask = batch.x, batch.mask
+    x = np.asarray(batch)
+    if (lengths is None) == (mask is None):
+        raise MaskError(
+            "PYL113",
+            "unpad needs to know which steps are real",
+            expected="a PaddedBatch, or lengths (batch,), or mask (batch, time)",
+            got="both lengths and mask" if mask is not None else "neither lengths nor mask",
+            fix="pylstm.unpad(y, lengths=batch.lengths)",
+        )
+    if mask is not None:
+        mask = np.asarray(mask, bool)
+        if mask.shape != x.shape[:2]:
+            raise MaskError(
+                "PYL112",
+                expected=f"(batch, time) = {x.shape[:2]}",
+                got=f"mask {mask.shape}",
+            )
+        return [row[keep] for row, keep in zip(x, mask, strict=True)]
+    lengths = np.asarray(lengths)
+    fits = lengths.shape == x.shape[:1] and lengths.dtype.kind in "iu"
+    if not fits or np.any((lengths < 0) | (lengths > x.shape[1])):
+        raise MaskError(
+            "PYL113",
+            expected=f"integers ({len(x)},) from 0 to {x.shape[1]}",
+            got=f"lengths {lengths.dtype} {lengths.shape}",
+        )
+    return [row[:length] for row, length in zip(x, lengths, strict=True)]
+
+
+def ragged(seqs):
+    """The `tf.RaggedTensor` (N, None, F) of sequences, which `pylstm.LSTM` takes as it is.
+
+    Args:
+        seqs: N sequences, each (T_i, F) or (T_i,): see `pylstm.inputs.sequences`.
+
+    Returns:
+        A `tf.RaggedTensor` of ragged rank 1 whose feature axis is static.
+
+    Raises:
+        PylstmError: The sequences cannot be joined; see `as_sequences`.
+    """
+    return ragged_of_arrays(as_sequences(seqs))
+
+
+def ragged_of_arrays(arrays):
+    """As `ragged`, for what `as_sequences` has returned."""
+    import tensorflow as tf
+
+    return tf.RaggedTensor.from_row_lengths(
+        np.concatenate(arrays), [len(array) for array in arrays], validate=False
+    )
+
+
+def _padded_length(lengths, maxlen):
+    longest = int(lengths.max())
+    if maxlen is None or maxlen >= longest:
+        return longest if maxlen is None else maxlen
+    raise TimestepError(
+        "PYL119",
+        expected=f"at most maxlen={maxlen} time steps",
+        got=f"sequence {int(lengths.argmax())} has {longest}",
+        fix=f"maxlen={longest}, or cut them yourself: [s[:{maxlen}] for s in sequences]",
+    )
+
+
+def _lossless_dtype(seqs, dtype, value):
+    """The dtype to pad in; raises where an integer dtype would change a number."""
+    dtype = seqs[0].dtype if dtype is None else np.dtype(dtype)
+    if dtype.kind in "biu":
+        changed = next((n for n in (value, *seqs) if np.any(np.asarray(n, dtype) != n)), None)
+        if changed is not None:
+            raise DTypeError(
+                "PYL118",
+                f"the numbers do not fit {dtype}",
+                expected=f"numbers that {dtype} can hold",
+                got=f"{seqs[0].dtype} sequences, value={value}",
+                fix="leave dtype out, or pad with dtype='float32'",
+            )
+    return dtype

@@ -1,0 +1,200 @@
+"""Reads any collection of sequences as a list of NumPy arrays.
+
+The one place that knows the containers in which people keep recordings of several
+lengths: lists, nested lists, object arrays, pandas, ragged tensors, other frameworks'
+tensors, generators.
+"""
+
+import warnings
+
+import numpy as np
+
+from pylstm.errors import (
+    DTypeError,
+    FeatureMismatchError,
+    RaggedError,
+    RankError,
+    ShapeCorrectionWarning,
+)
+
+
+def as_sequences(seqs, report=None):
+    """Reads a collection of sequences.
+
+    Args:
+        seqs: An iterable of sequences, each (T_i, F), (T_i,) or (T_i, ...): arrays,
+            nested lists, tensors of any framework, DataFrames; or a `tf.RaggedTensor`, an
+            array (N, T, ...) or an object array of arrays.
+        report: Called with the code, what was got, what was done and the line that does the
+            same, where a batch axis had to be dropped. By default the user is warned.
+
+    Returns:
+        A list of arrays of one dtype, whose shapes differ in the first axis only.
+
+    Raises:
+        RankError: There is no collection of sequences, or their ranks differ.
+        FeatureMismatchError: The sequences differ in another axis than the first.
+        RaggedError: The steps within one sequence differ in size.
+        DTypeError: The values are complex, strings or objects.
+    """
+    if hasattr(seqs, "to_list") and hasattr(seqs, "row_splits"):  # tf.RaggedTensor
+        seqs = _rows_of_ragged(seqs)
+    elif not isinstance(seqs, (list, tuple)):
+        seqs = _rows_of(seqs)
+    arrays = [_as_array(item, index) for index, item in enumerate(seqs)]
+    if not arrays:
+        raise RankError(
+            "PYL101",
+            "there are no sequences",
+            expected="a list of N arrays (time, features)",
+            got="an empty collection",
+        )
+    return _same_dtype(_same_trailing_shape(_without_batch_axes(arrays, report or _warn)))
+
+
+def readable_by_numpy(value):
+    """A torch tensor as one that NumPy reads: detached, on the host; else the value itself."""
+    if not hasattr(value, "detach"):
+        return value
+    value = value.detach().cpu()
+    return value.float() if str(value.dtype) == "torch.bfloat16" else value
+
+
+def _rows_of_ragged(ragged):
+    if ragged.ragged_rank > 1:  # Features are ragged by declaration only: read the values.
+        return ragged.to_list()
+    values = np.asarray(ragged.values)
+    return np.split(values, np.asarray(ragged.row_splits)[1:-1])
+
+
+def _rows_of(seqs):
+    if hasattr(seqs, "iloc") and hasattr(seqs, "columns"):  # DataFrame: a table, not a list
+        seqs = seqs.to_numpy()
+    if isinstance(seqs, (str, bytes, dict)) or not hasattr(seqs, "__iter__"):
+        raise RankError(
+            "PYL101",
+            "this is not a collection of sequences",
+            expected="a list of N arrays (time, features)",
+            got=type(seqs).__name__,
+        )
+    return list(seqs)
+
+
+def _as_array(item, index):
+    if not isinstance(item, np.ndarray):
+        try:
+            item = np.asarray(readable_by_numpy(item))
+        except ValueError as error:
+            raise RaggedError(
+                "PYL114",
+                f"the steps of sequence {index} differ in size",
+                expected="each step with the same number of features",
+                got=str(error),
+                fix="give every step of a sequence the same number of features",
+            ) from None
+    if item.dtype == object:
+        item = _unwrap_objects(item, index)
+    _check_numbers(item, index)
+    if item.ndim == 0:
+        raise RankError(
+            "PYL101",
+            f"element {index} is a single number, not a sequence",
+            expected="a list of N arrays (time, features)",
+            got=f"{item.dtype} scalar",
+            fix="wrap the one sequence in a list: [sequence]",
+        )
+    return item
+
+
+def _unwrap_objects(array, index):
+    """Returns an object array of numbers, or of equal rows, as the array it stands for."""
+    try:
+        return np.asarray(array.tolist())
+    except ValueError:
+        raise RaggedError(
+            "PYL114",
+            f"the steps of sequence {index} differ in size",
+            expected="each step with the same number of features",
+            got=f"object array {array.shape}",
+            fix="give every step of a sequence the same number of features",
+        ) from None
+
+
+def _check_numbers(array, index):
+    if array.dtype.kind == "c":
+        raise DTypeError(
+            "PYL117",
+            expected="real numbers",
+            got=f"sequence {index} is {array.dtype}",
+            fix="np.concatenate([x.real, x.imag], axis=-1), or np.abs(x)",
+        )
+    is_number = array.dtype.kind in "biuf" or array.dtype.name == "bfloat16"
+    if not is_number and array.size:
+        raise DTypeError(
+            "PYL118",
+            expected="numbers",
+            got=f"sequence {index} is {array.dtype}",
+            fix="x.astype('float32'), or keras.layers.StringLookup for categories",
+        )
+
+
+def _without_batch_axes(arrays, report):
+    """Drops the batch axis that each of a list of (1, T_i, F) arrays has."""
+    if not all(array.ndim == 3 and array.shape[0] == 1 for array in arrays):
+        return arrays
+    report(
+        "PYL123",
+        got=f"{len(arrays)} sequences (1, time, features)",
+        done="lost their batch axes",
+        line="[s[0] for s in sequences]",
+    )
+    return [array[0] for array in arrays]
+
+
+def _warn(code, got, done, line):
+    warnings.warn(f"[{code}] {got} {done}. Write {line} to do so.", ShapeCorrectionWarning, 5)
+
+
+def _same_trailing_shape(arrays):
+    """Checks that the sequences differ in length only; gives empty ones the others' shape."""
+    first = next((i for i, array in enumerate(arrays) if array.size), 0)
+    trailing = arrays[first].shape[1:]
+    result = []
+    for index, array in enumerate(arrays):
+        if array.shape[1:] != trailing:
+            if len(array) == 0 and array.ndim == 1:  # [] says nothing about its features
+                array = np.zeros((0, *trailing), arrays[first].dtype)
+            else:
+                _raise_mismatch(arrays, first, index)
+        result.append(array)
+    return result
+
+
+def _raise_mismatch(arrays, first, index):
+    same_rank = arrays[first].ndim == arrays[index].ndim
+    error, code, what = (
+        (FeatureMismatchError, "PYL105", None)
+        if same_rank
+        else (RankError, "PYL101", "the sequences have different numbers of axes")
+    )
+    raise error(
+        code,
+        what,
+        expected="every sequence (time, features) with the same features",
+        got=f"sequence {first} is {arrays[first].shape}, sequence {index} is {arrays[index].shape}",
+        fix=_mismatch_fix(arrays[first].shape, arrays[index].shape),
+    )
+
+
+def _mismatch_fix(shape, other):
+    if len(shape) != len(other):
+        return "s[:, None] gives a univariate sequence its feature axis"
+    if len(shape) == 2 and shape[0] == other[0]:
+        return "[s.T for s in sequences]     if axis 0 holds the features and axis 1 the time"
+    return "drop or add features so that all sequences have the same"
+
+
+def _same_dtype(arrays):
+    dtypes = {array.dtype for array in arrays if array.size} or {arrays[0].dtype}
+    dtype = np.result_type(*dtypes)
+    return [array if array.dtype == dtype else array.astype(dtype) for array in arrays]

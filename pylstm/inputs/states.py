@@ -1,0 +1,76 @@
+"""Checks the initial state of an LSTM: h and c, each (batch, units)."""
+
+from pylstm.errors import DTypeError, PylstmError, StateError
+from pylstm.inputs.containers import (
+    as_array,
+    as_numbers,
+    dtype_name,
+    is_tensor,
+    static_shape,
+    unreported,
+)
+
+
+def as_states(initial_state, batch, units, dtype):
+    """Reads what was passed as `initial_state=`.
+
+    Args:
+        initial_state: A list or tuple of two, [h, c].
+        batch: Batch size of the input, or None.
+        units: Size of the state.
+        dtype: The layer's compute dtype, to which integers are cast.
+
+    Returns:
+        [h, c], each (batch, units); `initial_state` itself if nothing had to be converted.
+
+    Raises:
+        StateError: There are not two states, or a shape does not fit.
+    """
+    if not isinstance(initial_state, (list, tuple)):
+        got = f"one {type(initial_state).__name__}"
+        if hasattr(initial_state, "shape"):
+            got = f"one tensor {static_shape(initial_state)}"
+        raise _error(batch, units, got, "initial_state=[h, c]     or list(state), if it holds both")
+    if len(initial_state) != 2:
+        raise _error(batch, units, f"{len(initial_state)} states", "initial_state=[h, c]")
+    result = [
+        _as_state(state, name, batch, units, dtype)
+        for name, state in zip(("h", "c"), initial_state, strict=True)
+    ]
+    same = all(new is old for new, old in zip(result, initial_state, strict=True))
+    return initial_state if same else result
+
+
+def _as_state(state, name, batch, units, dtype):
+    if state is None:
+        raise _error(batch, units, f"{name} is None", "keras.ops.zeros((batch, units)) for none")
+    if isinstance(state, (list, tuple)) and any(is_tensor(row) for row in state):
+        raise _error(batch, units, f"{name} is a list of tensors", "initial_state=[h, c]")
+    try:
+        state = as_numbers(as_array(state), dtype, unreported)
+    except DTypeError:
+        raise
+    except PylstmError as error:
+        raise _error(batch, units, f"{name}: {error.got}", "initial_state=[h, c]") from None
+    shape = static_shape(state)
+    if shape is None:
+        return state
+    got = f"{name} {shape} {dtype_name(state)}"
+    if len(shape) != 2:
+        raise _error(batch, units, got, "initial_state=[h, c], with one row for each sequence")
+    if shape[1] not in (None, units):
+        fix = f"a state with {units} units, as this layer has"
+        raise _error(batch, units, f"{got}     axis 1 is {shape[1]}, not {units}", fix)
+    if None not in (shape[0], batch) and shape[0] != batch:
+        fix = (
+            f"np.repeat({name}, {batch}, axis=0)     to start each sequence so"
+            if shape[0] == 1
+            else "a state with one row for each sequence of this batch"
+        )
+        raise _error(batch, units, f"{got}     axis 0 is {shape[0]}, not {batch}", fix)
+    return state
+
+
+def _error(batch, units, got, fix):
+    size = "batch" if batch is None else f"batch={batch}"
+    return StateError("PYL116", expected=f"[h, c], each ({size}, units={units})", got=got, fix=fix)

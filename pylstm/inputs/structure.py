@@ -1,0 +1,78 @@
+"""Which part of the data belongs to which input or output of a model."""
+
+from pylstm.errors import RankError
+from pylstm.inputs.padding import PaddedBatch
+
+
+def split_inputs(x, count, samples=None):
+    """Says whether a list or tuple is one input's sequences or several inputs.
+
+    Args:
+        x: Data as given to a model.
+        count: The number of inputs of the model; None if it is not known.
+        samples: The number of targets, or None.
+
+    Returns:
+        One input, or a tuple or dict of inputs. A list is one input's sequences.
+
+    Raises:
+        RankError: It can be either, or there are too many or too few inputs.
+    """
+    if not isinstance(x, (list, tuple)) or isinstance(x, PaddedBatch):
+        return x
+    if count is None:
+        return _split_by_sizes(x, samples)
+    if count == 1 and x:
+        is_batch = len(getattr(x[0], "shape", ())) >= 3 or isinstance(x[0], PaddedBatch)
+        return x[0] if len(x) == 1 and is_batch else list(x)
+    if len(x) != count:
+        raise RankError(
+            "PYL101",
+            f"the model has {count} inputs",
+            expected=f"a tuple or list of {count} inputs, or a dict of them",
+            got=f"a {type(x).__name__} of {len(x)}",
+        )
+    return tuple(x)
+
+
+def split_targets(y, count, samples):
+    """As `split_inputs`, for targets or sample weights of `samples` samples."""
+    if not isinstance(y, (list, tuple)) or isinstance(y, PaddedBatch):
+        return y
+    if count is None:
+        count = 1 if isinstance(y, list) and len(y) == samples else len(y)
+        return list(y) if count == 1 and isinstance(y, list) else tuple(y)
+    if count == 1:
+        is_wrapped = len(y) == 1 != samples and getattr(y[0], "shape", ())[:1] == (samples,)
+        return y[0] if is_wrapped else list(y)
+    return tuple(y)
+
+
+def map_parts(function, structure):
+    """Applies `function` to one input, or to each of a tuple or dict of inputs."""
+    if structure is None:
+        return None
+    if isinstance(structure, dict):
+        return {key: map_parts(function, part) for key, part in structure.items()}
+    if isinstance(structure, tuple) and not isinstance(structure, PaddedBatch):
+        return tuple(map_parts(function, part) for part in structure)
+    return function(structure)
+
+
+def _split_by_sizes(x, samples):
+    """For models whose inputs are not known: a tuple holds inputs, a list what its sizes say."""
+    if isinstance(x, tuple):
+        return x
+    shapes = [tuple(getattr(part, "shape", ())) for part in x]
+    one_batch = all(shapes) and len({shape[0] for shape in shapes}) == 1
+    are_inputs = one_batch and samples in (None, shapes[0][0])
+    are_sequences = samples in (None, len(x)) and all(len(shape) <= 2 for shape in shapes)
+    if are_inputs and are_sequences:
+        raise RankError(
+            "PYL102",
+            "the list can be the model's inputs or the sequences of one input",
+            expected="a tuple of inputs, or a list of sequences (time, features)",
+            got=f"a list of {len(x)} arrays {shapes[0]}",
+            fix="np.stack(x)     to mean sequences\ntuple(x)     to mean inputs",
+        )
+    return tuple(x) if are_inputs else x

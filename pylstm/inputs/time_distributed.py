@@ -1,0 +1,44 @@
+"""Guards against `keras.layers.TimeDistributed`, which counts the wrong steps in a graph.
+
+Where neither the batch nor the number of steps is known when the graph is made, as for
+sequences of different lengths, Keras 3.15 computes as many steps as there are samples: it
+drops steps without a word, or fails with "slice index out of bounds".
+"""
+
+from functools import lru_cache
+
+import keras
+
+from pylstm.errors import TimestepError
+
+
+def check_time_distributed(model):
+    """Raises where a model has a `TimeDistributed` layer that would drop steps.
+
+    Raises:
+        TimestepError: It has one, and this version of Keras is wrong.
+    """
+    for layer in model._flatten_layers():
+        if isinstance(layer, keras.layers.TimeDistributed) and not _counts_steps():
+            inner = type(layer.layer).__name__
+            raise TimestepError(
+                "PYL129",
+                layer=layer.name,
+                expected="a number of steps that is known when the graph is made",
+                got="sequences of different lengths",
+                fix=f"keras.layers.{inner} without TimeDistributed: it computes each step by itself"
+                if isinstance(layer.layer, keras.layers.Dense)
+                else "model.compile(..., run_eagerly=True)",
+            )
+
+
+@lru_cache(maxsize=1)
+def _counts_steps():
+    """Whether this Keras gives one sequence of two steps two steps."""
+    import tensorflow as tf
+
+    layer = keras.layers.TimeDistributed(keras.layers.Identity())
+    open_shape = [tf.TensorSpec((None, None, 1), tf.float32)]
+    with tf.init_scope():
+        output = tf.function(layer, input_signature=open_shape)(tf.zeros((1, 2, 1)))
+        return output.shape[1] == 2

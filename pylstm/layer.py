@@ -1,0 +1,151 @@
+"""`pylstm.LSTM`: `keras.layers.LSTM` on the fused kernel."""
+
+import keras
+from keras import ops
+
+from pylstm.fused import fused_loop
+from pylstm.inputs import prepare, readable_shape
+from pylstm.routing import FUSED, choose_route, xla_is_keras_default
+
+
+@keras.saving.register_keras_serializable(package="pylstm")
+class LSTM(keras.layers.LSTM):
+    """Long short-term memory layer, a drop-in for `keras.layers.LSTM`.
+
+    It takes the same arguments, makes the same weights, files and numbers, and
+    computes the whole sequence by one fused operation, whatever the activation,
+    mask, dropout or bias.
+
+    Args:
+        units: Size of the output and of each of the two states.
+        kernel: `"auto"` runs the fused kernel wherever it can and Keras' loop
+            elsewhere, `"fused"` raises where it cannot, `"keras"` always runs
+            Keras' loop.
+        validate: What to do with input that needs correcting: `"auto"` corrects it
+            and warns where its rank or number of steps changes, `"warn"` warns of
+            every correction, `"strict"` raises instead.
+        mask_value: Steps whose features all equal this value are masked, as by
+            `keras.layers.Masking`. None: no value is special.
+        *args, **kwargs: As for `keras.layers.LSTM`. `use_cudnn` and `unroll` only
+            steer Keras' loop.
+
+    Call arguments:
+        sequences: `(batch, time, features)`, or what `pylstm.inputs` makes into that,
+            such as a list of `(time, features)` arrays or a `tf.RaggedTensor`.
+        initial_state: Two tensors `(batch, units)`. None: zeros, or the states kept
+            by a stateful layer.
+        mask: Boolean `(batch, time)`, True where the step counts. Any pattern.
+        lengths: Integers `(batch,)`: the steps of each row that count, from the left.
+        training: Whether dropout applies.
+
+    Attributes:
+        corrections: What the newest call corrected in its input, as a tuple of
+            `pylstm.inputs.Correction`.
+
+    Raises:
+        PylstmError: When called with input that has no single reading, or with
+            `kernel="fused"` where the fused kernel cannot run.
+    """
+
+    def __init__(self, units, *args, kernel="auto", validate="auto", mask_value=None, **kwargs):
+        super().__init__(units, *args, **kwargs)
+        self.kernel = _one_of("kernel", kernel, ("auto", "fused", "keras"))
+        self.validate = _one_of("validate", validate, ("auto", "warn", "strict"))
+        self.mask_value = mask_value
+        self.corrections = ()
+        self.input_spec = None  # `prepare` checks more, and says more.
+        self._route = None
+        # As stock Keras does for cuDNN: where jit_compile="auto" would choose XLA,
+        # which cannot call the fused kernel, the kernel is the better choice.
+        if kernel != "keras" and xla_is_keras_default():
+            self.supports_jit = False
+
+    @property
+    def path(self):
+        """What computed the newest call: `"fused"`, `"keras"`, or None before it.
+
+        This hides Keras' own `Layer.path`, the name scope of the layer.
+        """
+        return self._route and self._route.path
+
+    @property
+    def path_reason(self):
+        """A sentence that says why `path` is what it is. None before a call."""
+        return self._route and self._route.reason
+
+    def build(self, sequences_shape, initial_state_shape=None):
+        # Keras looks a policy map up by the layer's name scope each time; once is enough.
+        if isinstance(self._dtype_policy, keras.dtype_policies.DTypePolicyMap):
+            self._dtype_policy = self._dtype_policy[self._path]
+        super().build(readable_shape(self, sequences_shape), initial_state_shape)
+
+    def compute_output_shape(self, sequences_shape, initial_state_shape=None):
+        sequences_shape = readable_shape(self, sequences_shape)
+        return super().compute_output_shape(sequences_shape, initial_state_shape)
+
+    def __call__(self, sequences, initial_state=None, mask=None, *, lengths=None, **kwargs):
+        # Errors are raised here because Keras rewrites what `call` raises.
+        prepared = prepare(self, sequences, mask=mask, lengths=lengths, initial_state=initial_state)
+        if prepared.corrections != self.corrections:
+            self.corrections = prepared.corrections
+        # Absent arguments stay absent: Keras' call is faster without keywords.
+        if prepared.initial_state is not None:
+            kwargs["initial_state"] = prepared.initial_state
+        if prepared.mask is not None:
+            kwargs["mask"] = prepared.mask
+        return super().__call__(prepared.sequences, **kwargs)
+
+    def call(self, sequences, initial_state=None, mask=None, training=False):
+        if sequences.shape[2:] != self.cell.kernel.shape[:1]:
+            # `TimeDistributed` comes here without `__call__`.
+            sequences, mask, initial_state, _ = prepare(
+                self, sequences, mask=mask, initial_state=initial_state
+            )
+        if sequences.shape[0] == 0 or sequences.shape[1] == 0:
+            return self._call_empty(sequences, initial_state, training)
+        return super().call(sequences, initial_state=initial_state, mask=mask, training=training)
+
+    def _call_empty(self, sequences, initial_state, training):
+        """The outputs for no sequences or no steps, of which Keras' loop can run neither.
+
+        One masked step changes no state, and what one sequence too many gives is dropped.
+        """
+        batch, steps, features = ops.shape(sequences)
+        none = sequences.shape[0] == 0
+        shape = (1 if none else batch, steps or 1)
+        outputs = super().call(
+            ops.zeros((*shape, features), sequences.dtype),
+            initial_state=None if none else initial_state,
+            mask=ops.zeros(shape, "bool"),
+            training=training,
+        )
+        y, *states = outputs if self.return_state else (outputs,)
+        if self.return_sequences:
+            y = y[:, :steps]
+        if none:
+            y, *states = (tensor[:0] for tensor in (y, *states))
+        return (y, *states) if self.return_state else y
+
+    def inner_loop(self, sequences, initial_state, mask, training=False):
+        route = choose_route(self)
+        if route != self._route:
+            self._route = route
+        if route is not FUSED:
+            return super().inner_loop(sequences, initial_state, mask, training=training)
+        return fused_loop(self, sequences, initial_state, mask, training)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "use_cudnn": self.use_cudnn,
+            "implementation": self.cell.implementation,
+            "kernel": self.kernel,
+            "validate": self.validate,
+            "mask_value": self.mask_value,
+        }
+
+
+def _one_of(name, value, choices):
+    if value not in choices:
+        raise ValueError(f"{name} must be one of {choices}, got {value!r}.")
+    return value

@@ -1,0 +1,207 @@
+"""Keras models that take sequences as people have them: lists of arrays of any length."""
+
+import keras
+import numpy as np
+from keras import tree
+from keras.src.backend.common.masking import get_keras_mask
+from keras.src.models.functional import Functional as KerasFunctional
+from keras.src.models.model import functional_init_arguments
+
+from pylstm.inputs.dataset import SequenceDataset
+from pylstm.inputs.model_data import enter_model, feed, feed_batch, read_batches, read_data
+from pylstm.inputs.pipeline import readable_errors
+
+
+class SequenceInputs:
+    """What pylstm's models add to Keras': the data that its adapter refuses.
+
+    `fit`, `evaluate`, `predict`, the `*_on_batch` methods and the call itself also take lists
+    of arrays of equal or different lengths, nested lists, object arrays, `tf.RaggedTensor`,
+    pandas Series of arrays, `PaddedBatch`, and generators of batches of these; as x, and as
+    targets and weights per step. `fit` puts sequences of similar lengths in a batch. Each
+    layer sees the Keras mask, as after `keras.layers.Masking`. Arrays, `tf.data.Dataset` and
+    `PyDataset` go to Keras as they are.
+
+    Where a model has several inputs, x is a dict, or a tuple or list with one entry for each.
+    A subclassed model, whose inputs Keras does not know, takes several inputs as a tuple.
+
+    Raises:
+        PylstmError: The data cannot be read, or can be in several ways.
+    """
+
+    def __call__(self, inputs, *args, **kwargs):
+        return super().__call__(enter_model(self, inputs), *args, **kwargs)
+
+    def compute_mask(self, inputs, previous_mask):
+        """None: an output carries the mask that the layer which made it has set."""
+        return None
+
+    def fit(
+        self,
+        x=None,
+        y=None,
+        batch_size=None,
+        epochs=1,
+        verbose="auto",
+        callbacks=None,
+        validation_split=0.0,
+        validation_data=None,
+        shuffle=True,
+        class_weight=None,
+        sample_weight=None,
+        **kwargs,
+    ):
+        """As `keras.Model.fit`."""
+        failures = []
+        data = read_data(self, x, y, sample_weight)
+        held_out = None
+        if isinstance(validation_data, (tuple, list)):
+            held_out = read_data(self, *validation_data)
+        elif validation_data is not None:
+            validation_data = read_batches(self, validation_data, failures)
+        if data is None:
+            x = read_batches(self, x, failures)
+        else:
+            if not data.is_dense:
+                data, class_weight = data.weigh_classes(class_weight)
+                if validation_split and validation_data is None:
+                    data, held_out = data.split(1 - validation_split)
+                validation_split = 0.0
+            x, y, sample_weight = feed(self, data, batch_size, shuffle=bool(shuffle))
+        if held_out is not None:
+            size = kwargs.get("validation_batch_size") or batch_size
+            validation_data = feed(self, held_out, size)
+        with readable_errors(failures):
+            return super().fit(
+                x,
+                y,
+                batch_size=batch_size,
+                epochs=epochs,
+                verbose=verbose,
+                callbacks=callbacks,
+                validation_split=validation_split,
+                validation_data=validation_data,
+                shuffle=shuffle and not isinstance(x, SequenceDataset),
+                class_weight=class_weight,
+                sample_weight=sample_weight,
+                **kwargs,
+            )
+
+    def evaluate(
+        self, x=None, y=None, batch_size=None, verbose="auto", sample_weight=None, **kwargs
+    ):
+        """As `keras.Model.evaluate`."""
+        failures = []
+        data = read_data(self, x, y, sample_weight)
+        if data is None:
+            x = read_batches(self, x, failures)
+        else:
+            x, y, sample_weight = feed(self, data, batch_size)
+        with readable_errors(failures):
+            return super().evaluate(
+                x, y, batch_size=batch_size, verbose=verbose, sample_weight=sample_weight, **kwargs
+            )
+
+    def predict(self, x, batch_size=None, **kwargs):
+        """As `keras.Model.predict`.
+
+        Returns:
+            NumPy arrays, in the order of x. Where the sequences differ in length, an output
+            that has steps, and so a mask, comes as a list of N arrays (T_i, ...); on other
+            backends than TensorFlow, and with `jit_compile=True`, as one padded array.
+        """
+        failures = []
+        data = read_data(self, x)
+        x = read_batches(self, x, failures) if data is None else feed(self, data, batch_size)[0]
+        with readable_errors(failures):
+            outputs = super().predict(x, batch_size=batch_size, **kwargs)
+        return outputs if data is None else tree.map_structure(_as_rows, outputs)
+
+    def train_on_batch(self, x, y=None, sample_weight=None, class_weight=None, return_dict=False):
+        """As `keras.Model.train_on_batch`."""
+        data, class_weight = read_data(self, x, y, sample_weight).weigh_classes(class_weight)
+        x, y, sample_weight = feed_batch(self, data)
+        return super().train_on_batch(x, y, sample_weight, class_weight, return_dict)
+
+    def test_on_batch(self, x, y=None, sample_weight=None, return_dict=False):
+        """As `keras.Model.test_on_batch`."""
+        x, y, sample_weight = feed_batch(self, read_data(self, x, y, sample_weight))
+        return super().test_on_batch(x, y, sample_weight, return_dict)
+
+    def predict_on_batch(self, x):
+        """As `keras.Model.predict_on_batch`; returns lists where `predict` does."""
+        outputs = super().predict_on_batch(feed_batch(self, read_data(self, x))[0])
+        return tree.map_structure(_as_rows, outputs)
+
+    def predict_step(self, *state_and_data):
+        """As Keras', without padding, so that batches of different lengths can be joined."""
+        outputs = super().predict_step(*state_and_data)
+        x = keras.utils.unpack_x_y_sample_weight(state_and_data[-1])[0]
+        if not any(hasattr(part, "row_splits") for part in tree.flatten(x)):
+            return outputs
+        return tree.map_structure(_without_padding, outputs)
+
+    @property
+    def validate(self):
+        """The strictest `validate` of the model's `pylstm.LSTM` layers."""
+        asked = {getattr(layer, "validate", "auto") for layer in self._flatten_layers(False)}
+        return next((choice for choice in ("strict", "warn") if choice in asked), "auto")
+
+
+@keras.saving.register_keras_serializable(package="pylstm")
+class Sequential(SequenceInputs, keras.Sequential):
+    """`keras.Sequential` that takes lists of sequences; see `SequenceInputs`.
+
+        model = pylstm.Sequential([pylstm.LSTM(64), keras.layers.Dense(9, "softmax")])
+        model.compile("adam", "sparse_categorical_crossentropy")
+        model.fit(recordings, labels, epochs=20, validation_split=0.2)
+
+    `keras.models.clone_model` makes a `keras.Sequential` of it, as of every subclass; copy it
+    by `pylstm.Sequential.from_config(model.get_config())`.
+    """
+
+
+@keras.saving.register_keras_serializable(package="pylstm")
+class Model(SequenceInputs, keras.Model):
+    """`keras.Model` that takes lists of sequences; see `SequenceInputs`.
+
+    `pylstm.Model(inputs, outputs)` makes a functional model; a class derives from it as from
+    `keras.Model`.
+    """
+
+    def __new__(cls, *args, **kwargs):
+        if cls is Model and functional_init_arguments(args, kwargs):
+            cls = Functional
+        return super().__new__(cls)
+
+    def __init__(self, *args, **kwargs):
+        if functional_init_arguments(args, kwargs):
+            _derive_from_functional(type(self))
+        super().__init__(*args, **kwargs)
+
+
+@keras.saving.register_keras_serializable(package="pylstm")
+class Functional(Model, KerasFunctional):
+    """What `pylstm.Model(inputs, outputs)` makes."""
+
+
+def _derive_from_functional(cls):
+    """Puts `Functional` in the place of `Model`, as Keras does with its own, below a subclass."""
+    if not issubclass(cls, KerasFunctional):
+        bases = (Functional if base is Model else base for base in cls.__bases__)
+        cls.__bases__ = tuple(bases)
+
+
+def _without_padding(output):
+    """The real steps of a masked output (batch, time, ...), as a `tf.RaggedTensor`."""
+    import tensorflow as tf
+
+    mask = get_keras_mask(output)
+    return output if mask is None else tf.ragged.boolean_mask(output, mask)
+
+
+def _as_rows(output):
+    """A `tf.RaggedTensor` as a list of arrays."""
+    if not hasattr(output, "row_splits"):
+        return output
+    return np.split(output.values.numpy(), output.row_splits.numpy()[1:-1])

@@ -1,0 +1,1 @@
+"""The LSTM as a function, one module for each kind of array."""

@@ -1,0 +1,121 @@
+"""Checks of the functional op's arguments, the same for every framework.
+
+They look at shapes and dtypes alone, so they serve graphs and traces, too. The compiled bindings
+check again before they use a pointer.
+"""
+
+import functools
+
+import numpy as np
+
+from pylstm._library import load_core
+from pylstm.errors import CODES, DTypeError, MaskError, PylstmError
+
+_FLOATS = ("float16", "bfloat16", "float32", "float64")
+
+
+def check_dtypes(tensors):
+    """Checks the dtypes of the arguments of `pylstm.ops.*.lstm`, by name.
+
+    Raises:
+        DTypeError: x is not floating, mask not bool, or another argument not of x's dtype.
+    """
+    expected = _dtype_name(tensors["x"].dtype)
+    if expected not in _FLOATS:
+        raise DTypeError(
+            "PYL142",
+            expected=f"x of {', '.join(_FLOATS)}",
+            got=f"x of {expected}",
+            fix="convert x to float32",
+        )
+    for name, value in tensors.items():
+        wanted = "bool" if name == "mask" else expected
+        if value is not None and _dtype_name(value.dtype) != wanted:
+            raise DTypeError(
+                "PYL142",
+                expected=f"{name} of {wanted}" + ("" if name == "mask" else ", as x"),
+                got=f"{name} of {_dtype_name(value.dtype)}",
+                fix=f"convert {name} to {wanted}",
+            )
+
+
+def check_shapes(tensors):
+    """Checks the shapes of the arguments of `pylstm.ops.*.lstm`, by name.
+
+    Raises:
+        ShapeError: One does not fit the others.
+    """
+    found = load_core().find_mismatch(**{name: _shape(value) for name, value in tensors.items()})
+    if found is None:
+        return
+    argument, axis, expected, got, fix = found
+    code = {
+        "x": "PYL101" if axis is None else "PYL103",
+        "h0": "PYL116",
+        "c0": "PYL116",
+        "mask": "PYL112",
+    }.get(argument, "PYL141")
+    raise CODES[code].error(code, expected=expected, got=got, fix=fix)
+
+
+def check_activation(argument, name):
+    """Raises PylstmError unless the kernels know the activation."""
+    if name not in _activations():
+        raise PylstmError(
+            "PYL143",
+            expected=f"{argument} of {', '.join(sorted(_activations()))}",
+            got=repr(name),
+            fix="Keras' name of a pointwise activation, such as 'tanh'",
+        )
+
+
+def check_lengths(lengths, x):
+    """Checks lengths; their values only where they are NumPy's, for no device is waited for.
+
+    Args:
+        lengths: Integers (B,), a list or an array.
+        x: (B, T, F).
+
+    Returns:
+        The lengths as an array.
+
+    Raises:
+        MaskError: They do not fit.
+    """
+    if isinstance(lengths, (list, tuple)):
+        lengths = np.asarray(lengths)
+    batch, time, _ = _shape(x) or (None, None, None)
+    shape, dtype = _shape(lengths), _dtype_name(lengths.dtype)
+    fits = shape is None or (len(shape) == 1 and (None in (shape[0], batch) or shape[0] == batch))
+    remark = ""
+    if fits and dtype.startswith(("int", "uint")):
+        if not isinstance(lengths, np.ndarray) or time is None:
+            return lengths
+        wrong = np.flatnonzero((lengths < 0) | (lengths > time))
+        if not wrong.size:
+            return lengths
+        remark = f"     lengths[{wrong[0]}] is {lengths[wrong[0]]}"
+    raise MaskError(
+        "PYL113",
+        expected=f"integers (batch={batch},) from 0 to {time}",
+        got=f"{shape} {dtype}{remark}",
+        fix="one length for each sequence: lengths=[T_1, T_2, ...]",
+    )
+
+
+@functools.cache
+def _dtype_name(dtype):
+    return str(getattr(dtype, "name", dtype)).removeprefix("torch.")
+
+
+@functools.cache
+def _activations():
+    return frozenset(load_core().activations())
+
+
+def _shape(value):
+    """The shape as a tuple, None for sizes that a graph does not know; None for an unknown rank."""
+    if value is None:
+        return None
+    shape = value.shape
+    return None if getattr(shape, "rank", 0) is None else tuple(shape)

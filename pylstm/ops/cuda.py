@@ -1,0 +1,112 @@
+"""The CUDA kernels on any framework's arrays: they keep to its memory, device and stream.
+
+A framework is a module or object with
+    dtype_name(array)         "float32" and the like
+    dense(array)              the array, or a copy of it that is row-major
+    address(array)            where its memory begins on the device
+    empty(shape, dtype, like) a new array on the device of `like`; dtype None is that of `like`,
+                              "uint8" bytes aligned to at least 64
+    current_stream(array)     the CUDA stream that work on its device is queued on, as an integer
+    on_device(array)          a context manager: its device is the current one
+    allow_tf32()              whether float32 products may round their operands to TF32
+"""
+
+from pylstm._library import load_cuda
+
+_INPUTS = (
+    "x",
+    "h0",
+    "c0",
+    "kernel",
+    "recurrent_kernel",
+    "bias",
+    "mask",
+    "recurrent_dropout",
+)
+_WITH_GRADIENT = _INPUTS[:6]
+
+
+def forward(framework, tensors, *, save_for_backward=False, **options):
+    """Runs an LSTM over a batch of sequences.
+
+    Args:
+        framework: See above.
+        tensors: x, h0, c0, kernel, recurrent_kernel, bias, mask and recurrent_dropout, None where
+            absent; shapes and meaning as in `pylstm._core.forward`.
+        save_for_backward: Also return what `backward` needs.
+        options: activation, recurrent_activation, go_backwards, return_sequences,
+            zero_output_for_mask.
+
+    Returns:
+        y, h, c, and the reserve or None.
+
+    Raises:
+        ValueError: A shape or an option does not fit.
+        RuntimeError: CUDA reports an error.
+        BackendLoadError: pylstm was built without CUDA.
+    """
+    inputs = _present(framework, _INPUTS, tensors)
+    x, h0 = inputs["x"], inputs["h0"]
+    with framework.on_device(x):
+        call = _call(framework, inputs, save_for_backward, options)
+        batch, time, _ = x.shape
+        units = h0.shape[1]
+        y_shape = (batch, time, units) if options.get("return_sequences", True) else (batch, units)
+        y = framework.empty(y_shape, None, x)
+        h = framework.empty((batch, units), None, x)
+        c = framework.empty((batch, units), None, x)
+        buffers = {"y": y, "h": h, "c": c}
+        buffers["workspace"] = framework.empty((call.forward_workspace_bytes,), "uint8", x)
+        if save_for_backward:
+            buffers["reserve"] = framework.empty((call.reserve_bytes,), "uint8", x)
+        call.forward(_addresses(framework, inputs | buffers), framework.current_stream(x))
+    return y, h, c, buffers.get("reserve")
+
+
+def backward(framework, tensors, reserve, output_gradients, **options):
+    """Gradients of a scalar of which `output_gradients` are those by y, h and c (None for zeros).
+
+    Args:
+        framework, tensors, options: As `forward` got them.
+        reserve: What `forward` returned.
+        output_gradients: dy, dh and dc.
+
+    Returns:
+        The gradients of x, h0, c0, kernel, recurrent_kernel and bias, None for an absent bias.
+    """
+    inputs = _present(framework, _INPUTS, tensors)
+    given = _present(framework, ("dy", "dh", "dc"), output_gradients)
+    x = inputs["x"]
+    with framework.on_device(x):
+        call = _call(framework, inputs | given, True, options)
+        gradients = {
+            "d" + name: framework.empty(tuple(inputs[name].shape), None, x)
+            for name in _WITH_GRADIENT
+            if name in inputs
+        }
+        workspace = framework.empty((call.backward_workspace_bytes,), "uint8", x)
+        buffers = inputs | given | gradients | {"reserve": reserve, "workspace": workspace}
+        call.backward(_addresses(framework, buffers), framework.current_stream(x))
+    return tuple(gradients.get("d" + name) for name in _WITH_GRADIENT)
+
+
+def _present(framework, names, arrays):
+    return {
+        name: framework.dense(array)
+        for name, array in zip(names, arrays, strict=True)
+        if array is not None
+    }
+
+
+def _call(framework, arrays, save_for_backward, options):
+    return load_cuda().Call(
+        dtype=framework.dtype_name(arrays["x"]),
+        shapes={name: list(array.shape) for name, array in arrays.items()},
+        save_for_backward=save_for_backward,
+        allow_tf32=framework.allow_tf32(),
+        **options,
+    )
+
+
+def _addresses(framework, arrays):
+    return {name: framework.address(array) for name, array in arrays.items()}

@@ -1,0 +1,126 @@
+"""The LSTM as a JAX function with a gradient, on the CPU.
+
+It runs in XLA's own threads on XLA's own buffers, under `jit`, `grad` and `vmap` (one element after
+the other); second derivatives and forward mode are not there.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from pylstm._library import load_core
+from pylstm.errors import BackendLoadError
+
+_core = load_core()
+_TARGETS = {name: f"pylstm_lstm_{name}" for name in ("forward", "backward")}
+
+
+def _register_targets():
+    handlers = _core.xla_handlers()
+    if not handlers:
+        raise BackendLoadError(
+            "PYL131",
+            "pylstm was built without the handlers for JAX",
+            fix="pip install 'tensorflow-cpu>=2.21,<2.22' (its headers) and build pylstm again",
+        )
+    for name, target in _TARGETS.items():
+        jax.ffi.register_ffi_target(target, handlers[name], platform="cpu")
+
+
+_register_targets()
+
+
+def lstm(
+    x,
+    h0,
+    c0,
+    kernel,
+    recurrent_kernel,
+    bias=None,
+    *,
+    mask=None,
+    recurrent_dropout=None,
+    **options,
+):
+    """Runs an LSTM over a batch of sequences; arguments as in `pylstm._core.forward`.
+
+    Differentiable once, in reverse mode, by all floating arguments but `recurrent_dropout`, which
+    gets zeros.
+
+    Returns:
+        y, (B, T, H) or (B, H); h and c after the last step, (B, H).
+    """
+    tensors = (x, h0, c0, kernel, recurrent_kernel, bias, mask, recurrent_dropout)
+    tensors = [None if t is None else jnp.asarray(t) for t in tensors]
+    return _lstm(tuple(sorted(options.items())), *tensors)
+
+
+def zero_state(x, units):
+    """Returns zeros (B, H) for inputs x (B, T, F)."""
+    return jnp.zeros((x.shape[0], units), x.dtype)
+
+
+def mask_from_lengths(lengths, x):
+    """Returns bool (B, T), True for the first lengths[b] steps of each sequence."""
+    return jnp.arange(x.shape[1]) < jnp.asarray(lengths)[:, None]
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _lstm(options, *tensors):
+    y, h, c, _ = _forward(options, tensors, save_for_backward=False)
+    return y, h, c
+
+
+def _save(options, *tensors):
+    y, h, c, reserve = _forward(options, tensors, save_for_backward=True)
+    return (y, h, c), (tensors, reserve)
+
+
+def _gradient(options, saved, output_gradients):
+    tensors, reserve = saved
+    *with_gradient, _, _ = tensors  # mask and recurrent_dropout have none
+    gradients = _call(
+        "backward",
+        [jax.ShapeDtypeStruct(t.shape, t.dtype) for t in with_gradient if t is not None],
+        (*tensors, reserve, *output_gradients),
+        _attributes(options, tensors, save_for_backward=True),
+    )
+    *others, bias = with_gradient
+    dbias = None if bias is None else gradients[len(others)]
+    return *gradients[: len(others)], dbias, None, None
+
+
+_lstm.defvjp(_save, _gradient)
+
+
+def _forward(options, tensors, save_for_backward):
+    x, state = tensors[:2]
+    batch, time, _ = x.shape
+    units = state.shape[1]
+    y_shape = (batch, time, units) if dict(options)["return_sequences"] else (batch, units)
+    saved = _core.reserve_bytes(batch, time, units, x.dtype) if save_for_backward else 0
+    results = [
+        jax.ShapeDtypeStruct(y_shape, x.dtype),
+        jax.ShapeDtypeStruct((batch, units), x.dtype),
+        jax.ShapeDtypeStruct((batch, units), x.dtype),
+        jax.ShapeDtypeStruct((saved,), np.uint8),
+    ]
+    return _call("forward", results, tensors, _attributes(options, tensors, save_for_backward))
+
+
+def _attributes(options, tensors, save_for_backward):
+    *_, bias, mask, recurrent_dropout = tensors
+    return {
+        **dict(options),
+        "use_bias": bias is not None,
+        "has_mask": mask is not None,
+        "has_recurrent_dropout": recurrent_dropout is not None,
+        "save_for_backward": save_for_backward,
+    }
+
+
+def _call(name, results, tensors, attributes):
+    call = jax.ffi.ffi_call(_TARGETS[name], results, vmap_method="sequential")
+    return call(*(t for t in tensors if t is not None), **attributes)

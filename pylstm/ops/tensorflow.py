@@ -1,0 +1,139 @@
+"""The LSTM as a TensorFlow operation with a gradient, eager and in graphs.
+
+Importing this module registers the operation: a SavedModel that holds it loads after
+`import pylstm`.
+"""
+
+import tensorflow as tf
+from tensorflow.python.eager.record import could_possibly_record
+
+from pylstm._library import load_tensorflow_ops
+from pylstm.errors import PylstmError
+
+_ops = load_tensorflow_ops()
+_FIXED_INPUTS = 5  # x, h0, c0, kernel, recurrent_kernel; those that may be absent follow
+_OPTIONS = (
+    "activation",
+    "recurrent_activation",
+    "go_backwards",
+    "return_sequences",
+    "zero_output_for_mask",
+)
+
+
+def lstm(
+    x,
+    h0,
+    c0,
+    kernel,
+    recurrent_kernel,
+    bias=None,
+    *,
+    mask=None,
+    recurrent_dropout=None,
+    activation="tanh",
+    recurrent_activation="sigmoid",
+    go_backwards=False,
+    return_sequences=True,
+    zero_output_for_mask=False,
+    save_for_backward=None,
+):
+    """Runs an LSTM over a batch of sequences.
+
+    All floating tensors have one dtype: float16, bfloat16, float32 or float64.
+
+    Args:
+        x: (B, T, F), the inputs.
+        h0: (B, H), the initial output.
+        c0: (B, H), the initial cell state.
+        kernel: (F, 4H), the gates in Keras' order i, f, c, o.
+        recurrent_kernel: (H, 4H).
+        bias: (4H,), or None.
+        mask: bool (B, T), True where the step counts, or None. A masked step keeps the state and
+            repeats the previous output, zeros before the first.
+        recurrent_dropout: (4, B, H), what multiplies h for each gate, or None. It has no gradient.
+        activation: Keras' name of a pointwise activation.
+        recurrent_activation: The same, for the gates.
+        go_backwards: Read x and mask from the last step to the first.
+        return_sequences: Give the outputs of all steps, else of the last.
+        zero_output_for_mask: Masked steps give zeros.
+        save_for_backward: Keep what the gradient needs, 5·B·T·H numbers. Without, a gradient is
+            right too, but runs the forward pass again. None keeps it in graphs and under a tape.
+
+    Returns:
+        y, (B, T, H) in the order of the steps, or (B, H); h and c after the last step, (B, H).
+
+    Raises:
+        ValueError: Shapes known to a graph do not fit.
+        tf.errors.InvalidArgumentError: Shapes of a call do not fit.
+    """
+    if save_for_backward is None:
+        save_for_backward = tf.inside_function() or could_possibly_record()
+    y, h, c, _ = _ops.pylstm_lstm(
+        x,
+        h0,
+        c0,
+        kernel,
+        recurrent_kernel,
+        [] if bias is None else [bias],
+        [] if mask is None else [mask],
+        [] if recurrent_dropout is None else [recurrent_dropout],
+        activation,
+        recurrent_activation,
+        go_backwards,
+        return_sequences,
+        zero_output_for_mask,
+        save_for_backward,
+    )
+    return y, h, c
+
+
+def zero_state(x, units):
+    """Returns zeros (B, H) for inputs x (B, T, F)."""
+    batch = tf.shape(x)[0] if x.shape[0] is None else x.shape[0]
+    return tf.zeros((batch, units), x.dtype)
+
+
+def mask_from_lengths(lengths, x):
+    """Returns bool (B, T), True for the first lengths[b] steps of each sequence."""
+    return tf.sequence_mask(lengths, tf.shape(x)[1])
+
+
+@tf.RegisterGradient("PylstmLstm")
+def _lstm_gradient(op, dy, dh, dc, _):
+    inputs = _grouped(op)
+    options = {name: op.get_attr(name) for name in _OPTIONS}
+    y, h, c, reserve = op.outputs
+    if not op.get_attr("save_for_backward"):
+        reserve = _ops.pylstm_lstm(*inputs, **options, save_for_backward=True).reserve
+    gradients = _ops.pylstm_lstm_grad(
+        *inputs,
+        reserve,
+        _dense(dy, y),
+        _dense(dh, h),
+        _dense(dc, c),
+        **options,
+    )
+    without_gradient = [None] * (op.get_attr("n_mask") + op.get_attr("n_dropout"))
+    return [*gradients[:_FIXED_INPUTS], *gradients.dbias, *without_gradient]
+
+
+@tf.RegisterGradient("PylstmLstmGrad")
+def _second_derivative(op, *_):
+    raise PylstmError("PYL134", fix='pass kernel="keras" to the layer, for Keras\' loop')
+
+
+def _grouped(op):
+    """The op's inputs, those that may be absent as lists."""
+    inputs = list(op.inputs)
+    groups, start = inputs[:_FIXED_INPUTS], _FIXED_INPUTS
+    for count in ("n_bias", "n_mask", "n_dropout"):
+        end = start + op.get_attr(count)
+        groups.append(inputs[start:end])
+        start = end
+    return groups
+
+
+def _dense(gradient, output):
+    """The gradient as a tensor: zeros where nothing depends on the output."""
+    return tf.zeros_like(output) if gradient is None else tf.convert_to_tensor(gradient)

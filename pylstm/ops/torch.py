@@ -1,0 +1,241 @@
+"""The LSTM as a torch operator with a gradient, for tensors on the CPU or on a CUDA device.
+
+It computes on the tensors' own memory. `torch.compile` keeps `lstm` below in one graph; at
+`pylstm.lstm`, which checks more, it breaks the graph.
+"""
+
+import ml_dtypes
+import torch
+from torch import Tensor
+
+from pylstm._library import load_core
+from pylstm.errors import PylstmError
+from pylstm.ops import cuda
+
+_core = load_core()
+_OPTIONS = (
+    "activation",
+    "recurrent_activation",
+    "go_backwards",
+    "return_sequences",
+    "zero_output_for_mask",
+)
+
+
+def lstm(
+    x,
+    h0,
+    c0,
+    kernel,
+    recurrent_kernel,
+    bias=None,
+    *,
+    mask=None,
+    recurrent_dropout=None,
+    **options,
+):
+    """Runs an LSTM over a batch of sequences; arguments as in `pylstm._core.forward`.
+
+    Differentiable once, by all floating arguments but `recurrent_dropout`.
+
+    Returns:
+        y, (B, T, H) or (B, H); h and c after the last step, (B, H).
+    """
+    tensors = (x, h0, c0, kernel, recurrent_kernel, bias, mask, recurrent_dropout)
+    tensors = [None if t is None else torch.as_tensor(t) for t in tensors]
+    needs_gradient = torch.is_grad_enabled() and any(
+        t is not None and t.requires_grad for t in tensors
+    )
+    options = [options[name] for name in _OPTIONS]
+    y, h, c, _ = _forward(*tensors, *options, needs_gradient)
+    return y, h, c
+
+
+def zero_state(x, units):
+    """Returns zeros (B, H) for inputs x (B, T, F)."""
+    return x.new_zeros(x.shape[0], units)
+
+
+def mask_from_lengths(lengths, x):
+    """Returns bool (B, T), True for the first lengths[b] steps of each sequence."""
+    lengths = torch.as_tensor(lengths, device=x.device)
+    return torch.arange(x.shape[1], device=x.device) < lengths[:, None]
+
+
+# The annotations are the operators' schemas.
+@torch.library.custom_op("pylstm::lstm", mutates_args=(), device_types="cpu")
+def _forward(
+    x: Tensor,
+    h0: Tensor,
+    c0: Tensor,
+    kernel: Tensor,
+    recurrent_kernel: Tensor,
+    bias: Tensor | None,
+    mask: Tensor | None,
+    recurrent_dropout: Tensor | None,
+    activation: str,
+    recurrent_activation: str,
+    go_backwards: bool,
+    return_sequences: bool,
+    zero_output_for_mask: bool,
+    save_for_backward: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    tensors = (x, h0, c0, kernel, recurrent_kernel, bias, mask, recurrent_dropout)
+    y, h, c, reserve = _core.forward(
+        *map(_to_numpy, tensors),
+        activation=activation,
+        recurrent_activation=recurrent_activation,
+        go_backwards=go_backwards,
+        return_sequences=return_sequences,
+        zero_output_for_mask=zero_output_for_mask,
+        save_for_backward=save_for_backward,
+        threads=torch.get_num_threads(),
+    )
+    reserve = x.new_empty(0, dtype=torch.uint8) if reserve is None else _from_numpy(reserve)
+    return _from_numpy(y), _from_numpy(h), _from_numpy(c), reserve
+
+
+@torch.library.custom_op("pylstm::lstm_backward", mutates_args=(), device_types="cpu")
+def _backward(
+    x: Tensor,
+    h0: Tensor,
+    c0: Tensor,
+    kernel: Tensor,
+    recurrent_kernel: Tensor,
+    bias: Tensor | None,
+    mask: Tensor | None,
+    recurrent_dropout: Tensor | None,
+    reserve: Tensor,
+    dy: Tensor | None,
+    dh: Tensor | None,
+    dc: Tensor | None,
+    activation: str,
+    recurrent_activation: str,
+    go_backwards: bool,
+    return_sequences: bool,
+    zero_output_for_mask: bool,
+) -> list[Tensor]:
+    tensors = (x, h0, c0, kernel, recurrent_kernel, bias, mask, recurrent_dropout)
+    gradients = _core.backward(
+        *map(_to_numpy, (*tensors, reserve, dy, dh, dc)),
+        activation=activation,
+        recurrent_activation=recurrent_activation,
+        go_backwards=go_backwards,
+        return_sequences=return_sequences,
+        zero_output_for_mask=zero_output_for_mask,
+        threads=torch.get_num_threads(),
+    )
+    return [_from_numpy(gradient) for gradient in gradients if gradient is not None]
+
+
+@_forward.register_kernel("cuda")
+def _forward_cuda(*arguments):
+    tensors, options, save_for_backward = arguments[:8], arguments[8:-1], arguments[-1]
+    options = dict(zip(_OPTIONS, options, strict=True))
+    y, h, c, reserve = cuda.forward(_Cuda, tensors, save_for_backward=save_for_backward, **options)
+    reserve = y.new_empty(0, dtype=torch.uint8) if reserve is None else reserve
+    return y, h, c, reserve
+
+
+@_backward.register_kernel("cuda")
+def _backward_cuda(*arguments):
+    inputs, (reserve, dy, dh, dc), options = arguments[:8], arguments[8:12], arguments[12:]
+    options = dict(zip(_OPTIONS, options, strict=True))
+    gradients = cuda.backward(_Cuda, inputs, reserve, (dy, dh, dc), **options)
+    return [gradient for gradient in gradients if gradient is not None]
+
+
+class _Cuda:
+    """What `pylstm.ops.cuda` asks of a framework."""
+
+    @staticmethod
+    def dtype_name(tensor):
+        return str(tensor.dtype).removeprefix("torch.")
+
+    @staticmethod
+    def dense(tensor):
+        return tensor.contiguous()
+
+    @staticmethod
+    def address(tensor):
+        return tensor.data_ptr()
+
+    @staticmethod
+    def empty(shape, dtype, like):
+        return like.new_empty(shape, dtype=dtype and getattr(torch, dtype))
+
+    @staticmethod
+    def current_stream(tensor):
+        return torch.cuda.current_stream(tensor.device).cuda_stream
+
+    @staticmethod
+    def on_device(tensor):
+        return torch.cuda.device(tensor.device)
+
+    @staticmethod
+    def allow_tf32():
+        return torch.backends.cuda.matmul.allow_tf32
+
+
+@_forward.register_fake
+def _forward_shapes(x, h0, c0, kernel, recurrent_kernel, *rest):
+    *_, return_sequences, _, save_for_backward = rest
+    batch, time, _ = x.shape
+    units = recurrent_kernel.shape[0]
+    y = x.new_empty((batch, time, units) if return_sequences else (batch, units))
+    # The size of the reserve is the kernel's own business.
+    reserve_bytes = torch.library.get_ctx().new_dynamic_size() if save_for_backward else 0
+    return (
+        y,
+        x.new_empty(batch, units),
+        x.new_empty(batch, units),
+        x.new_empty(reserve_bytes, dtype=torch.uint8),
+    )
+
+
+@_backward.register_fake
+def _backward_shapes(x, h0, c0, kernel, recurrent_kernel, bias, *_):
+    inputs = (x, h0, c0, kernel, recurrent_kernel, bias)
+    return [x.new_empty(tensor.shape) for tensor in inputs if tensor is not None]
+
+
+def _save(ctx, inputs, output):
+    *tensors, activation, recurrent_activation, back, sequences, zero, saved = inputs
+    ctx.set_materialize_grads(False)
+    ctx.save_for_backward(*tensors, output[-1] if saved else None)
+    ctx.options = (activation, recurrent_activation, back, sequences, zero)
+
+
+def _gradient(ctx, dy, dh, dc, _):
+    *tensors, reserve = ctx.saved_tensors
+    if reserve is None:
+        reserve = _forward(*tensors, *ctx.options, True)[-1]
+    dx, dh0, dc0, dkernel, drecurrent_kernel, *dbias = _backward(
+        *tensors, reserve, dy, dh, dc, *ctx.options
+    )
+    without_gradient = [None] * (2 + len(ctx.options) + 1)  # mask, recurrent_dropout, options
+    return dx, dh0, dc0, dkernel, drecurrent_kernel, *(dbias or [None]), *without_gradient
+
+
+def _no_second_derivative(ctx, *_):
+    raise PylstmError("PYL134", fix="torch.nn.LSTM, or keras.layers.LSTM")
+
+
+_forward.register_autograd(_gradient, setup_context=_save)
+_backward.register_autograd(_no_second_derivative)
+
+
+def _to_numpy(tensor):
+    """The tensor's memory as an array; NumPy's bfloat16 is that of ml_dtypes."""
+    if tensor is None:
+        return None
+    tensor = tensor.detach()
+    if tensor.dtype is torch.bfloat16:
+        return tensor.view(torch.int16).numpy().view(ml_dtypes.bfloat16)
+    return tensor.numpy()
+
+
+def _from_numpy(array):
+    if array.dtype == ml_dtypes.bfloat16:
+        return torch.from_numpy(array.view("int16")).view(torch.bfloat16)
+    return torch.from_numpy(array)

@@ -1,0 +1,127 @@
+"""Which code computes a call of the layer, the fused kernel or Keras' loop, and why."""
+
+import dataclasses
+import functools
+import warnings
+
+import keras
+
+from pylstm._library import load_core, tensorflow_devices
+from pylstm.errors import BackendLoadError, PylstmError
+
+_DTYPES = ("float16", "bfloat16", "float32", "float64")
+
+
+@dataclasses.dataclass(frozen=True)
+class Route:
+    """Attributes: path: `"fused"` or `"keras"`. reason: A sentence that says why."""
+
+    path: str
+    reason: str
+
+
+FUSED = Route("fused", "The fused kernel covers every option of this layer.")
+
+
+def choose_route(layer):
+    """Chooses the route of one call of `layer`, in the context of that call.
+
+    Args:
+        layer: A `pylstm.LSTM`.
+
+    Returns:
+        The `Route`.
+
+    Raises:
+        PylstmError: `layer.kernel` is "fused", and the fused kernel cannot run.
+    """
+    obstacle = _obstacle(layer)
+    if obstacle is None:
+        return FUSED
+    if layer.kernel == "fused":
+        raise PylstmError(
+            "PYL133",
+            layer=layer.name,
+            got=obstacle,
+            fix='pass kernel="auto" to run Keras\' loop here',
+        )
+    return Route("keras", f"Keras' loop ran: {obstacle}.")
+
+
+def _obstacle(layer):
+    """Returns what keeps the fused kernel from running, or None."""
+    if layer.kernel == "keras":
+        return 'the layer has kernel="keras"'
+    backend = keras.backend.backend()
+    if backend != "tensorflow":
+        return f"the fused kernel needs Keras' tensorflow backend, not {backend}"
+    error = _load_error()
+    if error is not None:
+        if layer.kernel == "fused":
+            raise error
+        _warn_of_keras_loop(str(error))
+        return "the compiled library is missing or cannot be loaded"
+    cell = layer.cell
+    for role in ("activation", "recurrent_activation"):
+        function = getattr(cell, role)
+        if activation_name(function) is None:
+            name = getattr(function, "__name__", type(function).__name__)
+            return f"{role}={name} is not one of Keras' pointwise activations"
+    if cell.compute_dtype not in _DTYPES:
+        return f"the fused kernel has no dtype {cell.compute_dtype}"
+    if layer.kernel == "auto" and _only_keras_uses_the_gpu():
+        return "TensorFlow has a GPU, for which the fused kernel is not built here"
+    if _compiling_with_xla():
+        return "XLA (jit_compile=True) cannot call the fused kernel"
+    return None
+
+
+def activation_name(function):
+    """Returns what the fused kernel calls an activation of Keras; None for other callables."""
+    return _names_by_id().get(id(function))
+
+
+@functools.cache
+def _names_by_id():
+    # By identity: a callable that someone passes need not be hashable.
+    return {id(getattr(keras.activations, name)): name for name in load_core().activations()}
+
+
+@functools.cache
+def _load_error():
+    """Loads the compiled libraries. Returns the `BackendLoadError` if that fails, else None."""
+    try:
+        load_core()
+        import pylstm.ops.tensorflow  # noqa: F401
+    except BackendLoadError as error:
+        return error
+    return None
+
+
+@functools.cache
+def _warn_of_keras_loop(message):
+    warnings.warn(f"pylstm.LSTM runs Keras' loop.\n{message}", RuntimeWarning, stacklevel=2)
+
+
+def _only_keras_uses_the_gpu():
+    import tensorflow as tf
+
+    return "GPU" not in tensorflow_devices() and bool(tf.config.get_visible_devices("GPU"))
+
+
+def _compiling_with_xla():
+    import tensorflow as tf
+    from tensorflow.python.ops import control_flow_util
+
+    if tf.executing_eagerly():
+        return False
+    return control_flow_util.GraphOrParentsInXlaContext(tf.compat.v1.get_default_graph())
+
+
+def xla_is_keras_default():
+    """Returns whether `jit_compile="auto"` may choose XLA: never for TensorFlow on a CPU."""
+    if keras.backend.backend() != "tensorflow":
+        return False
+    import tensorflow as tf
+
+    return any(device.device_type != "CPU" for device in tf.config.list_physical_devices())

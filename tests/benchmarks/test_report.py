@@ -1,0 +1,65 @@
+import dataclasses
+
+import pytest
+
+from benchmarks import readme, report
+from benchmarks.cases import SIX
+from benchmarks.picture import draw_speed_ups
+
+
+def record(mode="inference", case=SIX[0], **seconds):
+    peers = {
+        name: {"median": s, "q1": s, "q3": s, "calls": 5, "error": 1e-7}
+        for name, s in seconds.items()
+    }
+    return {
+        "name": case.name,
+        "mode": mode,
+        "case": dataclasses.asdict(case),
+        "flop": 1e9,
+        "rates": {"sgemm": 200e9, "fma": 250e9},
+        "peers": {**peers, "onnx_runtime": {"refused": "inference only"}},
+    }
+
+
+FASTER = record(pylstm_layer=0.01, keras_layer=0.04, torch_lstm=0.02, jax_scan=0.03)
+SLOWER = record(case=SIX[1], pylstm_layer=0.01, keras_layer=0.01, torch_lstm=0.005)
+
+
+def test_ratios_are_against_keras_and_the_fastest_other():
+    (row,) = (line for line in report.table([FASTER]).splitlines() if SIX[0].name in line)
+    assert "| 4.00× | 2.00× | 50% | 40% |" in row
+    assert "10 (10–10)" in row
+    assert "inference only" in row
+
+
+def test_summary_tells_the_mean_and_the_worst():
+    rows = report.summary([FASTER, SLOWER]).splitlines()
+    (keras,) = (row for row in rows if "inference: six shapes" in row)
+    assert f"| 2.00× | 1.00× | {SIX[1].name} | 2 |" in keras
+    (best,) = (row for row in rows if "inference: all cases, against the best" in row)
+    assert f"| 1.00× | 0.50× | {SIX[1].name} | 2 |" in best
+    assert not any("training" in row for row in rows)
+
+
+def test_a_case_without_our_time_has_no_ratio():
+    assert "×" not in report.table([record(keras_layer=0.01)])
+
+
+def test_figures_go_between_the_markers_and_nowhere_else(tmp_path):
+    path = tmp_path / "README.md"
+    path.write_text("a\n<!-- benchmarks: begin -->\nold\n<!-- benchmarks: end -->\nb\n")
+    readme.replace_between_markers(path, "new")
+    expected = "a\n<!-- benchmarks: begin -->\n\nnew\n\n<!-- benchmarks: end -->\nb\n"
+    assert path.read_text() == expected
+    path.write_text("no markers")
+    with pytest.raises(ValueError, match="lacks the markers"):
+        readme.replace_between_markers(path, "new")
+
+
+def test_the_picture_is_drawn(tmp_path):
+    path = tmp_path / "picture.png"
+    draw_speed_ups(
+        [FASTER, SLOWER, record(mode="training", pylstm_layer=1.0, keras_layer=2.0)], path
+    )
+    assert path.read_bytes().startswith(b"\x89PNG")

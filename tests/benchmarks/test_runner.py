@@ -1,0 +1,84 @@
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from benchmarks.cases import SIX, STREAMING, Case
+from benchmarks.process import PeerError, PeerProcess
+from benchmarks.runner import Effort, run_case, running_peers, select
+
+SMALL = Case("test", 3, 5, 2, 4)
+BOTH = ["pylstm_arrays", "pylstm_layer"]
+
+
+@pytest.fixture(scope="module")
+def peers():
+    with running_peers(BOTH) as (running, absent):
+        assert absent == {}
+        yield running
+
+
+@pytest.mark.parametrize("mode", ["inference", "training"])
+def test_peers_are_checked_and_timed(peers, mode):
+    record = run_case(SMALL, mode, peers, Effort(rounds=2, turn=0.01))
+    for name in BOTH:
+        result = record["peers"][name]
+        assert 0 <= result["error"] < 1e-5
+        assert 0 < result["q1"] <= result["median"] <= result["q3"]
+        assert result["calls"] >= 2
+    assert record["rates"]["fma"] > 0
+
+
+def test_peers_are_stopped_between_their_turns(peers):
+    deadline = time.monotonic() + 10
+    while any(_state(peer) != "T" for peer in peers.values()):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def _state(peer):
+    return Path(f"/proc/{peer.pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+
+def test_a_refusal_is_recorded(peers):
+    record = run_case(
+        Case("test", 3, 5, 2, 4, bidirectional=True), "inference", peers, Effort(1, 0.01)
+    )
+    assert record["peers"]["pylstm_arrays"] == {"refused": "one direction a call"}
+    assert "median" in record["peers"]["pylstm_layer"]
+
+
+def test_a_wrong_result_gets_no_time(peers, monkeypatch):
+    monkeypatch.setattr("benchmarks.runner.reference_results", _wrong_results)
+    record = run_case(SMALL, "inference", peers, Effort(1, 0.01))
+    for name in BOTH:
+        assert "allowed 1e-04" in record["peers"][name]["failed"]
+        assert "median" not in record["peers"][name]
+
+
+def _wrong_results(problem, mode):
+    from benchmarks.problem import reference_results
+
+    return {"y": reference_results(problem, mode)["y"] * 1.001}
+
+
+def test_a_peer_that_is_not_there_is_told_apart():
+    with running_peers(["no_such_peer"]) as (running, absent):
+        assert running == {}
+        assert "no_such_peer" in absent["no_such_peer"]
+
+
+def test_a_peer_that_dies_is_an_error():
+    peer = PeerProcess("pylstm_arrays")
+    os.kill(peer.pid, signal.SIGKILL)
+    with pytest.raises(PeerError, match="ended with code -9"):
+        peer.refusal(SMALL, "inference")
+    peer.close()
+
+
+def test_every_word_of_the_filter_counts():
+    chosen = list(select([*SIX, *STREAMING], "H64 training"))
+    assert chosen == [(SIX[0], "training")]
+    assert all(case in STREAMING for case, _ in select([*SIX, *STREAMING], "streaming"))

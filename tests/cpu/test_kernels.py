@@ -1,0 +1,133 @@
+"""The CPU kernels against the float64 reference: sizes, options, masks, types, instruction sets."""
+
+import numpy as np
+import pytest
+
+from pylstm import _core
+from pylstm.reference import ACTIVATIONS
+from tests.cpu.cases import Case, check, make_inputs, run_forward
+
+DTYPES = ("float32", "float64", "float16", "bfloat16")
+MASKS = ("right", "left", "holes", "rows", "all")
+ODD = (1, 3, 15, 16, 17, 33, 50, 65)
+
+isas = pytest.mark.parametrize("isa", _core.isas())
+
+
+def cases(*all_cases):
+    return pytest.mark.parametrize("case", all_cases, ids=str)
+
+
+@isas
+@pytest.mark.parametrize("units", ODD)
+@pytest.mark.parametrize("features", (1, 13, 33))
+def test_odd_units_and_features(isa, units, features):
+    check(Case(units=units, features=features, isa=isa))
+
+
+@isas
+@pytest.mark.parametrize("batch", (*range(1, 8), 13))
+@pytest.mark.parametrize("time", (1, 2, 9))
+def test_odd_batches_and_times(isa, batch, time):
+    check(Case(batch=batch, time=time, isa=isa))
+
+
+@isas
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("mask", (None, "holes"))
+@pytest.mark.parametrize("dropout", (False, True))
+def test_dtypes(isa, dtype, mask, dropout):
+    check(Case(dtype=dtype, mask=mask, dropout=dropout, units=33, batch=7, isa=isa))
+
+
+@isas
+@pytest.mark.parametrize("mask", MASKS)
+@pytest.mark.parametrize("go_backwards", (False, True))
+@pytest.mark.parametrize("return_sequences", (False, True))
+@pytest.mark.parametrize("zero_output_for_mask", (False, True))
+def test_masks(isa, mask, go_backwards, return_sequences, zero_output_for_mask):
+    options = {
+        "go_backwards": go_backwards,
+        "return_sequences": return_sequences,
+        "zero_output_for_mask": zero_output_for_mask,
+    }
+    check(Case(batch=9, time=11, mask=mask, options=options, isa=isa))
+
+
+@isas
+@cases(
+    Case(bias=False),
+    Case(dropout=True, bias=False, mask="left"),
+    Case(options={"go_backwards": True}),
+    Case(options={"return_sequences": False}),
+    Case(options={"return_sequences": False, "go_backwards": True}, dropout=True),
+)
+def test_options(isa, case):
+    check(case.with_(isa=isa))
+
+
+@isas
+@pytest.mark.parametrize("dtype", ("float32", "float64"))
+@pytest.mark.parametrize("name", ACTIVATIONS)
+@pytest.mark.parametrize("role", ("activation", "recurrent_activation"))
+def test_activations(isa, dtype, name, role):
+    scale = 0.2 if name == "exponential" else 1.0  # it grows by iterating
+    check(Case(time=3, units=18, dtype=dtype, scale=scale, options={role: name}, isa=isa))
+
+
+def test_every_activation_is_tested():
+    assert sorted(_core.activations()) == sorted(ACTIVATIONS)
+
+
+@isas
+@cases(
+    Case(batch=0),
+    Case(time=0),
+    Case(time=0, options={"return_sequences": False}),
+    Case(batch=0, time=0),
+    Case(time=0, mask="right"),
+)
+def test_empty(isa, case):
+    check(case.with_(isa=isa))
+
+
+# Sizes on both sides of every boundary: rows of a tile, panels, chunks of the backward pass, and
+# the split of rows or of units among threads.
+LARGE = (
+    Case(batch=32, time=60, features=13, units=50),
+    Case(batch=64, time=9, features=80, units=130),
+    Case(batch=70, time=30, features=5, units=40, mask="right"),
+    Case(batch=3, time=200, features=40, units=100, mask="holes"),
+    Case(batch=1, time=120, features=64, units=200),
+    Case(batch=2, time=40, features=300, units=70, dropout=True),
+    Case(batch=600, time=3, features=4, units=20),
+    Case(batch=20, time=6, features=330, units=330),
+    Case(batch=1, time=1, features=100, units=600),
+    Case(batch=24, time=50, features=20, units=65, dropout=True, mask="left"),
+)
+
+
+@isas
+@cases(*LARGE)
+def test_large(isa, case):
+    check(case.with_(isa=isa, threads=2))
+
+
+@cases(*LARGE, Case(batch=40, time=50, features=24, units=64, dtype="bfloat16", mask="holes"))
+def test_threads_do_not_change_a_bit(case):
+    first, *others = [sum(check(case.with_(threads=n)), ()) for n in (1, 2, 3, 8)]
+    for other in others:
+        for a, b in zip(first, other, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_many_calls_at_once():
+    """Callers share one pool, with more of them than cores; none waits for another for ever."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    case = Case(batch=2, time=60, features=16, units=128, threads=4)
+    inputs = make_inputs(case)
+    expected = run_forward(case, inputs)[0]
+    with ThreadPoolExecutor(8) as pool:
+        for y in pool.map(lambda _: run_forward(case, inputs)[0], range(200)):
+            np.testing.assert_array_equal(y, expected)

@@ -1,0 +1,140 @@
+// The part of the CUDA run time that pylstm uses, on a CPU.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <functional>
+#include <stdexcept>
+#include <string>
+#include <tuple>
+#include <vector>
+
+#include "scheduler.h"
+
+#define __global__
+#define __device__
+#define __host__
+#define __launch_bounds__(...)
+#define __forceinline__ inline
+#define __noinline__
+
+// threadIdx and the like: each component asks the running thread.
+template <const dim3& (*kIndex)()>
+struct ShimIndex {
+  template <unsigned dim3::* kComponent>
+  struct Component {
+    operator unsigned() const { return kIndex().*kComponent; }
+  };
+  Component<&dim3::x> x;
+  Component<&dim3::y> y;
+  Component<&dim3::z> z;
+};
+inline ShimIndex<::shim::thread_index> threadIdx;
+inline ShimIndex<::shim::block_index> blockIdx;
+inline ShimIndex<::shim::block_size> blockDim;
+inline ShimIndex<::shim::grid_size> gridDim;
+
+inline void __syncthreads() { ::shim::block_barrier(); }
+
+using cudaStream_t = struct ShimStream*;
+
+enum cudaError_t { cudaSuccess, cudaErrorInvalidValue, cudaErrorInvalidConfiguration };
+inline const char* cudaGetErrorString(cudaError_t status) {
+  return status == cudaSuccess ? "no error" : "invalid argument";
+}
+inline cudaError_t cudaGetLastError() { return cudaSuccess; }
+
+// The device that the tests ask for.
+struct ShimDevice {
+  int capability_major = 9;
+  int capability_minor = 0;
+  int multiprocessors = 132;
+  int shared_bytes = 232448;
+};
+inline ShimDevice shim_device;
+
+enum cudaDeviceAttr {
+  cudaDevAttrComputeCapabilityMajor,
+  cudaDevAttrComputeCapabilityMinor,
+  cudaDevAttrMultiProcessorCount,
+  cudaDevAttrMaxSharedMemoryPerBlockOptin,
+};
+inline cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr name, int) {
+  switch (name) {
+    case cudaDevAttrComputeCapabilityMajor:
+      *value = shim_device.capability_major;
+      break;
+    case cudaDevAttrComputeCapabilityMinor:
+      *value = shim_device.capability_minor;
+      break;
+    case cudaDevAttrMultiProcessorCount:
+      *value = shim_device.multiprocessors;
+      break;
+    case cudaDevAttrMaxSharedMemoryPerBlockOptin:
+      *value = shim_device.shared_bytes;
+      break;
+  }
+  return cudaSuccess;
+}
+inline cudaError_t cudaGetDevice(int* ordinal) {
+  *ordinal = 0;
+  return cudaSuccess;
+}
+
+inline cudaError_t cudaMemsetAsync(void* data, int value, size_t bytes, cudaStream_t) {
+  std::memset(data, value, bytes);
+  return cudaSuccess;
+}
+enum cudaMemcpyKind { cudaMemcpyDeviceToDevice };
+inline cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind,
+                                   cudaStream_t) {
+  std::memcpy(to, from, bytes);
+  return cudaSuccess;
+}
+
+enum cudaLaunchAttributeID { cudaLaunchAttributeCooperative, cudaLaunchAttributeClusterDimension };
+struct cudaLaunchAttribute {
+  cudaLaunchAttributeID id;
+  struct {
+    int cooperative;
+    struct {
+      unsigned x, y, z;
+    } clusterDim;
+  } val;
+};
+struct cudaLaunchConfig_t {
+  dim3 gridDim, blockDim;
+  size_t dynamicSmemBytes;
+  cudaStream_t stream;
+  cudaLaunchAttribute* attrs;
+  unsigned numAttrs;
+};
+
+enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize };
+template <class Kernel>
+cudaError_t cudaFuncSetAttribute(Kernel*, cudaFuncAttribute, int bytes) {
+  return bytes <= shim_device.shared_bytes ? cudaSuccess : cudaErrorInvalidValue;
+}
+
+template <class... Parameters, class... Arguments>
+cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(Parameters...),
+                               Arguments&&... arguments) {
+  const dim3 grid = config->gridDim, block = config->blockDim;
+  if (grid.x == 0 || grid.y == 0 || grid.z == 0 || grid.y > 65535 || grid.z > 65535 ||
+      block.x * block.y * block.z > 1024 || block.x * block.y * block.z % 32 != 0 ||
+      config->dynamicSmemBytes > static_cast<size_t>(shim_device.shared_bytes)) {
+    return cudaErrorInvalidConfiguration;
+  }
+  bool cooperative = false;
+  unsigned cluster = 1;
+  for (unsigned i = 0; i < config->numAttrs; ++i) {
+    const cudaLaunchAttribute& attribute = config->attrs[i];
+    if (attribute.id == cudaLaunchAttributeCooperative) cooperative = attribute.val.cooperative;
+    if (attribute.id == cudaLaunchAttributeClusterDimension) cluster = attribute.val.clusterDim.x;
+  }
+  const std::tuple<Parameters...> values(arguments...);
+  ::shim::run_grid([&] { std::apply(kernel, values); }, grid, block, config->dynamicSmemBytes,
+                   cooperative, cluster);
+  return cudaSuccess;
+}

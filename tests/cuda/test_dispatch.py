@@ -1,0 +1,80 @@
+"""Which kernel runs what on which GPU, without any of them."""
+
+import pytest
+from harness import Case
+
+# compute capability, multiprocessors, shared memory per block with opt-in
+DEVICES = {
+    "T4": (75, 40, 65536),
+    "A100": (80, 108, 166912),
+    "RTX 3060": (86, 28, 101376),
+    "H100": (90, 132, 232448),
+    "H200": (90, 132, 232448),
+    "B200": (100, 148, 232448),
+}
+
+
+def choose(shim, device, case):
+    capability, multiprocessors, shared = DEVICES[device]
+    properties = shim.DeviceProperties(
+        compute_capability=capability,
+        multiprocessors=multiprocessors,
+        shared_bytes_per_block=shared,
+    )
+    return shim.choose_kernel(case.problem(shim, save_for_backward=True), properties)
+
+
+@pytest.mark.parametrize(
+    ("device", "batch", "units", "kernel"),
+    [
+        ("T4", 32, 64, "step"),
+        ("A100", 32, 64, "block"),
+        ("A100", 32, 128, "grid"),
+        ("A100", 32, 256, "grid"),
+        ("A100", 32, 1024, "grid"),
+        ("A100", 1024, 1024, "step"),
+        ("RTX 3060", 32, 64, "block"),
+        ("RTX 3060", 32, 256, "grid"),
+        ("RTX 3060", 32, 512, "grid"),
+        ("RTX 3060", 32, 1024, "step"),
+        ("H100", 1, 1, "block"),
+        ("H100", 32, 64, "block"),
+        ("H100", 32, 96, "cluster"),
+        ("H100", 4096, 256, "cluster"),
+        ("H100", 32, 512, "grid"),
+        ("H200", 32, 1024, "grid"),
+        ("H200", 32, 1032, "step"),
+        ("H200", 32, 650, "grid"),
+        ("B200", 32, 256, "cluster"),
+        ("B200", 32, 1024, "grid"),
+    ],
+)
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_sizes(shim, device, batch, units, kernel, dtype):
+    chosen, reason = choose(shim, device, Case(dtype=dtype, batch=batch, units=units))
+    assert chosen == kernel, reason
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"dtype": "float64"}, "float64"),
+        ({"dtype": "float32"}, "true float32"),
+        ({"dtype": "float16", "activation": "relu"}, "activations other than"),
+        ({"dtype": "float16", "recurrent_activation": "hard_sigmoid"}, "activations other than"),
+        ({"dtype": "float16", "recurrent_dropout": True}, "recurrent dropout"),
+        ({"dtype": "float16", "batch": 0}, "nothing to compute"),
+    ],
+)
+def test_what_only_the_step_kernel_does(shim, device, options, reason):
+    kernel, given = choose(shim, device, Case(**options))
+    assert kernel == "step"
+    assert (reason if device != "T4" else "compute capability 8.0") in given
+
+
+def test_tf32_takes_twice_the_registers(shim):
+    assert choose(shim, "H100", Case(allow_tf32=True, units=64))[0] == "block"
+    assert choose(shim, "H100", Case(allow_tf32=True, units=128))[0] == "cluster"
+    assert choose(shim, "H100", Case(allow_tf32=True, units=512))[0] == "grid"
+    assert choose(shim, "H100", Case(allow_tf32=True, units=520))[0] == "step"

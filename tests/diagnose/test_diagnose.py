@@ -1,0 +1,252 @@
+"""`pylstm.diagnose`: each row of the scenarios that shows in model and data, and many at once."""
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import pylstm
+from pylstm.diagnosis import Report, diagnose
+from pylstm.diagnosis.report import HINTS
+from pylstm.errors import CODES
+
+LENGTHS = (3, 2, 4, 2, 3, 1)
+LABELS = [0, 1, 1, 0, 1, 0]
+
+
+def sequences(lengths=LENGTHS, features=5):
+    rng = np.random.default_rng(0)
+    return [rng.normal(size=(t, features)).astype(np.float32) for t in lengths]
+
+
+def dense(steps=4, features=5):
+    return np.stack(sequences([steps] * 6, features))
+
+
+def stock(*front, **lstm_options):
+    return keras.Sequential([keras.Input((None, 5)), *front, keras.layers.LSTM(3, **lstm_options)])
+
+
+def fused(*front, features=5, **lstm_options):
+    layers = [keras.Input((None, features)), *front, pylstm.LSTM(3, **lstm_options)]
+    return pylstm.Sequential(layers)
+
+
+def found(report, code):
+    """The one finding of a code."""
+    (finding,) = [finding for finding in report if finding.code == code]
+    return finding
+
+
+def with_value(value, index=2, at=(1, 3)):
+    seqs = sequences()
+    seqs[index][at] = value
+    return seqs
+
+
+def test_nothing_to_report():
+    report = diagnose(fused(), dense(), LABELS)
+    assert list(report) == []
+    assert report.ok
+    assert str(report) == "pylstm.diagnose: nothing to report"
+
+
+# level, code, model, x, y, and a part of what or fix
+ROWS = {
+    1: ("error", "PYL127", stock(), list(dense()), LABELS, "pylstm.dataset(x, y)"),
+    2: ("error", "PYL126", stock(), sequences(), LABELS, "model = pylstm.convert(model)"),
+    "2 fixed": ("fixed", "PYL126", fused(), sequences(), LABELS, "6 sequences"),
+    5: ("fixed", "PYL123", fused(), [s[None] for s in sequences()], LABELS, "s[0] for s in"),
+    6: ("fixed", "PYL123", fused(), dense()[:, None], LABELS, "(6, 1, 4, 5)"),
+    7: ("error", "PYL101", fused(), dense()[0], None, "x[None]"),
+    8: ("error", "PYL101", keras.Sequential([pylstm.LSTM(3)]), dense()[0], None, "x[:, None]"),
+    9: ("error", "PYL104", fused(), dense(5, 20), LABELS, "np.transpose(x, (0, 2, 1))"),
+    "9 list": ("error", "PYL105", fused(), [s.T for s in sequences()], LABELS, "s.T for s in"),
+    10: ("note", "PYL207", keras.Sequential([pylstm.LSTM(3)]), dense(13, 99), None, "axis 2"),
+    12: ("fixed", "PYL126", fused(), np.array(sequences(), object), LABELS, "6 sequences"),
+    13: ("note", "PYL206", fused(), dense().astype("int32"), LABELS, "pad_sequences"),
+    14: ("fixed", "PYL123", fused(), dense()[:, :, None], LABELS, "(6, 4, 1, 5)"),
+    17: ("error", "PYL117", fused(), dense().astype(complex), LABELS, "imaginary"),
+    18: ("error", "PYL118", fused(), [["a"], ["b", "c"]], None, "StringLookup"),
+    19: ("fixed", "PYL122", fused(features=1), dense()[:, :, 0], LABELS, "x[..., None]"),
+    20: ("fixed", "PYL123", fused(), dense()[..., None], LABELS, "(6, 4, 5, 1)"),
+    21: ("error", "PYL111", fused(), dense().reshape(-1, 5), LABELS, "x.reshape(6, 4, 5)"),
+    22: (
+        "fixed",
+        "PYL124",
+        pylstm.Sequential([keras.Input((5, 5)), pylstm.LSTM(3)]),
+        dense(),
+        LABELS,
+        "declared as 5",
+    ),
+    26: ("warning", "PYL205", fused(), pylstm.pad(sequences()).x, LABELS, "up to 3 steps"),
+    27: ("error", "PYL126", stock(), pylstm.ragged(sequences()), LABELS, "pylstm.convert"),
+    29: ("error", "PYL103", fused(), dense(4, 6), LABELS, "one-hot class too many"),
+    "29 list": ("error", "PYL103", fused(), sequences(features=6), LABELS, "one-hot class"),
+    32: (
+        "error",
+        "PYL106",
+        keras.Sequential([pylstm.LSTM(3, name="a"), pylstm.LSTM(3, name="b")]),
+        dense(),
+        LABELS,
+        "return_sequences=True in 'a'",
+    ),
+    33: ("fixed", "PYL126", fused(), [s.tolist() for s in sequences()], LABELS, "6 sequences"),
+    35: ("error", "PYL110", fused(), sequences(), LABELS[:5], "x has 6 samples, y has 5"),
+    36: (
+        "error",
+        "PYL109",
+        pylstm.Sequential([keras.Input(batch_shape=(4, None, 5)), pylstm.LSTM(3, stateful=True)]),
+        dense(),
+        None,
+        "drop_remainder=True",
+    ),
+    39: ("error", "PYL108", fused(), dense()[:, :0], LABELS, "axis 1 is 0"),
+    41: ("note", "PYL203", fused(), [*sequences(), []], [*LABELS, 0], "x[6]"),
+    42: ("error", "PYL105", fused(), [*sequences(), np.ones((2, 4))], None, "sequence 6 is (2, 4)"),
+    "43 nan": ("warning", "PYL201", fused(), with_value(np.nan), LABELS, "x[2][1][3] = nan"),
+    "43 inf": ("warning", "PYL201", fused(), with_value(-np.inf), LABELS, "x[2][1][3] = -inf"),
+    "43 y": ("warning", "PYL201", fused(), dense(), [np.nan] * 6, "6 values in 6 of 6"),
+    "43 uint8": ("warning", "PYL202", fused(), np.full((6, 4, 5), 255, "uint8"), None, "/ 255"),
+    44: ("note", "PYL208", fused(activation=lambda x: x), dense(), LABELS, "Keras' loop"),
+    "44 stock": ("note", "PYL208", stock(), dense(), LABELS, "pylstm.convert(model)"),
+    45: ("error", "PYL127", stock(), pd.Series(list(dense())), LABELS, "pylstm.dataset"),
+}
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_row(row):
+    level, code, model, x, y, text = ROWS[row]
+    report = diagnose(model, x, y)
+    finding = found(report, code)
+    assert finding.level == level
+    assert text in f"{finding.what}\n{finding.fix}"
+    assert report.ok == all(f.level in ("fixed", "note") for f in report)
+
+
+def samples_of(x, y, shape=(None, 5)):
+    signature = (tf.TensorSpec(shape, tf.float32), tf.TensorSpec((), tf.int32))
+    return tf.data.Dataset.from_generator(
+        lambda: zip(x, y, strict=True), output_signature=signature
+    )
+
+
+def test_row_24_batch_of_several_lengths():
+    finding = found(diagnose(fused(), samples_of(sequences(), LABELS).batch(3)), "PYL115")
+    assert "(3, 5) at first, (2, 5) at element 1" in finding.what
+    assert "ragged_batch" in finding.fix
+
+
+def test_row_28_unknown_rank():
+    data = samples_of(dense(), LABELS, shape=None).batch(3)
+    finding = found(diagnose(fused(), data), "PYL107")
+    assert "set_shape" in finding.fix
+
+
+def test_batches_are_read_and_the_same_finding_comes_once():
+    seqs = with_value(np.nan, index=5, at=(0, 0))
+    report = diagnose(fused(), pylstm.dataset(seqs, LABELS, batch_size=2, shuffle=False))
+    assert "x[1][0][0] = nan" in found(report, "PYL201").what
+    assert found(report, "PYL126").level == "fixed"
+    assert diagnose(fused(), samples_of(sequences(), LABELS).ragged_batch(2)).ok
+
+
+def test_a_generator_is_not_used_up():
+    generator = (batch for batch in [(dense(), LABELS)])
+    assert "only once" in found(diagnose(fused(), generator), "PYL209").what
+    assert next(generator)[1] is LABELS
+
+
+def test_layers_that_lose_the_mask():
+    tokens = [[1, 2, 3], [1]]
+    layers = [keras.Input((None,)), keras.layers.Embedding(5, 4, name="words"), pylstm.LSTM(3)]
+    finding = found(diagnose(pylstm.Sequential(layers), tokens), "PYL204")
+    assert finding.where == "layer 'words'"
+    assert finding.fix == "mask_zero=True in 'words'"
+    layers[1] = keras.layers.Embedding(5, 4, mask_zero=True)
+    assert diagnose(pylstm.Sequential(layers), tokens).ok
+    convolution = keras.layers.Conv1D(4, 3, padding="same", name="smooth")
+    report = diagnose(fused(convolution), sequences())
+    assert found(report, "PYL204").where == "layer 'smooth'"
+    assert diagnose(fused(convolution), dense()).ok
+
+
+def test_time_distributed_drops_steps():
+    model = fused(keras.layers.TimeDistributed(keras.layers.Dense(5), name="each"))
+    assert found(diagnose(model, sequences()), "PYL129").where == "layer 'each'"
+    assert diagnose(model, dense()).ok
+
+
+def test_everything_at_once():
+    """One error hides no other: all of these come in one report."""
+    seqs = with_value(np.nan)
+    seqs[4] = np.zeros((2, 4), np.float32)
+    seqs.append(np.zeros((0, 5), np.float32))
+    layers = [keras.layers.LSTM(4, name="a"), keras.layers.LSTM(4, name="b")]
+    report = diagnose(keras.Sequential(layers), seqs, LABELS)
+    codes = [finding.code for finding in report]
+    assert set(codes) == {"PYL105", "PYL106", "PYL201", "PYL203", "PYL208"}
+    assert codes[:2] == ["PYL105", "PYL106"]  # the worst first
+    text = str(report)
+    assert text.startswith("pylstm.diagnose: 2 errors, 1 warning, 3 notes\nlevel")
+    for finding in report:
+        assert finding.code in text
+    assert max(map(len, text.split("\n"))) <= 120
+
+
+def test_several_inputs_are_named():
+    signal, meta = keras.Input((None, 5), name="signal"), keras.Input((2,), name="meta")
+    joined = keras.layers.Concatenate()([pylstm.LSTM(3)(signal), meta])
+    model = pylstm.Model({"signal": signal, "meta": meta}, joined)
+    x = {"signal": with_value(np.inf), "meta": np.full((6, 2), np.nan)}
+    where = {finding.where for finding in diagnose(model, x) if finding.code == "PYL201"}
+    assert where == {"x['signal']", "x['meta']"}
+
+
+def test_notebook_table():
+    page = diagnose(fused(), with_value(np.nan), LABELS)._repr_html_()
+    assert page.count("<tr>") == 3
+    assert "PYL201" in page
+    assert "&#x27;" not in diagnose(fused(), dense(), LABELS)._repr_html_()
+
+
+def test_nothing_is_changed():
+    model = keras.Sequential([keras.layers.LSTM(3)])
+    x = with_value(np.nan)
+    copies = [s.copy() for s in x]
+    diagnose(model, x)
+    assert not model.built
+    for array, copy in zip(x, copies, strict=True):
+        np.testing.assert_array_equal(array, copy)
+
+
+def test_codes_are_distinct():
+    assert not HINTS.keys() & CODES.keys()
+
+
+ARRAYS = st.builds(
+    lambda shape, dtype: np.zeros(shape, dtype),
+    st.lists(st.integers(0, 4), max_size=5),
+    st.sampled_from(["float32", "float64", "int32", "uint8", "bool", "complex64", "U3", "object"]),
+)
+ANYTHING = st.recursive(
+    ARRAYS | st.none() | st.integers() | st.floats() | st.text(max_size=3) | st.builds(object),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.tuples(inner, inner)
+        | st.dictionaries(st.text(max_size=2), inner, max_size=2)
+    ),
+    max_leaves=6,
+)
+MODELS = [fused(), stock(), keras.Sequential([pylstm.LSTM(2)]), keras.Sequential(), None]
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.sampled_from(MODELS), ANYTHING, ANYTHING)
+def test_never_raises(model, x, y):
+    report = diagnose(model, x, y)
+    assert isinstance(report, Report)
+    assert isinstance(str(report) + report._repr_html_(), str)

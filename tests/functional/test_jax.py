@@ -1,0 +1,71 @@
+"""What only JAX has: its transformations."""
+
+import numpy as np
+import pytest
+
+import pylstm
+from pylstm.errors import FeatureMismatchError
+from tests.cpu.cases import Case, make_inputs
+from tests.functional import frameworks
+
+jax = pytest.importorskip("jax", reason="jax is not installed")
+CASE = Case(batch=2, time=3, features=2, units=3, dtype="float64", mask="right")
+
+
+@pytest.fixture
+def arguments():
+    """x, h0, c0, kernel, recurrent_kernel, bias, mask; finite everywhere."""
+    framework = frameworks.load("jax")
+    return [framework.array(np.nan_to_num(value)) for value in make_inputs(CASE)[:7]]
+
+
+def call(x, h0, c0, kernel, recurrent_kernel, bias, mask):
+    return pylstm.lstm(
+        x,
+        kernel,
+        recurrent_kernel,
+        bias,
+        initial_state=[h0, c0],
+        mask=mask,
+        return_state=True,
+    )
+
+
+def test_jit_gives_the_same_bits(arguments):
+    for got, expected in zip(jax.jit(call)(*arguments), call(*arguments), strict=True):
+        np.testing.assert_array_equal(got, expected)
+
+
+@pytest.mark.parametrize("jit", [False, True])
+def test_numerical_gradients(arguments, jit):
+    from jax.test_util import check_grads
+
+    *differentiable, mask = arguments
+    function = jax.jit(call) if jit else call
+    check_grads(lambda *inputs: function(*inputs, mask), differentiable, order=1, modes=["rev"])
+
+
+def test_gradient_by_one_argument_under_jit(arguments):
+    *others, mask = arguments
+    del others[3]
+
+    def loss(kernel):
+        x, h0, c0, recurrent_kernel, bias = others
+        return call(x, h0, c0, kernel, recurrent_kernel, bias, mask)[0].sum()
+
+    kernel = arguments[3]
+    np.testing.assert_array_equal(jax.jit(jax.grad(loss))(kernel), jax.grad(loss)(kernel))
+
+
+def test_vmap(arguments):
+    x, *others = arguments
+    many = jax.numpy.stack([x, 2 * x, -x])
+    y, _, _ = jax.vmap(lambda each: call(each, *others))(many)
+    for each, got in zip(many, y, strict=True):
+        np.testing.assert_array_equal(got, call(each, *others)[0])
+
+
+def test_shapes_are_checked_while_tracing(arguments):
+    x, *others = arguments
+    with pytest.raises(FeatureMismatchError, match="axis 2 is 1, not 2"):
+        jax.jit(call)(x[..., :1], *others)

@@ -1,0 +1,209 @@
+"""`pylstm.lstm` on every framework: values, gradients, and the same errors."""
+
+import numpy as np
+import pytest
+
+import pylstm
+from pylstm import errors
+from pylstm.reference import lstm_backward, lstm_forward
+from tests.cpu.cases import GRADIENTS, RESULTS, Case, make_inputs, make_output_gradients
+from tests.functional import frameworks
+from tests.tolerances import assert_close
+
+
+@pytest.fixture(params=frameworks.FRAMEWORKS)
+def framework(request):
+    return frameworks.load(request.param)
+
+
+@pytest.fixture(params=[name for name in frameworks.FRAMEWORKS if name != "numpy"])
+def differentiable(request):
+    return frameworks.load(request.param)
+
+
+class Call:
+    """A case's inputs as a framework's arrays, and the call of `pylstm.lstm` with them."""
+
+    def __init__(self, framework, case):
+        self.framework, self.case = framework, case
+        self.inputs = make_inputs(case)
+        *tensors, mask, dropout = self.inputs
+        self.tensors = [framework.array(value) for value in tensors if value is not None]
+        self.keywords = dict(case.options)
+        if mask is not None:
+            self.keywords["mask"] = framework.array(mask)
+        if dropout is not None:
+            self.keywords["recurrent_dropout"] = framework.array(dropout)
+
+    def __call__(self, x, h0, c0, *weights):
+        return pylstm.lstm(x, *weights, initial_state=[h0, c0], return_state=True, **self.keywords)
+
+    def check(self, results):
+        exact = lstm_forward(*self.inputs, **self.case.options)
+        for name, got, right in zip(RESULTS, results, exact, strict=True):
+            got = self.framework.numpy(got)
+            assert got.dtype == np.dtype(self.case.dtype)
+            assert_close(got, right, self.case.dtype, what=f"{self.framework.name} {name}")
+
+
+CASES = [
+    Case(dtype="float16", mask="right"),
+    Case(dtype="bfloat16"),
+    Case(dtype="float32", bias=False, dropout=True, options={"return_sequences": False}),
+    Case(
+        dtype="float64",
+        mask="holes",
+        dropout=True,
+        options={
+            "go_backwards": True,
+            "zero_output_for_mask": True,
+            "activation": "softsign",
+            "recurrent_activation": "hard_sigmoid",
+        },
+    ),
+    Case(batch=1, time=1, features=1, units=1),
+]
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_values(framework, case):
+    call = Call(framework, case)
+    call.check(call(*call.tensors))
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_gradients(differentiable, case):
+    call = Call(differentiable, case)
+    output_gradients = make_output_gradients(case)
+    gradients = differentiable.gradients(
+        call, call.tensors, [differentiable.array(value) for value in output_gradients]
+    )
+    exact = lstm_backward(*call.inputs, *output_gradients, **case.options)
+    for name, got, right in zip(GRADIENTS, gradients, exact, strict=False):
+        got = differentiable.numpy(got)
+        assert_close(got, right, case.dtype, backward=True, what=f"{differentiable.name} {name}")
+
+
+def test_defaults(framework):
+    """Zeros as states, and y alone."""
+    case = Case(bias=False)
+    x, h0, c0, kernel, recurrent_kernel, *_ = make_inputs(case)
+    y = pylstm.lstm(*map(framework.array, (x, kernel, recurrent_kernel)))
+    exact, _, _ = lstm_forward(x, 0 * h0, 0 * c0, kernel, recurrent_kernel)
+    assert_close(framework.numpy(y), exact, case.dtype)
+
+
+@pytest.mark.parametrize("kind", ["list", "numpy", "own"])
+def test_lengths(framework, kind):
+    case = Case(batch=3, time=5, dtype="float64")
+    x, h0, c0, *weights, _, _ = make_inputs(case)
+    mask = np.array([[1, 0, 1, 1, 1], [1, 1, 1, 1, 1], [1, 1, 0, 1, 1]], bool)
+    lengths = {"list": [5, 3, 0], "numpy": np.array([5, 3, 0])}.get(kind)
+    if lengths is None:
+        lengths = framework.array(np.array([5, 3, 0], np.int32))
+    within = np.arange(5) < np.array([[5], [3], [0]])
+    for given, wanted in ((None, within), (mask, within & mask)):
+        results = pylstm.lstm(
+            framework.array(x),
+            *map(framework.array, weights),
+            initial_state=(framework.array(h0), framework.array(c0)),
+            mask=None if given is None else framework.array(given),
+            lengths=lengths,
+            return_state=True,
+        )
+        exact = lstm_forward(x, h0, c0, *weights, wanted)
+        for got, right in zip(results, exact, strict=True):
+            assert_close(framework.numpy(got), right, case.dtype)
+
+
+def test_numpy_arrays_among_a_frameworks(framework):
+    case = Case(mask="right")
+    call = Call(framework, case)
+    x, h0, c0, *weights = call.inputs[:6]
+    call.keywords["mask"] = call.inputs[6]
+    results = call(x, h0, c0, *map(framework.array, weights))
+    assert type(results[0]) is type(call.tensors[0])
+    call.check(results)
+
+
+def refused(framework, **changes):
+    """The error of a call of batch 2, time 3, features 4, units 5 with changed arguments."""
+    zeros = {
+        "x": (2, 3, 4),
+        "kernel": (4, 20),
+        "recurrent_kernel": (5, 20),
+        "bias": (20,),
+    }
+    call = {name: np.zeros(shape, np.float32) for name, shape in zeros.items()} | changes
+    call = {k: framework.array(v) if isinstance(v, np.ndarray) else v for k, v in call.items()}
+    with pytest.raises(errors.PylstmError) as caught:
+        pylstm.lstm(**call)
+    return caught.value
+
+
+def zeros(*shape, dtype=np.float32):
+    return np.zeros(shape, dtype)
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "code", "got"),
+    [
+        ({"x": zeros(2, 3)}, errors.RankError, "PYL101", "(2, 3)     rank 2, not 3"),
+        (
+            {"x": zeros(2, 3, 7)},
+            errors.FeatureMismatchError,
+            "PYL103",
+            "(2, 3, 7)     axis 2 is 7, not 4",
+        ),
+        (
+            {"bias": zeros(5)},
+            errors.ShapeError,
+            "PYL141",
+            "(5)     axis 0 is 5, not 20",
+        ),
+        (
+            {"mask": zeros(2, 4, dtype=bool)},
+            errors.MaskError,
+            "PYL112",
+            "(2, 4)     axis 1 is 4, not 3",
+        ),
+        ({"lengths": [1, 2, 3]}, errors.MaskError, "PYL113", "(3,) int64"),
+        ({"lengths": [1, 9]}, errors.MaskError, "PYL113", "(2,) int64     lengths[1] is 9"),
+        ({"lengths": [0.5, 1]}, errors.MaskError, "PYL113", "(2,) float64"),
+        ({"mask": zeros(2, 3, dtype=int)}, errors.DTypeError, "PYL142", "mask of int64"),
+        ({"x": zeros(2, 3, 4, dtype=int)}, errors.DTypeError, "PYL142", "x of int64"),
+        (
+            {"kernel": zeros(4, 20, dtype=np.float16)},
+            errors.DTypeError,
+            "PYL142",
+            "kernel of float16",
+        ),
+        ({"kernel": [[0.0]]}, errors.DTypeError, "PYL142", "kernel is a list"),
+        ({"activation": "tan"}, errors.PylstmError, "PYL143", "'tan'"),
+        ({"recurrent_activation": abs}, errors.PylstmError, "PYL143", repr(abs)),
+        ({"initial_state": zeros(2, 5)}, errors.StateError, "PYL116", None),
+        ({"initial_state": [1, 2, 3]}, errors.StateError, "PYL116", "list of 3"),
+    ],
+)
+def test_refused_alike(framework, changes, error, code, got):
+    found = refused(framework, **changes)
+    assert type(found) is error
+    assert found.code == code
+    assert got is None or found.got == got
+    assert found.expected
+    assert found.fix
+
+
+def test_states_that_do_not_fit(framework):
+    state = framework.array(zeros(3, 5))
+    found = refused(framework, initial_state=[state, state])
+    assert (type(found), found.code) == (errors.StateError, "PYL116")
+    assert found.expected == "h0 (batch=2, units=5)"
+    assert found.got == "(3, 5)     axis 0 is 3, not 2"
+
+
+def test_arrays_of_two_frameworks_are_refused():
+    torch, jax = frameworks.load("torch"), frameworks.load("jax")
+    found = refused(torch, kernel=jax.array(zeros(4, 20)))
+    assert found.code == "PYL142"
+    assert "kernel of jax" in found.got

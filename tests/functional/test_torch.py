@@ -1,0 +1,100 @@
+"""What only torch has: its checks of operators and gradients, its compiler, strides."""
+
+import numpy as np
+import pytest
+
+import pylstm
+from pylstm.errors import PylstmError
+from tests.cpu.cases import Case, make_inputs
+
+torch = pytest.importorskip("torch", reason="torch is not installed")
+op = pytest.importorskip("pylstm.ops.torch")
+
+OPTIONS = {
+    "activation": "tanh",
+    "recurrent_activation": "sigmoid",
+    "go_backwards": False,
+    "return_sequences": True,
+    "zero_output_for_mask": False,
+}
+
+
+def tensors(case, requires_grad=True):
+    """x, h0, c0, kernel, recurrent_kernel, bias, mask, recurrent_dropout; finite everywhere."""
+    arrays = [None if a is None else torch.from_numpy(np.nan_to_num(a)) for a in make_inputs(case)]
+    for tensor in arrays[:6]:
+        tensor.requires_grad_(requires_grad)
+    return arrays
+
+
+@pytest.mark.parametrize("mask", [None, "holes"])
+def test_gradcheck(mask):
+    *differentiable, mask, dropout = tensors(
+        Case(batch=2, time=3, features=2, units=3, dtype="float64", mask=mask, dropout=True)
+    )
+
+    def call(x, h0, c0, *weights):
+        return pylstm.lstm(
+            x,
+            *weights,
+            initial_state=[h0, c0],
+            mask=mask,
+            recurrent_dropout=dropout,
+            return_state=True,
+        )
+
+    assert torch.autograd.gradcheck(call, differentiable)
+
+
+@pytest.mark.parametrize("save_for_backward", [False, True])
+def test_operator_is_well_formed(save_for_backward):
+    arguments = tensors(Case(dtype="float64"))
+    torch.library.opcheck(op._forward, (*arguments, *OPTIONS.values(), save_for_backward))
+
+
+def test_compiles_to_one_graph():
+    *arguments, mask, _ = tensors(Case(mask="right"))
+
+    def loss(*arguments):
+        y, h, c = op.lstm(*arguments, mask=mask, **OPTIONS)
+        return (y * y).sum() + (h * c).sum()
+
+    compiled = torch.compile(loss, fullgraph=True, backend="aot_eager")
+    expected = torch.autograd.grad(loss(*arguments), arguments)
+    for got, right in zip(
+        torch.autograd.grad(compiled(*arguments), arguments), expected, strict=True
+    ):
+        torch.testing.assert_close(got, right)
+
+
+def test_strided_tensors():
+    x, _, _, kernel, recurrent_kernel, *_ = tensors(Case(features=8), requires_grad=False)
+    expected = pylstm.lstm(x[..., ::2].clone(), kernel[::2].clone(), recurrent_kernel)
+    got = pylstm.lstm(x[..., ::2], kernel[::2], recurrent_kernel.T.clone().T)
+    assert torch.equal(got, expected)
+
+
+def test_reserve_is_saved_only_for_a_gradient():
+    x, _, _, kernel, recurrent_kernel, *_ = tensors(Case())
+    assert pylstm.lstm(x, kernel, recurrent_kernel).requires_grad
+    with torch.no_grad():
+        assert not pylstm.lstm(x, kernel, recurrent_kernel).requires_grad
+
+
+def test_gradient_without_a_saved_reserve():
+    arguments = tensors(Case(mask="holes"))
+    gradients = []
+    for save_for_backward in (False, True):
+        y, h, c, reserve = op._forward(*arguments, *OPTIONS.values(), save_for_backward)
+        assert (reserve.numel() > 0) == save_for_backward
+        gradients.append(torch.autograd.grad(y.sum() + (h * c).sum(), arguments[:6]))
+    for one, other in zip(*gradients, strict=True):
+        assert torch.equal(one, other)
+
+
+def test_no_second_derivative():
+    x, _, _, kernel, recurrent_kernel, *_ = tensors(Case())
+    y = pylstm.lstm(x, kernel, recurrent_kernel)
+    (gradient,) = torch.autograd.grad(y.sum(), kernel, create_graph=True)
+    with pytest.raises(PylstmError, match="PYL134"):
+        gradient.sum().backward()

@@ -1,0 +1,162 @@
+"""`pylstm.dataset`: what a batch holds, in which order, and that Keras takes it."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from pylstm import errors
+from pylstm.inputs.dataset import dataset
+from pylstm.inputs.padding import pad, unpad
+
+LENGTHS = np.random.default_rng(1).integers(1, 30, 200)
+
+
+def sequences():
+    """Sequence i holds the number i, so that a batch shows which samples it has."""
+    return [np.full((t, 2), i, np.float32) for i, t in enumerate(LENGTHS)]
+
+
+def samples_in(batch):
+    return [int(row[0, 0]) for row in batch[0]]
+
+
+def test_each_sample_comes_once_with_its_target_and_weight():
+    labels = np.arange(200)
+    batches = list(dataset(sequences(), labels, 32, sample_weight=labels / 10))
+    seen = []
+    for x, y, weight in batches:
+        assert samples_in((x,)) == y.tolist()
+        np.testing.assert_allclose(weight, y / 10)
+        seen += y.tolist()
+    assert sorted(seen) == list(range(200))
+    assert sorted(len(y) for _, y, _ in batches) == [8, 32, 32, 32, 32, 32, 32]
+
+
+def test_without_targets_the_order_is_kept():
+    batches = list(dataset(sequences(), batch_size=32))
+    assert [i for batch in batches for i in samples_in(batch)] == list(range(200))
+    assert batches[0][0].shape.as_list() == [32, None, 2]
+
+
+def test_buckets_save_padding():
+    def padded_steps(**options):
+        return sum(
+            x.row_lengths().numpy().max() * len(y)
+            for x, y in dataset(sequences(), np.zeros(200), 8, seed=0, **options)
+        )
+
+    assert LENGTHS.sum() <= padded_steps() < 1.15 * LENGTHS.sum()
+    assert padded_steps(bucket=False) > 1.5 * LENGTHS.sum()
+
+
+def test_a_new_order_each_epoch_and_the_same_for_a_seed():
+    def epochs(seed):
+        data = dataset(sequences(), np.arange(200), seed=seed)
+        first = [y.tolist() for _, y in data]
+        data.on_epoch_end()
+        return first, [y.tolist() for _, y in data]
+
+    assert epochs(3) == epochs(3)
+    assert epochs(3) != epochs(4)
+    first, second = epochs(3)
+    assert first != second
+
+
+def test_keras_seed_seeds_the_order():
+    def order():
+        keras.utils.set_random_seed(5)
+        return [y.tolist() for _, y in dataset(sequences(), np.arange(200))]
+
+    assert order() == order()
+
+
+def test_drop_remainder():
+    assert len(dataset(sequences(), batch_size=32, drop_remainder=True)) == 6
+    assert len(dataset(sequences(), batch_size=32)) == 7
+
+
+def test_targets_per_step_are_padded_with_weight_0():
+    steps = [np.arange(t) + 1 for t in LENGTHS]
+    for x, y, weight in dataset(sequences(), steps, 16):
+        assert np.array_equal(np.asarray(y) > 0, np.asarray(weight) == 1)
+        assert [
+            len(s) for s in unpad(np.asarray(y), mask=weight)
+        ] == x.row_lengths().numpy().tolist()
+
+
+def test_weights_per_sample_and_per_step_with_targets_per_step():
+    steps = [np.ones(t) for t in LENGTHS]
+    rows = [int(s.shape[0]) for s in steps]
+    per_sample = next(
+        iter(dataset(sequences(), steps, 4, shuffle=False, sample_weight=[2.0] * 200))
+    )
+    per_step = next(
+        iter(
+            dataset(
+                sequences(),
+                steps,
+                4,
+                shuffle=False,
+                sample_weight=[2 * s for s in steps],
+            )
+        )
+    )
+    np.testing.assert_array_equal(per_sample[2], per_step[2])
+    assert np.asarray(per_sample[2]).sum(axis=1).tolist() == [2 * t for t in rows[:4]]
+
+
+def test_several_inputs_and_outputs():
+    x = {"signal": sequences(), "meta": np.arange(200)}
+    y = {"label": np.arange(200), "steps": [np.ones(t) for t in LENGTHS]}
+    batch_x, batch_y, weight = dataset(x, y, 8)[0]
+    assert samples_in((batch_x["signal"],)) == batch_x["meta"].tolist() == batch_y["label"].tolist()
+    assert weight["label"].tolist() == [1] * 8
+    assert np.asarray(weight["steps"]).shape == np.asarray(batch_y["steps"]).shape
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_fit_of_a_plain_keras_model(workers):
+    """Batches of any length, although the first two are equally long."""
+    lengths = np.array([9] * 16 + [3, 5, 2, 7])
+    seqs = [np.ones((t, 2), np.float32) for t in lengths]
+    steps = [np.ones((t, 1)) for t in lengths]
+    densify = keras.layers.Lambda(lambda x: x.to_tensor() if isinstance(x, tf.RaggedTensor) else x)
+    model = keras.Sequential([densify, keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    data = dataset(seqs, steps, 8, shuffle=False, workers=workers)
+    history = model.fit(data, epochs=3, verbose=0, shuffle=False)
+    assert history.history["loss"][-1] < history.history["loss"][0]
+
+
+def test_other_backends_get_dense_batches(monkeypatch):
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    (x,) = dataset(sequences(), batch_size=4, mask_value=-1.0)[0]
+    assert type(x) is np.ndarray
+    np.testing.assert_array_equal(x, pad(sequences(), value=-1).x[:4])
+
+
+def test_row_35_numbers_of_samples_differ():
+    with pytest.raises(errors.BatchMismatchError, match=r"\[PYL110\]") as caught:
+        dataset(sequences(), np.zeros(199))
+    assert caught.value.got == "x has 200 samples, y has 199"
+
+
+def test_row_21_joined_rows_are_never_split_silently():
+    with pytest.raises(errors.BatchMismatchError, match=r"\[PYL111\]") as caught:
+        dataset(np.zeros((600, 3)), np.zeros(20))
+    assert caught.value.fix.startswith("x.reshape(20, 30, 3)")
+
+
+def test_targets_per_step_of_another_length_are_named():
+    steps = [np.ones(t) for t in LENGTHS]
+    steps[7] = np.ones(LENGTHS[7] + 1)
+    with pytest.raises(errors.TimestepError, match=r"\[PYL120\]") as caught:
+        dataset(sequences(), steps)
+    t = LENGTHS[7]
+    assert caught.value.got == f"sample 7: x has {t} steps, y has {t + 1}"
+
+
+def test_text_labels():
+    with pytest.raises(errors.DTypeError, match="a list of str"):
+        dataset(sequences(), ["yes"] * 200)

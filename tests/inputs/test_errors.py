@@ -1,0 +1,75 @@
+"""The errors keep their type and their parts wherever they travel."""
+
+import ast
+import copy
+import pickle
+from pathlib import Path
+
+import pytest
+
+from pylstm import errors
+
+
+@pytest.mark.parametrize("code", errors.CODES)
+def test_every_code_makes_its_error_and_survives_pickle_and_copy(code):
+    error = errors.CODES[code].error(
+        code, layer="lstm", expected="(batch, time, features=6)", got="(2, 3)", fix="x[None]"
+    )
+    assert isinstance(error, errors.PylstmError)
+    for twin in (pickle.loads(pickle.dumps(error)), copy.deepcopy(error)):
+        assert type(twin) is type(error)
+        assert vars(twin) == vars(error)
+        assert str(twin) == str(error)
+
+
+def test_message_format():
+    error = errors.FeatureMismatchError(
+        "PYL103", layer="lstm_1", expected="6 features", got="7 features", fix="one of\nthese"
+    )
+    assert str(error) == (
+        "[PYL103] layer 'lstm_1': feature size does not match.\n"
+        "  expected: 6 features\n"
+        "  got:      7 features\n"
+        "  fix:      one of\n"
+        "            these"
+    )
+
+
+def test_message_leaves_out_what_is_not_known():
+    assert str(errors.BackendLoadError("PYL131")) == "[PYL131] the compiled library is absent."
+
+
+def test_errors_are_also_the_builtin_that_old_code_catches():
+    assert issubclass(errors.RankError, ValueError)
+    assert issubclass(errors.DTypeError, TypeError)
+    assert issubclass(errors.DTypeError, ValueError)
+    assert issubclass(errors.BackendLoadError, ImportError)
+
+
+def test_an_unknown_code_cannot_be_raised():
+    with pytest.raises(KeyError, match="PYL999"):
+        errors.PylstmError("PYL999")
+
+
+def raised_codes():
+    """Each place in the package that makes an error by its class: (class, code, file)."""
+    for path in Path(errors.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.args):
+                continue
+            code = getattr(node.args[0], "value", None)
+            if isinstance(code, str) and code.startswith("PYL"):
+                yield node.func.id, code, path
+
+
+def test_each_code_is_raised_as_the_class_that_the_table_names():
+    found = [(name, code, path) for name, code, path in raised_codes() if name.endswith("Error")]
+    assert len(found) > 30
+    wrong = [each for each in found if errors.CODES[each[1]].error.__name__ != each[0]]
+    assert wrong == []
+
+
+def test_each_code_of_the_table_is_used():
+    package = Path(errors.__file__).parent
+    text = "".join(path.read_text() for path in package.rglob("*.py") if path.stem != "errors")
+    assert [code for code in errors.CODES if code not in text] == []

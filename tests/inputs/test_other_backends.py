@@ -1,0 +1,68 @@
+"""The contract on Keras' other backends, each in a process of its own."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+PROGRAM = """
+import keras, numpy as np, pylstm
+from pylstm import errors
+
+x = np.random.default_rng(0).standard_normal((2, 5, 3)).astype("float32")
+layer = pylstm.LSTM(4)
+y = np.array(keras.ops.convert_to_numpy(layer(x)))
+mask = np.arange(5) < np.array([[5], [2]])
+short = np.array(keras.ops.convert_to_numpy(layer(x, mask=mask)))
+tensor = keras.ops.convert_to_tensor
+ragged = [x[0], x[1, :2]]
+
+
+def check(expected, *args, **kwargs):
+    result = keras.ops.convert_to_numpy(layer(*args, **kwargs))
+    np.testing.assert_allclose(result, expected, atol=1e-6)
+
+
+check(y, tensor(x))
+check(y, list(x))
+check(y, [tensor(s) for s in x])
+check(y, x[..., None])
+check(y[:1], x[0])
+check(y, x.astype("float64"))
+check(short, ragged)
+check(short, [tensor(s) for s in ragged])
+check(short, x, lengths=[5, 2])
+check(short, tensor(x), lengths=tensor([5, 2]))
+check(short, x, mask=mask.astype("int32"))
+check(short, x, mask=[5, 2])
+check(short[:0], x[:0])
+for error, call in [
+    (errors.FeatureMismatchError, lambda: layer(x[..., :2])),
+    (errors.StateError, lambda: layer(x, initial_state=[np.ones((2, 4)), np.ones((3, 4))])),
+    (errors.DTypeError, lambda: layer(x + 1j)),
+    (errors.MaskError, lambda: layer(x, lengths=[6, 1])),
+]:
+    try:
+        call()
+    except error:
+        continue
+    raise AssertionError(error)
+stack = [pylstm.LSTM(4, return_sequences=True), pylstm.LSTM(4)]
+model = keras.Sequential([keras.Input((None, 3)), *stack])
+model.compile("sgd", "mse")
+model.fit(x, np.ones((2, 4)), verbose=0)
+try:
+    model.predict(x[..., :2], verbose=0)
+except errors.FeatureMismatchError as error:
+    print(keras.backend.backend(), error.code)
+"""
+
+
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+def test_backend(backend):
+    pytest.importorskip(backend, reason=f"{backend} is not installed")
+    environment = {**os.environ, "KERAS_BACKEND": backend}
+    command = [sys.executable, "-W", "ignore", "-c", PROGRAM]
+    run = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert run.stdout.split() == [backend, "PYL103"], run.stderr

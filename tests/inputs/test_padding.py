@@ -1,0 +1,166 @@
+"""Padding and its inverse, over every container in which people keep sequences."""
+
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+import tensorflow as tf
+
+from pylstm import errors
+from pylstm.inputs.padding import PaddedBatch, pad, ragged, unpad
+
+LENGTHS = (2, 5, 1, 3)
+
+
+def sequences(features=3, dtype=np.float32):
+    rng = np.random.default_rng(0)
+    return [rng.normal(size=(t, features)).astype(dtype) for t in LENGTHS]
+
+
+def object_array(seqs):
+    array = np.empty(len(seqs), object)
+    array[:] = seqs
+    return array
+
+
+CONTAINERS = {
+    "list": lambda s: s,
+    "tuple": tuple,
+    "generator": lambda s: (a for a in s),
+    "object array": object_array,
+    "nested lists": lambda s: [a.tolist() for a in s],
+    "series": pd.Series,
+    "data frames": lambda s: [pd.DataFrame(a) for a in s],
+    "tensors": lambda s: [tf.constant(a) for a in s],
+    "ragged": lambda s: tf.ragged.stack(list(s)),
+    "ragged_rank 1": ragged,
+}
+
+
+@pytest.mark.parametrize("container", CONTAINERS)
+@pytest.mark.parametrize("padding", ["post", "pre"])
+def test_unpad_inverts_pad(container, padding):
+    seqs = sequences()
+    batch = pad(CONTAINERS[container](seqs), padding=padding)
+    assert isinstance(batch, PaddedBatch)
+    assert batch.x.shape == (4, 5, 3)
+    assert batch.mask.dtype == bool
+    assert batch.lengths.tolist() == list(LENGTHS)
+    back = unpad(batch)
+    assert len(back) == 4
+    for got, want in zip(back, seqs, strict=True):
+        np.testing.assert_array_equal(got.astype(np.float32), want)
+    assert np.all(batch.x[~batch.mask] == 0)
+
+
+def test_post_and_pre_put_the_padding_where_they_say():
+    seqs = [[1, 2], [3]]
+    assert pad(seqs).x.tolist() == [[1, 2], [3, 0]]
+    assert pad(seqs, padding="pre").x.tolist() == [[1, 2], [0, 3]]
+    assert pad(seqs, maxlen=3, value=9).x.tolist() == [[1, 2, 9], [3, 9, 9]]
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "int32", "int64", "bool"])
+def test_dtype_is_kept(dtype):
+    assert pad(sequences(dtype=dtype)).x.dtype == dtype
+
+
+def test_tokens_stay_integers_and_bfloat16_stays():
+    assert pad([[4, 5], [6]]).x.dtype == np.int64
+    batch = pad([tf.constant([[1.5]], tf.bfloat16), tf.constant([[2.0], [3.0]], tf.bfloat16)])
+    assert batch.x.dtype.name == "bfloat16"
+
+
+def test_fractions_are_never_rounded_away():
+    """keras.utils.pad_sequences turns [0, 1) into zeros: its default dtype is int32."""
+    seqs = [np.full((2, 1), 0.7), np.full((1, 1), 0.2)]
+    assert pad(seqs).x[0, 0, 0] == 0.7
+    with pytest.raises(errors.DTypeError, match=r"\[PYL118\] the numbers do not fit int32"):
+        pad(seqs, dtype="int32")
+    with pytest.raises(errors.DTypeError, match=r"value=0\.5"):
+        pad([[1, 2], [3]], value=0.5)
+    with pytest.raises(errors.DTypeError, match="do not fit int8"):
+        pad([[1, 200], [3]], dtype="int8")
+    assert pad([[1.0, 2.0], [3.0]], dtype="int32").x.dtype == np.int32
+
+
+def test_never_truncates():
+    with pytest.raises(errors.TimestepError, match="at most maxlen=4 time steps") as caught:
+        pad(sequences(), maxlen=4)
+    assert caught.value.code == "PYL119"
+    assert "sequence 1 has 5" in caught.value.got
+
+
+def test_row_41_a_sequence_of_length_0_is_a_masked_row():
+    batch = pad([np.ones((2, 3)), [], np.ones((0, 3))])
+    assert batch.x.shape == (3, 2, 3)
+    assert batch.mask.tolist() == [[True, True], [False, False], [False, False]]
+
+
+def test_row_42_different_features_are_named():
+    with pytest.raises(errors.FeatureMismatchError, match=r"\[PYL105\]") as caught:
+        pad([np.ones((2, 3)), np.ones((4, 3)), np.ones((2, 4))])
+    assert caught.value.got == "sequence 0 is (2, 3), sequence 2 is (2, 4)"
+
+
+def test_row_17_complex():
+    with pytest.raises(errors.DTypeError, match="imaginary part") as caught:
+        pad([np.ones((2, 3), complex)])
+    assert caught.value.code == "PYL117"
+
+
+def test_row_18_strings():
+    with pytest.raises(errors.DTypeError, match="does not hold numbers") as caught:
+        pad([["a", "b"], ["c"]])
+    assert caught.value.code == "PYL118"
+
+
+def test_row_05_batch_axis_on_each():
+    seqs = sequences()
+    with pytest.warns(errors.ShapeCorrectionWarning, match=r"PYL123.*\(1, time, features\)"):
+        batch = pad([s[None] for s in seqs])
+    np.testing.assert_array_equal(batch.x, pad(seqs).x)
+
+
+@pytest.mark.parametrize(
+    "seqs, error, match",
+    [
+        ([], errors.RankError, "there are no sequences"),
+        ([1.0, 2.0], errors.RankError, "element 0 is a single number"),
+        (3, errors.RankError, "not a collection of sequences"),
+        ("abc", errors.RankError, "not a collection of sequences"),
+        ([np.ones((2, 3)), np.ones(2)], errors.RankError, "different numbers of axes"),
+        ([[[1, 2], [3]]], errors.RaggedError, "the steps of sequence 0 differ in size"),
+    ],
+)
+def test_what_is_no_list_of_sequences_says_so(seqs, error, match):
+    with pytest.raises(error, match=match):
+        pad(seqs)
+
+
+def test_unpad_checks_what_it_is_told():
+    x = np.arange(6).reshape(2, 3)
+    assert [s.tolist() for s in unpad(x, lengths=[3, 1])] == [[0, 1, 2], [3]]
+    holes = np.array([[True, False, True], [False, False, False]])
+    assert [s.tolist() for s in unpad(x, mask=holes)] == [[0, 2], []]
+    with pytest.raises(errors.MaskError, match="which steps are real"):
+        unpad(x)
+    with pytest.raises(errors.MaskError, match=r"integers \(2,\) from 0 to 3"):
+        unpad(x, lengths=[3, 4])
+    with pytest.raises(errors.MaskError, match=r"mask \(2, 2\)"):
+        unpad(x, mask=holes[:, :2])
+
+
+def test_ragged_has_static_features_and_the_same_values():
+    seqs = sequences()
+    tensor = ragged(seqs)
+    assert tensor.shape.as_list() == [4, None, 3] and tensor.ragged_rank == 1
+    for got, want in zip(tensor, seqs, strict=True):
+        np.testing.assert_array_equal(got, want)
+
+
+def test_padding_warns_of_nothing():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        pad(sequences())

@@ -1,0 +1,272 @@
+"""The rows of the table of input mistakes that are about containers and values, by their number."""
+
+import keras
+import ml_dtypes
+import numpy as np
+import pandas as pd
+import pytest
+import tensorflow as tf
+
+import pylstm
+from pylstm import errors
+from tests.inputs.support import (
+    UNITS,
+    assert_close,
+    corrections_of,
+    data,
+    eager,
+    fit,
+    graph,
+    last_outputs,
+    lstm,
+    predict,
+)
+
+EQUAL = list(data(3, 5, 3))
+RAGGED = [data(5, 3), data(2, 3), data(4, 3)]
+
+
+def objects(sequences):
+    array = np.empty(len(sequences), object)
+    array[:] = sequences
+    return array
+
+
+def assert_reads(container, sequences, *codes, features=3, **options):
+    layer = lstm(features, **options)
+    numbers, warned = corrections_of(layer, container)
+    assert tuple(warned) == codes
+    assert_close(numbers, last_outputs(layer, sequences))
+
+
+def test_row_04_a_list_of_sequences():
+    assert_reads(EQUAL, EQUAL)
+    assert_reads(RAGGED, RAGGED)
+    assert_reads(tuple(EQUAL), EQUAL)
+
+
+def test_row_04_to_an_unbuilt_layer():
+    layer = lstm()
+    assert_close(layer(RAGGED), last_outputs(layer, RAGGED))
+
+
+def test_row_05_a_list_of_sequences_with_a_batch_axis_each():
+    assert_reads([s[None] for s in EQUAL], EQUAL, "PYL123")
+    assert_reads([s[None] for s in RAGGED], RAGGED, "PYL123")
+
+
+def test_row_12_an_object_array():
+    assert_reads(objects(RAGGED), RAGGED)
+    assert_reads(objects(EQUAL), EQUAL)
+
+
+@pytest.mark.parametrize(
+    "dtype", ["float16", "float64", "int8", "int64", "uint8", "bool", ml_dtypes.bfloat16]
+)
+@pytest.mark.parametrize("way", [eager, graph, predict, fit])
+def test_row_16_other_dtypes(way, dtype):
+    x = np.abs(data(6, 5, 3) * 2).astype(dtype)
+    layer, right = lstm(3), lstm(3)
+    numbers, warned = corrections_of(way, layer, x)
+    assert warned == []
+    x = x.astype("float32")
+    assert_close(numbers, fit(right, x) if way is fit else last_outputs(right, x))
+
+
+@pytest.mark.parametrize("dtype", [">f4", "longdouble"])
+def test_row_16_dtypes_that_tensorflow_does_not_know(dtype):
+    assert_reads(np.stack(EQUAL).astype(dtype), EQUAL)
+
+
+@pytest.mark.parametrize("way", [eager, graph])
+def test_row_17_complex(way):
+    with pytest.raises(errors.DTypeError, match=r"PYL117.*imaginary part") as caught:
+        way(lstm(3), data(6, 5, 3) + 1j)
+    assert caught.value.got.endswith(", 5, 3) complex64")
+    assert caught.value.fix.startswith("np.concatenate([x.real, x.imag], axis=-1)")
+    with pytest.raises(errors.DTypeError, match="PYL117"):
+        eager(lstm(3), [s + 1j for s in RAGGED])
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        np.full((6, 5, 3), "a"),
+        tf.fill((6, 5, 3), "a"),
+        [["a", "b"]],
+        [None, 1.0],
+        "text",
+        np.zeros((6, 5, 3), "datetime64[s]"),
+        np.zeros((6, 5), [("a", "f4"), ("b", "f4")]),
+        {"a": 1},
+        None,
+        lstm,
+    ],
+    ids=lambda wrong: getattr(wrong, "__name__", str(wrong)),
+)
+def test_row_18_not_numbers(wrong):
+    with pytest.raises(errors.DTypeError, match=r"PYL118") as caught:
+        lstm(3)(wrong)
+    assert isinstance(caught.value, TypeError)
+    assert caught.value.layer.startswith("lstm")
+
+
+def test_row_18_a_symbolic_string():
+    with pytest.raises(errors.DTypeError, match="PYL118"):
+        keras.Sequential([keras.Input((5, 3), dtype="string"), lstm()])
+
+
+@pytest.mark.parametrize("rank", [1, 2])
+def test_row_27_a_ragged_tensor(rank):
+    x = tf.ragged.constant([s.tolist() for s in RAGGED], ragged_rank=rank)
+    assert_reads(x, RAGGED)
+
+
+@pytest.mark.parametrize("declare", [True, False])
+def test_row_27_a_ragged_tensor_in_a_model(declare):
+    layer = lstm()
+    model = keras.Sequential(([keras.Input((None, 3))] if declare else []) + [layer])
+    model.compile(keras.optimizers.SGD(0.0), "mse")
+    x = pylstm.ragged(RAGGED)
+    model.fit(x, np.ones((3, UNITS)), verbose=0)
+    for numbers in (model(x), model.predict(x, verbose=0)):
+        assert_close(numbers, last_outputs(layer, RAGGED))
+
+
+def test_row_27_a_univariate_ragged_tensor():
+    sequences = [data(5), data(2)]
+    x = tf.ragged.constant([s.tolist() for s in sequences])
+    assert_reads(x, [s[:, None] for s in sequences], features=1)
+    assert corrections_of(lstm(), x)[1] == ["PYL122"]
+
+
+def test_row_27_the_time_axis_is_never_dropped():
+    sequences = [data(1, 3), data(1, 3)[:0]]
+    x = pylstm.ragged([s[..., None] for s in sequences])  # (2, (1), 3, 1)
+    layer = lstm(3)
+    assert_close(layer(x)[:1], last_outputs(layer, sequences[:1]))
+    with pytest.raises(errors.RankError, match="PYL101"):
+        lstm(1)(x)
+
+
+def test_row_27_ragged_features_in_a_graph():
+    x = tf.ragged.constant([s.tolist() for s in RAGGED])
+    with pytest.raises(errors.RaggedError, match=r"PYL114.*feature axis is ragged"):
+        tf.function(lstm(3))(x)
+
+
+def test_row_27_the_mask_reaches_the_next_layer():
+    first, second = lstm(return_sequences=True), lstm(4)
+    model = keras.Sequential([keras.Input((None, 3)), first, second])
+    x = pylstm.ragged(RAGGED)
+    one_by_one = np.concatenate([model(s[None]) for s in RAGGED])
+    assert_close(model(x), one_by_one)
+    assert_close(model.predict(x, verbose=0), one_by_one)
+
+
+def test_row_27_a_wrapper_that_would_lose_the_mask():
+    wrapper = keras.layers.Bidirectional(lstm(return_sequences=True))
+    model = keras.Sequential([keras.Input((None, 3)), wrapper, lstm()])
+    with pytest.raises(errors.RaggedError, match=r"PYL128.*would not leave the wrapper") as caught:
+        model(pylstm.ragged(RAGGED))
+    assert "pylstm.Sequential" in caught.value.fix
+    last = keras.Sequential([keras.Input((None, 3)), keras.layers.Bidirectional(lstm())])
+    one_by_one = np.concatenate([last(s[None]) for s in RAGGED])
+    assert_close(last(pylstm.ragged(RAGGED)), one_by_one)
+
+
+def test_row_33_nested_lists():
+    assert_reads([s.tolist() for s in RAGGED], RAGGED)
+    assert_reads([s.tolist() for s in EQUAL], EQUAL)
+    steps = [data(5, 1), data(2, 1)]
+    assert_reads([s[:, 0].tolist() for s in steps], steps, features=1)
+    with pytest.raises(errors.RaggedError, match=r"PYL114.*steps of sequence 0 differ"):
+        lstm(2)([[[1.0, 2.0], [3.0]], [[1.0, 2.0]]])
+
+
+def test_row_41_empty_sequences():
+    layer = lstm(3)
+    numbers = layer([RAGGED[0], RAGGED[0][:0]])
+    assert_close(numbers[:1], last_outputs(layer, RAGGED[:1]))
+    assert not np.any(numbers[1])
+    for empty in (RAGGED[0][:0], tf.constant(RAGGED[0][:0])):
+        assert not np.any(layer([empty] * 2))
+    with pytest.raises(errors.RankError, match=r"PYL101.*no sequences"):
+        layer([])
+
+
+def test_row_42_different_features():
+    with pytest.raises(errors.FeatureMismatchError, match="PYL105") as caught:
+        lstm(3)([data(5, 3), data(5, 3), data(4, 2)])
+    assert caught.value.got == "sequence 0 is (5, 3), sequence 2 is (4, 2)"
+    with pytest.raises(errors.FeatureMismatchError, match=r"PYL105(?s:.*)\[s.T for s in"):
+        lstm(13)([data(13, 20), data(13, 25)])
+
+
+def test_row_45_pandas():
+    assert_reads(pd.Series(RAGGED), RAGGED)
+    assert_reads(pd.DataFrame(EQUAL[0]), EQUAL[:1], "PYL121")
+    assert_reads([pd.DataFrame(s) for s in RAGGED], RAGGED)
+    assert_reads(pd.DataFrame(EQUAL[0]).astype(object), EQUAL[:1], "PYL121")
+
+
+@pytest.mark.parametrize(
+    ("module", "function"),
+    [("torch", "tensor"), ("jax.numpy", "asarray"), ("tensorflow", "constant")],
+)
+def test_row_45_tensors_of_other_frameworks(module, function):
+    convert = getattr(pytest.importorskip(module, reason=f"{module} is not installed"), function)
+    assert_reads(convert(np.stack(EQUAL)), EQUAL)
+    assert_reads([convert(s) for s in EQUAL], EQUAL)
+    assert_reads([convert(s) for s in RAGGED], RAGGED)
+
+
+def test_row_45_torch_gradients_and_bfloat16():
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    x = torch.tensor(np.stack(EQUAL), requires_grad=True)
+    assert_reads(x, EQUAL)
+    rounded = x.detach().bfloat16()
+    assert_reads(rounded, rounded.float().numpy())
+    assert_reads(list(rounded), rounded.float().numpy())
+
+
+def test_row_45_generators_and_datasets_are_refused():
+    for wrong in ((s for s in EQUAL), tf.data.Dataset.from_tensor_slices(EQUAL)):
+        with pytest.raises(errors.DTypeError, match=r"PYL118(?s:.*)list\(x\)"):
+            lstm(3)(wrong)
+
+
+def test_a_list_of_tensors_keeps_its_gradient():
+    layer = lstm(3)
+    tensors = [tf.Variable(s) for s in RAGGED]
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(layer(tensors))
+    for sequence, gradient in zip(RAGGED, tape.gradient(loss, tensors), strict=True):
+        one = tf.constant(sequence[None])
+        with tf.GradientTape() as tape:
+            tape.watch(one)
+            loss = tf.reduce_sum(layer(one))
+        assert_close(gradient, tape.gradient(loss, one)[0])
+
+
+def test_the_outputs_of_a_layer_with_states_are_no_sequences():
+    states = lstm(return_state=True)
+    with pytest.raises(errors.RankError, match=r"PYL101.*3 tensors(?s:.*)return_state=True"):
+        keras.Sequential([keras.Input((5, 3)), states, lstm()])
+    with pytest.raises(errors.RankError, match=r"PYL101.*3 tensors"):
+        lstm(4)(states(np.stack(EQUAL)))
+
+
+def test_masked_arrays_would_lose_their_mask():
+    x = np.ma.array(np.stack(EQUAL))
+    assert_reads(x, EQUAL)
+    x[0, 0, 0] = np.ma.masked
+    with pytest.raises(errors.DTypeError, match=r"PYL118.*masked array"):
+        lstm(3)(x)
+
+
+def test_sparse_tensors_and_variables():
+    x = np.stack(EQUAL)
+    assert_reads(tf.sparse.from_dense(x), EQUAL)
+    assert_reads(tf.Variable(x), EQUAL)
+    assert_reads(keras.Variable(x), EQUAL)

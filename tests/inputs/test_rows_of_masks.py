@@ -1,0 +1,300 @@
+"""The rows of the table of input mistakes about masks, lengths, states and graphs, by number."""
+
+import copy
+import pickle
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import pylstm
+from pylstm import errors
+from tests.inputs.support import (
+    UNITS,
+    assert_close,
+    corrections_of,
+    data,
+    last_outputs,
+    lstm,
+    masked_outputs,
+)
+
+X = data(4, 5, 3)
+LENGTHS = [5, 2, 0, 3]
+MASK = np.arange(5) < np.array(LENGTHS)[:, None]
+HOLES = np.random.default_rng(0).random((4, 5)) < 0.5
+
+
+def assert_masked(expected, *codes, **arguments):
+    layer = lstm(3)
+    numbers, warned = corrections_of(lambda: layer(X, **arguments))
+    assert tuple(warned) == codes
+    assert_close(numbers, masked_outputs(layer, X, expected))
+
+
+def test_row_26_mask_value():
+    x = np.where(MASK[..., None], X, -1).astype(np.float32)
+    layer = lstm(3, mask_value=-1)
+    assert_close(layer(x), masked_outputs(layer, X, MASK))
+    model = keras.Sequential([keras.Input((None, 3)), layer])
+    assert_close(model.predict(x, verbose=0), masked_outputs(layer, X, MASK))
+    masking = keras.Sequential([keras.layers.Masking(-1), lstm(3)])
+    assert_close(layer(x), masking(x))
+
+
+def test_row_26_mask_value_and_mask_both_count():
+    x = np.where(MASK[..., None], X, -1).astype(np.float32)
+    layer = lstm(3, mask_value=-1)
+    assert_close(layer(x, mask=HOLES), masked_outputs(layer, X, MASK & HOLES))
+
+
+def test_row_26_mask_value_reaches_the_next_layer():
+    x = np.where(MASK[..., None], X, -1).astype(np.float32)
+    first, second = lstm(3, mask_value=-1, return_sequences=True), lstm(4)
+    rows = [second(first(x[i : i + 1, :n]))[0] for i, n in enumerate(LENGTHS) if n]
+    model = keras.Sequential([keras.Input((5, 3)), first, second])
+    assert_close(model(x)[np.array(LENGTHS) > 0], rows)
+
+
+@pytest.mark.parametrize(
+    "mask",
+    [
+        MASK,
+        MASK.tolist(),
+        list(MASK),
+        MASK.astype(int),
+        MASK.astype(np.float32),
+        tf.constant(MASK),
+        tf.constant(MASK.astype(np.int32)),
+        MASK[..., None],
+        [MASK],
+        [[True] * n for n in LENGTHS],
+        tf.ragged.constant([[True] * n for n in LENGTHS]),
+    ],
+    ids=lambda mask: type(mask).__name__,
+)
+def test_row_37_masks_that_can_be_read(mask):
+    assert_masked(MASK, mask=mask)
+
+
+@pytest.mark.parametrize("lengths", [LENGTHS, np.array(LENGTHS), tf.constant(LENGTHS)])
+def test_row_37_lengths_as_mask(lengths):
+    assert_masked(MASK, "PYL125", mask=lengths)
+    with pytest.raises(errors.MaskError, match="PYL125"):
+        lstm(3, validate="strict")(X, mask=lengths)
+
+
+@pytest.mark.parametrize(
+    ("mask", "fix"),
+    [
+        (np.ones((4, 6), bool), "one entry for each time step"),
+        (np.ones((4, 4), bool), "one entry for each time step"),
+        (np.ones(5, bool), "np.repeat(mask[None], 4, axis=0)"),
+        (np.ones((1, 5), bool), "np.repeat(mask, 4, axis=0)"),
+        (np.ones((5, 4), bool), "mask.T"),
+        (np.ones((4, 5, 3), bool), "mask.any(axis=-1)"),
+        (np.full((4, 5), 2), "mask != 0"),
+        (True, "one entry for each time step"),
+    ],
+)
+@pytest.mark.parametrize("convert", [np.asarray, tf.constant])
+def test_row_37_masks_that_do_not_fit(convert, mask, fix):
+    with pytest.raises(errors.MaskError, match=r"PYL112.*does not fit") as caught:
+        lstm(3)(X, mask=convert(mask))
+    assert caught.value.expected == "bool (batch, time) = (4, 5)"
+    assert caught.value.got.startswith(f"mask {np.shape(mask)}")
+    assert fix in caught.value.fix
+
+
+def test_row_37_a_mask_that_could_be_lengths():
+    with pytest.raises(errors.MaskError, match=r"PYL112(?s:.*)not clear"):
+        lstm(3)(data(5, 5, 3), mask=[1, 0, 1, 1, 0])
+
+
+def test_row_37_one_recording_with_its_mask():
+    layer = lstm(3)
+    with pytest.warns(errors.ShapeCorrectionWarning, match="PYL121"):
+        numbers = layer(X[1], mask=HOLES[1])
+    assert_close(numbers, masked_outputs(layer, X[1:2], HOLES[1:2]))
+
+
+def test_row_37_in_a_graph():
+    layer = lstm(3)
+    call = tf.function(lambda x, mask: layer(x, mask=mask))
+    assert_close(call(X, MASK.astype(np.int32)), masked_outputs(layer, X, MASK))
+    with pytest.raises(errors.MaskError, match="PYL112"):
+        call(X, np.ones((4, 6), bool))
+
+
+@pytest.mark.parametrize(
+    "mask",
+    [MASK, MASK[:, ::-1], HOLES, np.zeros((4, 5), bool)],
+    ids=["right", "left", "holes", "0"],
+)
+@pytest.mark.parametrize("go_backwards", [False, True])
+def test_row_38_any_mask(mask, go_backwards):
+    layer = lstm(3, go_backwards=go_backwards)
+    expected = masked_outputs(layer, X, mask, go_backwards=go_backwards)
+    assert_close(layer(X, mask=mask), expected)
+    assert layer.path == "fused"
+
+
+@pytest.mark.parametrize(
+    "lengths",
+    [LENGTHS, np.array(LENGTHS, np.uint8), np.array(LENGTHS, float), tf.constant(LENGTHS)],
+)
+def test_lengths(lengths):
+    assert_masked(MASK, lengths=lengths)
+    assert_masked(MASK & HOLES, lengths=lengths, mask=HOLES)
+
+
+@pytest.mark.parametrize(
+    "lengths",
+    [[5, 2, 0, 6], [5, 2, 0, -1], [5, 2, 0], 5, [[5], [2], [0], [3]], [1.5] * 4, [True] * 4],
+    ids=str,
+)
+@pytest.mark.parametrize("convert", [np.asarray, tf.constant])
+def test_lengths_that_do_not_fit(convert, lengths):
+    with pytest.raises(errors.MaskError, match="PYL113") as caught:
+        lstm(3)(X, lengths=convert(lengths))
+    assert caught.value.expected == "integers (batch,) = (4,) from 0 to 5"
+
+
+def test_lengths_as_an_input_of_a_model(tmp_path):
+    inputs, lengths = keras.Input((None, 3)), keras.Input((), dtype="int32")
+    layer = lstm()
+    model = keras.Model([inputs, lengths], layer(inputs, lengths=lengths))
+    expected = masked_outputs(layer, X, MASK)
+    assert_close(model.predict([X, np.array(LENGTHS)], verbose=0), expected)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert_close(loaded([X, np.array(LENGTHS)]), expected)
+
+
+def test_lengths_and_the_mask_of_an_earlier_layer_both_count():
+    x = np.where(HOLES[..., None], X, 0).astype(np.float32)
+    masked = keras.layers.Masking()(x)
+    layer = lstm(3)
+    assert_close(layer(masked, lengths=LENGTHS), masked_outputs(layer, X, MASK & HOLES))
+    tokens = keras.layers.Embedding(9, 3, mask_zero=True)(np.array([[1, 2, 0], [3, 0, 0]]))
+    expected = masked_outputs(layer, np.asarray(tokens), np.array([[1, 1, 0], [1, 0, 0]], bool))
+    assert_close(layer(tokens), expected)
+
+
+def test_row_28_unknown_rank():
+    layer = lstm(3)
+    unknown = tf.function(layer, input_signature=[tf.TensorSpec(None)])
+    with pytest.raises(errors.RankError, match=r"PYL107.*unknown") as caught:
+        unknown(X)
+    assert "x.set_shape((None, None, 3))" in caught.value.fix
+    known = tf.function(lambda x: layer(tf.ensure_shape(x, (None, None, 3))))
+    assert_close(known(X), last_outputs(layer, X))
+
+
+def test_row_36_a_partial_batch_of_a_stateful_layer():
+    layer = lstm(stateful=True)
+    model = keras.Sequential([keras.Input(batch_shape=(4, 5, 3)), layer])
+    model.compile("sgd", "mse")
+    with pytest.raises(errors.BatchMismatchError, match="PYL109") as caught:
+        layer(X[:3])
+    assert caught.value.expected == "(batch=4, time, features=3)"
+    assert caught.value.got.endswith("axis 0 is 3, not 4")
+    assert "drop_remainder=True" in caught.value.fix
+    # The batch size is only known where the graph runs, and the graph has its own errors.
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"PYL109(?s:.*)drop_remainder=True"):
+        model.fit(data(6, 5, 3), np.ones((6, UNITS)), batch_size=4, verbose=0)
+
+
+def test_row_36_a_stateful_layer_of_unknown_batch_size():
+    with pytest.raises(errors.BatchMismatchError, match=r"PYL109.*needs to know the batch size"):
+        keras.Sequential([keras.Input((5, 3)), lstm(stateful=True)])
+
+
+@pytest.mark.parametrize(
+    ("state", "got"),
+    [
+        (data(4, UNITS), "one tensor (4, 4)"),
+        ([data(4, UNITS)], "1 states"),
+        ([data(4, UNITS)] * 3, "3 states"),
+        ([data(4, 5), data(4, UNITS)], "axis 1 is 5, not 4"),
+        ([data(4, UNITS), data(3, UNITS)], "axis 0 is 3, not 4"),
+        ([data(1, UNITS), data(1, UNITS)], "axis 0 is 1, not 4"),
+        ([data(UNITS), data(UNITS)], "h (4,) float32"),
+        ([None, data(4, UNITS)], "h is None"),
+        ("hc", "one str"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_row_40_states_that_do_not_fit(state, got):
+    with pytest.raises(errors.StateError, match=r"PYL116.*initial state") as caught:
+        lstm(3)(X, initial_state=state)
+    assert caught.value.expected == "[h, c], each (batch=4, units=4)"
+    assert got in caught.value.got
+    assert caught.value.fix
+
+
+def test_row_40_states_that_fit():
+    layer = lstm(3)
+    state = [data(4, UNITS), data(UNITS, 4).T]
+    expected = last_outputs(layer, X, state)
+    for given in (state, tuple(state), [s.tolist() for s in state], list(map(tf.constant, state))):
+        assert_close(layer(X, initial_state=given), expected)
+    whole = [np.ones((4, UNITS), int)] * 2
+    assert_close(layer(X, initial_state=whole), last_outputs(layer, X, whole))
+    with pytest.raises(errors.DTypeError, match="PYL117"):
+        layer(X, initial_state=[s + 1j for s in state])
+
+
+class Nested(keras.Model):
+    """A model in a model, whose layer refuses the input."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner = keras.Sequential([lstm(6)])
+
+    def call(self, x):
+        return self.inner(x)
+
+
+@pytest.mark.parametrize("eagerly", [True, False])
+@pytest.mark.parametrize("run", ["fit", "evaluate", "predict", "train_on_batch", "map"])
+def test_errors_keep_type_and_parts_on_their_way_out(run, eagerly):
+    model = Nested()
+    model.compile("sgd", "mse", run_eagerly=eagerly)
+    calls = {
+        "fit": lambda: model.fit(X, np.ones((4, UNITS)), verbose=0),
+        "evaluate": lambda: model.evaluate(X, np.ones((4, UNITS)), verbose=0),
+        "predict": lambda: model.predict(X, verbose=0),
+        "train_on_batch": lambda: model.train_on_batch(X, np.ones((4, UNITS))),
+        "map": lambda: tf.data.Dataset.from_tensors(X).map(model),
+    }
+    with pytest.raises(errors.FeatureMismatchError, match=r"\A\[PYL103\] layer 'lstm") as caught:
+        calls[run]()
+    error = caught.value
+    assert error.expected.startswith("(batch, time, features=6)")
+    assert "axis 2 is 3, not 6" in error.got
+    for twin in (pickle.loads(pickle.dumps(error)), copy.copy(error)):
+        assert vars(twin) == {name: vars(error)[name] for name in vars(twin)}
+
+
+def test_errors_pass_through_autograph():
+    layer = lstm(6)
+
+    @tf.function
+    def call(x):
+        if tf.reduce_sum(x) > 0:
+            return layer(x)
+        return layer(-x)
+
+    with pytest.raises(errors.FeatureMismatchError, match=r"\A\[PYL103\]"):
+        call(X)
+
+
+def test_prepare_is_what_the_layer_calls(monkeypatch):
+    seen = []
+    monkeypatch.setattr(
+        "pylstm.layer.prepare", lambda *a, **k: seen.append(k) or pylstm.inputs.prepare(*a, **k)
+    )
+    lstm(3)(X, lengths=LENGTHS)
+    assert [call["lengths"] for call in seen] == [LENGTHS]

@@ -1,0 +1,329 @@
+"""The rows of the table of input mistakes that are about shapes, by their number.
+
+Where an input is corrected, the numbers are those of the well-formed input, in each way
+to run a layer; where it is refused, message, code and parts of the error are checked.
+"""
+
+import keras
+import numpy as np
+import pytest
+
+import pylstm
+from pylstm import errors
+from tests.inputs.support import (
+    UNITS,
+    assert_close,
+    corrections_of,
+    data,
+    eager,
+    fit,
+    graph,
+    last_outputs,
+    lstm,
+    predict,
+)
+
+X = data(6, 5, 3)
+BUILT = pytest.mark.parametrize("way", [eager, graph, predict])
+TRAINED = pytest.mark.parametrize("way", [eager, graph, predict, fit])
+
+
+def assert_read_as(x, way, wrong, *codes, features=3):
+    """Checks that `wrong` gives the numbers of `x`, with a warning of each of `codes`."""
+    layer = lstm(features)
+    numbers, warned = corrections_of(way, layer, wrong)
+    assert tuple(warned) == codes
+    right = lstm(features)
+    assert_close(numbers, fit(right, x) if way is fit else last_outputs(right, x))
+    if way is eager:  # A model corrects its symbolic input, once and for all.
+        assert [c.code for c in layer.corrections if not c.silent] == list(codes)
+
+
+@TRAINED
+def test_row_06_an_axis_of_size_1_behind_the_batch(way):
+    assert_read_as(X, way, X[:, None], "PYL123")
+
+
+def test_row_07_one_recording_to_a_built_layer():
+    assert_read_as(X[:1], eager, X[0], "PYL121")
+    assert_read_as(X[:1], eager, keras.ops.convert_to_tensor(X[0]), "PYL121")
+
+
+def test_row_07_predict_would_cut_one_recording_into_samples():
+    with pytest.raises(errors.RankError, match=r"PYL101.*(?s:.*)x\[None\]") as caught:
+        predict(lstm(3), X[0])
+    assert caught.value.got == "(5, 3) float32"
+
+
+def test_row_08_one_recording_to_an_unbuilt_layer_has_two_readings():
+    with pytest.raises(errors.RankError, match=r"PYL102.*more than one way") as caught:
+        lstm()(X[0])
+    assert caught.value.layer.startswith("lstm")
+    assert caught.value.expected == "(batch, time, features)"
+    assert caught.value.got == "(5, 3) float32"
+    one, many = caught.value.fix.splitlines()
+    assert one == "x[None]     to mean 1 sequence of 5 steps with 3 features"
+    assert many == "x[..., None]     to mean 5 sequences of 3 steps with 1 feature"
+
+
+@pytest.mark.parametrize("way", [predict, fit])
+def test_row_08_a_table_to_an_unbuilt_model(way):
+    with pytest.raises(errors.RankError, match=r"PYL101(?s:.*)keras.Input\(\(3, 1\)\)"):
+        way(lstm(), X[0])
+
+
+def test_row_09_swapped_axes_of_one_recording():
+    with pytest.raises(errors.FeatureMismatchError, match=r"PYL104.*axes look swapped") as caught:
+        lstm(13)(data(13, 20))
+    assert caught.value.fix.startswith("x.T[None]")
+
+
+@TRAINED
+def test_row_09_swapped_axes_of_a_batch(way):
+    with pytest.raises(errors.FeatureMismatchError, match=r"PYL104.*axes look swapped") as caught:
+        way(lstm(13), data(6, 13, 20))
+    assert caught.value.expected.startswith("(batch, time, features=13)")
+    assert caught.value.got.endswith("axis 1 is 13, axis 2 is 20")
+    assert caught.value.fix.startswith("np.transpose(x, (0, 2, 1))")
+
+
+@TRAINED
+def test_row_14_an_axis_of_size_1_in_front_of_the_features(way):
+    assert_read_as(X, way, X[:, :, None], "PYL123")
+
+
+def test_row_15_an_input_without_features():
+    model, warned = corrections_of(keras.Sequential, [keras.Input((100,)), lstm()])
+    assert warned == ["PYL122"]
+    x = data(6, 100)
+    model.compile("sgd", "mse")
+    model.fit(x, np.ones((6, UNITS)), verbose=0)
+    expected = last_outputs(model.layers[0], x[..., None])
+    for numbers in (model(x), model(x[..., None]), model.predict(x, verbose=0)):
+        assert_close(numbers, expected)
+
+
+def test_row_15_a_functional_model_saves_and_loads(tmp_path):
+    inputs = keras.Input((100,))
+    with pytest.warns(errors.ShapeCorrectionWarning, match=r"PYL122"):
+        model = keras.Model(inputs, lstm()(inputs))
+    model.save(tmp_path / "model.keras")
+    x = data(6, 100)
+    assert_close(keras.models.load_model(tmp_path / "model.keras")(x), model(x))
+
+
+@TRAINED
+def test_row_19_no_feature_axis_where_the_layer_has_one_feature(way):
+    assert_read_as(data(6, 5)[..., None], way, data(6, 5), features=1)
+
+
+@TRAINED
+def test_row_20_an_axis_of_size_1_at_the_end(way):
+    assert_read_as(X, way, X[..., None])
+
+
+@pytest.mark.parametrize("way", [predict, fit])
+def test_row_21_the_rows_of_all_sequences_joined(way):
+    with pytest.raises(errors.RankError, match=r"PYL101(?s:.*)x.reshape\(-1, T, 3\)"):
+        way(lstm(3), X.reshape(-1, 3))
+
+
+@pytest.mark.parametrize("way", ["call", "predict", "fit"])
+def test_row_22_other_steps_than_declared(way):
+    layer = lstm()
+    model = keras.Sequential([keras.Input((5, 3)), layer])
+    model.compile("sgd", "mse")
+    x = data(6, 7, 3)
+    before = last_outputs(layer, x)
+    run = {
+        "call": model,
+        "predict": lambda x: model.predict(x, verbose=0),
+        "fit": lambda x: model.fit(x, np.ones((6, UNITS)), verbose=0) and before,
+    }[way]
+    numbers, warned = corrections_of(run, x)
+    assert warned == ["PYL124"]
+    assert_close(numbers, before)
+    assert corrections_of(run, x)[1] == []  # Once is enough.
+
+
+def test_row_22_any_number_of_steps_was_declared():
+    model = keras.Sequential([keras.Input((None, 3)), lstm()])
+    for steps in (5, 7):
+        assert corrections_of(model, data(6, steps, 3))[1] == []
+
+
+def test_row_22_data_that_built_the_model_declare_nothing():
+    model = keras.Sequential([lstm()])
+    model.compile("sgd", "mse")
+    for steps in (5, 7):
+        x = data(6, steps, 3)
+        assert corrections_of(lambda x: model.fit(x, np.ones((6, UNITS)), verbose=0), x)[1] == []
+
+
+@TRAINED
+@pytest.mark.parametrize(("got", "advice"), [(7, "drop 1 feature"), (4, "add the missing 2")])
+def test_row_29_other_features(way, got, advice):
+    with pytest.raises(errors.FeatureMismatchError, match=r"PYL103.*does not match") as caught:
+        way(lstm(6), data(6, 5, got))
+    assert caught.value.expected == "(batch, time, features=6)     built from (None, None, 6)"
+    assert caught.value.got.endswith(f"axis 2 is {got}, not 6")
+    assert advice in caught.value.fix
+    assert f"keras.Input((None, {got}))" in caught.value.fix
+
+
+def test_row_30_more_features_than_the_input_has():
+    model = keras.Sequential([keras.Input((5, 1)), lstm()])
+    model.compile("sgd", "mse")
+    calls = (model, model.predict, lambda x: model.fit(x, np.ones((10, UNITS)), verbose=0))
+    for call in calls:
+        with pytest.raises(errors.FeatureMismatchError, match=r"PYL103") as caught:
+            call(data(10, 5, 3))
+        assert caught.value.got.endswith("axis 2 is 3, not 1")
+
+
+def test_row_31_no_feature_axis_where_the_input_has_one_feature():
+    layer = lstm()
+    model = keras.Sequential([keras.Input((5, 1)), layer])
+    x = data(10, 5)
+    for call in (model, lambda x: model.predict(x, verbose=0)):
+        assert_close(call(x), last_outputs(layer, x[..., None]))
+
+
+@pytest.mark.parametrize(
+    "between", [[], [keras.layers.Dropout(0.1)], [keras.layers.Dense(3, "relu")]]
+)
+@pytest.mark.parametrize("previous", [lstm, lambda: keras.layers.GRU(4)])
+def test_row_32_stacked_without_return_sequences(previous, between):
+    first = previous()
+    with pytest.raises(errors.RankError, match=r"PYL106.*returns its last step only") as caught:
+        keras.Sequential([keras.Input((5, 3)), first, *between, lstm(name="second")])
+    assert caught.value.layer == "second"
+    assert first.name in caught.value.what
+    assert caught.value.fix == f"return_sequences=True in '{first.name}'"
+
+
+def test_row_32_behind_and_inside_a_wrapper():
+    wrapper = keras.layers.Bidirectional(lstm())
+    with pytest.raises(errors.RankError, match=r"PYL106.*'bidirectional"):
+        keras.Sequential([keras.Input((5, 3)), wrapper, lstm()])
+    with pytest.raises(errors.RankError, match=r"PYL101(?s:.*)return_sequences=True"):
+        keras.Sequential([keras.Input((5, 3)), lstm(), keras.layers.Bidirectional(lstm())])
+
+
+@pytest.mark.parametrize("way", [predict, fit])
+def test_row_32_while_keras_builds_from_data(way):
+    with pytest.raises(errors.RankError, match=r"PYL106"):
+        way(keras.Sequential([lstm(), lstm()]), X)
+
+
+@pytest.mark.parametrize("kernel", ["auto", "keras"])
+def test_row_39_no_sequences(kernel):
+    assert eager(lstm(3, kernel=kernel), X[:0]).shape == (0, UNITS)
+    whole = lstm(3, kernel=kernel, return_sequences=True, return_state=True)
+    for steps in (0, 5):
+        y, h, c = whole(X[:0, :steps])
+        assert y.shape == (0, steps, UNITS)
+        assert h.shape == c.shape == (0, UNITS)
+
+
+@pytest.mark.parametrize("kernel", ["auto", "keras"])
+def test_row_39_no_steps(kernel):
+    layer = lstm(3, kernel=kernel, return_sequences=True, return_state=True)
+    state = [data(6, UNITS), data(UNITS, 6).T]
+    y, h, c = layer(X[:, :0], initial_state=state)
+    assert y.shape == (6, 0, UNITS)
+    assert_close(h, state[0])
+    assert_close(c, state[1])
+    with pytest.raises(errors.TimestepError, match=r"PYL108.*no time step") as caught:
+        lstm(3)(X[:, :0])
+    assert caught.value.got.startswith("(6, 0, 3)")
+
+
+@pytest.mark.parametrize("wrong", [np.float32(1), data(5), data(2, 3, 4, 5), data(1, 5, 1, 1, 1)])
+def test_ranks_that_have_no_reading(wrong):
+    with pytest.raises(errors.RankError, match=r"PYL10[12]"):
+        lstm(3)(wrong)
+
+
+def test_two_axes_of_size_1_that_both_could_go():
+    with pytest.raises(errors.RankError, match=r"PYL102") as caught:
+        lstm()(data(6, 1, 5, 1))
+    assert "np.squeeze(x, axis=1)" in caught.value.fix
+    assert "np.squeeze(x, axis=3)" in caught.value.fix
+
+
+def test_features_must_be_known_to_build():
+    with pytest.raises(errors.FeatureMismatchError, match=r"PYL103.*must be known to build"):
+        keras.Sequential([keras.Input((None, None)), lstm()])
+
+
+def test_wrappers_leave_the_check_to_the_layer():
+    layer = keras.layers.Bidirectional(lstm())
+    numbers, warned = corrections_of(layer, X[:, None])
+    assert warned == ["PYL123", "PYL123"]  # One for each direction.
+    assert_close(numbers, layer(X))
+    with pytest.raises(errors.FeatureMismatchError, match=r"PYL103"):
+        layer(data(6, 5, 7))
+    with pytest.raises(errors.FeatureMismatchError, match=r"PYL103"):
+        keras.layers.TimeDistributed(lstm(3))(data(6, 2, 5, 7))
+
+
+def test_strict_refuses_what_auto_corrects_with_a_warning():
+    for wrong, error in [
+        (X[0], errors.RankError),
+        (X[:, None], errors.RankError),
+        ([X[0][None], X[1][None]], errors.RankError),
+    ]:
+        with pytest.raises(error, match=r"PYL12") as caught:
+            lstm(3, validate="strict")(wrong)
+        assert caught.value.fix
+    strict = lstm(3, validate="strict")
+    keras.Sequential([keras.Input((5, 3)), strict])
+    with pytest.raises(errors.TimestepError, match=r"PYL124"):
+        strict(data(6, 7, 3))
+    assert_close(lstm(3, validate="strict")(X[..., None]), last_outputs(lstm(3), X))
+
+
+def test_warn_tells_of_what_auto_corrects_silently():
+    layer = lstm(3, validate="warn")
+    assert corrections_of(layer, X[..., None])[1] == ["PYL123"]
+    assert corrections_of(layer, list(X))[1] == ["PYL127"]
+    assert corrections_of(layer, X)[1] == []
+
+
+def test_corrections_are_those_of_the_newest_call():
+    layer = lstm(3)
+    corrections_of(layer, X[0])
+    (correction,) = layer.corrections
+    assert correction.code == "PYL121"
+    assert "(5, 3) float32 was read as (1, 5, 3)" in correction.message
+    layer(X)
+    assert layer.corrections == ()
+
+
+def test_the_warning_points_at_the_users_line():
+    with pytest.warns(errors.ShapeCorrectionWarning) as caught:
+        lstm(3)(X[0])
+    assert caught[0].filename == __file__
+
+
+@TRAINED
+def test_well_formed_input_gives_the_numbers_of_keras_without_a_word(way):
+    numbers, warned = corrections_of(way, lstm(3), X)
+    assert warned == []
+    keras.utils.set_random_seed(7)
+    stock = keras.layers.LSTM(UNITS, bias_initializer="random_normal")
+    stock.build((None, None, 3))
+    assert_close(numbers, way(stock, X))
+
+
+def test_well_formed_arguments_stay_the_same_objects():
+    layer = lstm(3)
+    mask, state = np.ones((6, 5), bool), [data(6, UNITS), data(6, UNITS)]
+    for x in (X, keras.ops.convert_to_tensor(X), X.astype("float64")):
+        prepared = pylstm.inputs.prepare(layer, x, mask=mask, initial_state=state)
+        assert prepared.sequences is x
+        assert prepared.mask is mask
+        assert prepared.initial_state is state
+        assert prepared.corrections == ()
+        assert pylstm.inputs.prepare(layer, x) == (x, None, None, ())

@@ -1,0 +1,98 @@
+"""`convert` and `to_keras` swap the layers and keep everything else."""
+
+import keras
+import numpy as np
+import pytest
+
+import pylstm
+
+STOCK = keras.layers.LSTM
+
+
+@pytest.fixture
+def x(rng):
+    return rng.standard_normal((8, 6, 3)).astype("float32")
+
+
+def lstm_types(model):
+    return {type(layer) for layer in model._flatten_layers() if isinstance(layer, STOCK)}
+
+
+def nested_model(lstm):
+    inputs = keras.Input((None, 3))
+    shared = lstm(4, return_sequences=True, dropout=0.2, seed=3, name="shared")
+    hidden = keras.layers.Add()([shared(inputs), shared(keras.ops.flip(inputs, 1))])
+    encoder = keras.Model(inputs, keras.layers.Bidirectional(lstm(5))(hidden), name="encoder")
+    outer = keras.Input((2, None, 3))
+    encoded = keras.layers.TimeDistributed(encoder)(outer)
+    scaled = keras.layers.Lambda(lambda y: 2 * y)(lstm(3)(encoded))
+    return keras.Model(outer, scaled)
+
+
+@pytest.mark.parametrize(
+    ("source", "swap", "target"),
+    [(STOCK, pylstm.convert, pylstm.LSTM), (pylstm.LSTM, pylstm.to_keras, STOCK)],
+    ids=["convert", "to_keras"],
+)
+def test_nested_and_wrapped_layers(source, swap, target, x):
+    model = nested_model(source)
+    copy = swap(model)
+    assert lstm_types(model) == {source}
+    assert lstm_types(copy) == {target}
+    x = np.stack([x, x[:, ::-1]], axis=1)
+    np.testing.assert_allclose(copy(x), model(x), atol=2e-6)
+    assert [layer.name for layer in copy.layers] == [layer.name for layer in model.layers]
+
+
+def test_training_goes_on_where_it_was(x):
+    model = keras.Sequential([keras.Input((None, 3)), STOCK(4, dropout=0.3), keras.layers.Dense(1)])
+    model.compile(keras.optimizers.Adam(0.01), "mse", metrics=["mae"])
+    model.fit(x, x[:, 0, :1], epochs=2, verbose=0)
+    copy = pylstm.convert(model)
+    losses = [
+        each.fit(x, x[:, 0, :1], epochs=3, shuffle=False, verbose=0).history
+        for each in (model, copy)
+    ]
+    for metric in ("loss", "mae"):
+        np.testing.assert_allclose(losses[1][metric], losses[0][metric], rtol=1e-5)
+
+
+def test_compiled_but_never_trained(x):
+    model = keras.Sequential([keras.Input((None, 3)), STOCK(4)])
+    model.compile("adam", "mse")
+    assert pylstm.convert(model).fit(x, x[:, 0, :1].repeat(4, 1), verbose=0).history["loss"]
+
+
+def test_bare_layer_keeps_its_options():
+    layer = pylstm.convert(STOCK(4, activation="relu", go_backwards=True, name="mine"))
+    assert type(layer) is pylstm.LSTM
+    assert (layer.name, layer.go_backwards, layer.kernel) == ("mine", True, "auto")
+    back = pylstm.to_keras(pylstm.LSTM(4, kernel="keras", use_cudnn=False, implementation=1))
+    assert type(back) is STOCK
+    assert (back.use_cudnn, back.cell.implementation) == (False, 1)
+
+
+class Scale(keras.layers.Layer):
+    def call(self, inputs):
+        return 3 * inputs
+
+
+def test_custom_layers_need_no_registration(x):
+    model = keras.Sequential([keras.Input((None, 3)), Scale(), STOCK(4)])
+    np.testing.assert_allclose(pylstm.convert(model)(x), model(x), atol=2e-6)
+
+
+class Hidden(keras.Model):
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.lstm = STOCK(4, name="inner")
+
+    def call(self, inputs):
+        return self.lstm(inputs)
+
+
+def test_layers_made_by_code_are_refused(x):
+    model = Hidden()
+    model(x)
+    with pytest.raises(ValueError, match="Layer 'inner' is made by the Python code"):
+        pylstm.convert(model)

@@ -1,0 +1,432 @@
+"""`pylstm.Sequential` and `pylstm.Model`: every way in, and every option of `fit`."""
+
+import os
+import subprocess
+import sys
+import textwrap
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import pylstm
+from pylstm import errors
+from tests.models.stock import (
+    PADDING,
+    assert_fits_like_stock,
+    assert_predicts_each_alone,
+    classifier,
+    each_alone,
+    sequences,
+    stock_of,
+)
+
+LABELS = np.array([0, 1, 1, 0, 1, 0])
+PLAIN = {"batch_size": 6, "verbose": 0, "shuffle": False}
+
+
+def assert_same_weights(model, other):
+    for got, want in zip(model.get_weights(), other.get_weights(), strict=True):
+        np.testing.assert_allclose(got, want, atol=1e-6)
+
+
+def per_step(seqs):
+    return [np.arange(len(seq)) % 2 for seq in seqs]
+
+
+# Options of fit.
+
+
+def test_validation_split_takes_the_last_samples():
+    seqs = sequences()
+    split, explicit = classifier(), classifier()
+    got = split.fit(seqs, LABELS, validation_split=0.5, **PLAIN).history
+    held_out = (seqs[3:], LABELS[3:])
+    want = explicit.fit(seqs[:3], LABELS[:3], validation_data=held_out, **PLAIN).history
+    assert {k: v[0] for k, v in got.items()} == pytest.approx(
+        {k: v[0] for k, v in want.items()}, rel=1e-5
+    )
+    assert_same_weights(split, explicit)
+    with pytest.raises(errors.BatchMismatchError, match="too few samples"):
+        split.fit(seqs, LABELS, validation_split=0.9, **PLAIN)
+
+
+@pytest.mark.parametrize("form", ["tuple", "with weights", "dataset", "arrays"])
+def test_validation_data(form):
+    seqs = sequences()
+    model = classifier()
+    want = classifier().evaluate(seqs, LABELS, verbose=0)
+    model.optimizer.learning_rate = 0.0
+    data = {
+        "tuple": (seqs, LABELS),
+        "with weights": (seqs, LABELS, np.full(6, 1.0)),
+        "dataset": pylstm.dataset(seqs, LABELS),
+        "arrays": (pylstm.pad(seqs), LABELS.tolist()),
+    }[form]
+    history = model.fit(seqs, LABELS, validation_data=data, **PLAIN).history
+    assert [history["val_loss"][0], history["val_accuracy"][0]] == pytest.approx(want, rel=1e-5)
+
+
+def test_sample_weight():
+    seqs = sequences()
+    weighted, without = classifier(), classifier()
+    weighted.fit(seqs, LABELS, sample_weight=[2, 2, 2, 0, 0, 0], **PLAIN)
+    without.fit(seqs[:3], LABELS[:3], batch_size=3, verbose=0, shuffle=False)
+    assert_same_weights(weighted, without)
+
+
+def test_class_weight():
+    seqs = sequences()
+    by_class, by_sample = classifier(), classifier()
+    by_class.fit(seqs, LABELS, class_weight={0: 0.5, 1: 2.0}, **PLAIN)
+    by_sample.fit(seqs, LABELS, sample_weight=np.where(LABELS, 2.0, 0.5), **PLAIN)
+    assert_same_weights(by_class, by_sample)
+
+
+def test_class_weight_by_step():
+    seqs = sequences()
+    steps = per_step(seqs)
+    by_class = classifier(return_sequences=True)
+    by_step = classifier(return_sequences=True)
+    by_class.fit(seqs, steps, class_weight={1: 3.0}, **PLAIN)
+    by_step.fit(seqs, steps, sample_weight=[np.where(s, 3.0, 1.0) for s in steps], **PLAIN)
+    assert_same_weights(by_class, by_step)
+    one_hot = classifier(return_sequences=True)
+    one_hot.compile(keras.optimizers.SGD(0.5), keras.losses.CategoricalCrossentropy(True))
+    one_hot.fit(seqs, [np.eye(2)[s] for s in steps], class_weight={1: 3.0}, **PLAIN)
+    assert_same_weights(one_hot, by_step)
+    with pytest.raises(ValueError, match="cannot be given at the same time"):
+        by_class.fit(seqs, steps, class_weight={1: 3.0}, sample_weight=[1.0] * 6, **PLAIN)
+
+
+def test_callbacks_and_progress_see_the_batches():
+    seen = []
+    callback = keras.callbacks.LambdaCallback(on_batch_end=lambda batch, logs: seen.append(batch))
+    classifier().fit(sequences(), LABELS, batch_size=4, callbacks=[callback], verbose=0)
+    assert seen == [0, 1]
+
+
+def test_shuffle_draws_each_epoch_anew():
+    lengths = np.arange(1, 65)
+    seqs = sequences(lengths)
+    seen = []
+
+    def flat():
+        return [length for batch in seen for length in batch]
+
+    class Spy(pylstm.Sequential):
+        def train_step(self, data):
+            seen.append(data[0].row_lengths().numpy().tolist())
+            return super().train_step(data)
+
+    model = Spy([keras.Input((None, 5)), pylstm.LSTM(2), keras.layers.Dense(1)])
+    model.compile("sgd", "mse", run_eagerly=True)
+    model.fit(seqs, np.zeros(64), epochs=2, batch_size=8, verbose=0)
+    first, second = flat()[:64], flat()[64:]
+    assert sorted(first) == sorted(second) == lengths.tolist()
+    assert first != second
+    assert all(max(batch) - min(batch) < 8 for batch in seen)  # of similar length
+    seen.clear()
+    model.fit(seqs, np.zeros(64), batch_size=8, verbose=0, shuffle=False)
+    assert flat() == lengths.tolist()
+
+
+# Targets by step.
+
+
+def test_targets_by_step():
+    seqs = sequences()
+    padded_labels = pylstm.pad(per_step(seqs)).x
+    model = classifier(return_sequences=True)
+    assert_fits_like_stock(model, seqs, per_step(seqs), seqs, stock_y=padded_labels)
+
+
+def test_outputs_by_step_come_back_without_padding():
+    seqs = sequences()
+    model = classifier(return_sequences=True)
+    assert_predicts_each_alone(model, seqs, seqs, return_sequences=True)
+    outputs = model.predict(seqs, batch_size=2, verbose=0)
+    assert [output.shape for output in outputs] == [(len(seq), 2) for seq in seqs]
+    on_batch = model.predict_on_batch(seqs)
+    for got, want in zip(on_batch, outputs, strict=True):
+        np.testing.assert_allclose(got, want, atol=1e-6)
+    even = model.predict(sequences([3] * 4), verbose=0)
+    assert even.shape == (4, 3, 2)
+
+
+# Batches.
+
+
+def test_on_batch():
+    seqs = sequences()
+    model, other = classifier(), classifier()
+    want = other.fit(seqs, LABELS, **PLAIN).history
+    got = model.train_on_batch(seqs, LABELS.tolist(), return_dict=True)
+    assert got["loss"] == pytest.approx(want["loss"][0], rel=1e-5)
+    assert_same_weights(model, other)
+    evaluated = other.evaluate(seqs, LABELS, verbose=0)
+    assert model.test_on_batch(seqs, LABELS) == pytest.approx(evaluated, rel=1e-5)
+    predicted = other.predict(seqs, verbose=0)
+    np.testing.assert_allclose(model.predict_on_batch(seqs), predicted, atol=1e-6)
+
+
+def test_train_on_batch_with_targets_by_step():
+    seqs = sequences()
+    model, other = classifier(return_sequences=True), classifier(return_sequences=True)
+    model.train_on_batch(seqs, per_step(seqs), class_weight={1: 3.0})
+    other.fit(seqs, per_step(seqs), class_weight={1: 3.0}, **PLAIN)
+    assert_same_weights(model, other)
+
+
+# What Keras takes by itself stays Keras'.
+
+
+def test_arrays_and_tf_data_train_as_in_stock_keras():
+    x, y = np.stack(sequences([3] * 6)), LABELS
+    for data in [(x, y), (tf.data.Dataset.from_tensor_slices((x, y)).batch(3), None)]:
+        model = classifier()
+        stock = stock_of(model)
+        options = {"epochs": 2, "verbose": 0}
+        if data[1] is not None:
+            options.update(batch_size=3, shuffle=False)
+        model.fit(*data, **options)
+        stock.fit(*data, **options)
+        for got, want in zip(model.get_weights(), stock.get_weights(), strict=True):
+            np.testing.assert_allclose(got, want, atol=1e-5)
+
+
+def test_an_array_reaches_keras_as_the_same_object(monkeypatch):
+    x = np.stack(sequences([3] * 6))
+    seen = []
+    monkeypatch.setattr(keras.Sequential, "fit", lambda self, *args, **kwargs: seen.extend(args))
+    classifier().fit(x, LABELS)
+    assert seen[0] is x
+    assert seen[1] is LABELS
+
+
+# The mask, through the layers in front.
+
+
+class MaskSpy(keras.layers.Layer):
+    """Keeps the mask it is given."""
+
+    def __init__(self):
+        super().__init__()
+        self.supports_masking = True
+        self.seen = None
+
+    def call(self, x, mask=None):
+        self.seen = mask
+        return x
+
+
+@pytest.mark.parametrize(
+    "front",
+    [
+        lambda: [keras.layers.Dense(5)],
+        lambda: [keras.layers.TimeDistributed(keras.layers.Dense(5))],
+        lambda: [keras.layers.Bidirectional(pylstm.LSTM(3, return_sequences=True))],
+        lambda: [pylstm.LSTM(3, return_sequences=True), keras.layers.Dropout(0.1)],
+    ],
+)
+def test_layers_in_front_see_the_mask_that_masking_gives(front):
+    seqs = sequences()
+    spy = MaskSpy()
+    keras.utils.set_random_seed(0)
+    model = pylstm.Sequential([keras.Input((None, 5)), *front(), spy, pylstm.LSTM(3)])
+    model(seqs)
+    np.testing.assert_array_equal(spy.seen, pylstm.pad(seqs).mask)
+    masking = keras.Sequential([keras.layers.Masking(PADDING), *model.layers])
+    want = masking.predict(pylstm.pad(seqs, value=PADDING).x, verbose=0)
+    np.testing.assert_allclose(model(seqs), want, atol=1e-6)
+
+
+def test_a_masking_layer_masks_the_padding():
+    """It makes a mask of its own from the values, whatever mask comes in."""
+    seqs = sequences()
+    model = classifier(front=[keras.layers.Masking(PADDING)])
+    assert_predicts_each_alone(model, seqs, seqs)
+    tokens = [[1, 2, 3], [4]]
+    words = pylstm.Sequential([keras.layers.Embedding(5, 4, mask_zero=True), pylstm.LSTM(3)])
+    alone = words(np.array([[4]]))[0]
+    np.testing.assert_allclose(words.predict(tokens, verbose=0)[1], alone, atol=1e-6)
+
+
+def test_time_distributed_never_drops_steps():
+    """Keras 3.15 computes as many steps as there are samples where it knows neither."""
+    seqs = sequences()
+    inner = keras.layers.TimeDistributed(keras.layers.Dense(5), name="each")
+    model = pylstm.Sequential([keras.Input((None, 5)), inner, pylstm.LSTM(3)])
+    with pytest.raises(errors.TimestepError, match=r"\[PYL129\] layer 'each'") as caught:
+        model.predict(seqs)
+    assert "keras.layers.Dense without" in caught.value.fix
+    plain = pylstm.Sequential([keras.Input((None, 5)), inner.layer, model.layers[1]])
+    np.testing.assert_allclose(plain.predict(seqs, verbose=0), model(seqs), atol=1e-6)
+    model.compile(run_eagerly=True)
+    np.testing.assert_allclose(model.predict(seqs, verbose=0), model(seqs), atol=1e-6)
+
+
+def test_an_unbuilt_model_builds_from_a_list():
+    keras.utils.set_random_seed(1)
+    model = pylstm.Sequential([keras.layers.Dense(3), pylstm.LSTM(2)])
+    seqs = sequences()
+    outputs = model.predict(seqs, verbose=0)
+    assert model.input_shape[2] == 5
+    for got, want in zip(outputs, each_alone(model, seqs), strict=True):
+        np.testing.assert_allclose(got, want, atol=1e-6)
+
+
+def test_well_formed_calls_keep_a_callers_mask():
+    seqs = sequences()
+    model = classifier()
+    batch = pylstm.pad(seqs, value=3.0)
+    got = model(batch.x, mask=batch.mask)
+    np.testing.assert_allclose(got, model(seqs), atol=1e-6)
+
+
+# Functional and subclassed models.
+
+
+def two_inputs(struct):
+    signal, meta = keras.Input((None, 5), name="signal"), keras.Input((2,), name="meta")
+    keras.utils.set_random_seed(2)
+    joined = keras.layers.Concatenate()([pylstm.LSTM(3)(signal), meta])
+    inputs = {"signal": signal, "meta": meta} if struct is dict else [signal, meta]
+    model = pylstm.Model(inputs, keras.layers.Dense(1)(joined))
+    model.compile(keras.optimizers.SGD(0.1), "mse")
+    return model
+
+
+@pytest.mark.parametrize("struct", [dict, list, tuple])
+def test_several_inputs_one_of_them_sequences(struct):
+    seqs, meta = sequences(), np.linspace(0, 1, 12).reshape(6, 2)
+    model = two_inputs(struct)
+    x = {"signal": seqs, "meta": meta} if struct is dict else struct([seqs, meta])
+    outputs = model.predict(x, verbose=0)
+    for i, output in enumerate(outputs):
+        parts = {"signal": seqs[i][None], "meta": meta[i : i + 1]}
+        want = model(parts if struct is dict else list(parts.values()))[0]
+        np.testing.assert_allclose(output, want, atol=1e-5)
+    history = model.fit(x, np.ones(6), epochs=3, validation_split=0.5, verbose=0).history
+    assert history["loss"][-1] < history["loss"][0]
+    np.testing.assert_allclose(model(x), model.predict(x, verbose=0), atol=1e-5)
+
+
+def test_too_many_inputs_are_counted():
+    with pytest.raises(errors.RankError, match="the model has 2 inputs") as caught:
+        two_inputs(list).predict([sequences(), np.zeros((6, 2)), np.zeros((6, 2))])
+    assert caught.value.got == "a list of 3"
+
+
+def test_several_outputs():
+    signal = keras.Input((None, 5))
+    steps = pylstm.LSTM(3, return_sequences=True)(signal)
+    outputs = {"steps": keras.layers.Dense(1)(steps), "last": pylstm.LSTM(2)(steps)}
+    model = pylstm.Model(signal, outputs)
+    model.compile("sgd", {"steps": "mse", "last": "mse"})
+    seqs = sequences()
+    y = {"steps": [np.zeros((len(seq), 1)) for seq in seqs], "last": np.zeros((6, 2))}
+    model.fit(seqs, y, verbose=0)
+    predicted = model.predict(seqs, verbose=0)
+    assert [len(rows) for rows in predicted["steps"]] == [len(seq) for seq in seqs]
+    assert predicted["last"].shape == (6, 2)
+
+
+class Subclassed(pylstm.Model):
+    def __init__(self):
+        super().__init__()
+        self.lstm = pylstm.LSTM(3)
+
+    def call(self, x, training=False):
+        return self.lstm(x, training=training)
+
+
+def test_subclassed_model():
+    seqs = sequences()
+    model = Subclassed()
+    model.compile("sgd", "mse")
+    model.fit(seqs, np.zeros((6, 3)), verbose=0)
+    for got, seq in zip(model.predict(seqs, verbose=0), seqs, strict=True):
+        np.testing.assert_allclose(got, model(seq[None])[0], atol=1e-6)
+
+
+def test_subclass_of_a_functional_model_leaves_the_base_alone():
+    class Encoder(pylstm.Model):
+        def __init__(self):
+            signal = keras.Input((None, 5))
+            super().__init__(signal, pylstm.LSTM(3)(signal))
+
+    assert Encoder().predict(sequences(), verbose=0).shape == (6, 3)
+    assert Subclassed().predict(sequences(), verbose=0).shape == (6, 3)
+
+
+def test_a_list_that_can_be_inputs_or_sequences_is_refused():
+    x = [np.zeros((2, 5), np.float32)] * 2
+    with pytest.raises(errors.RankError, match=r"\[PYL102\].*inputs or the sequences") as caught:
+        Subclassed().predict(x)
+    assert "np.stack(x)" in caught.value.fix
+    assert "tuple(x)" in caught.value.fix
+
+
+def test_jit_compile_has_no_ragged_tensors():
+    seqs = sequences()
+    model = classifier(return_sequences=True)
+    model.jit_compile = True
+    for run in (model.predict, lambda x: model.fit(x, per_step(seqs), verbose=0)):
+        with pytest.raises(errors.RaggedError, match="with jit_compile=True there are") as caught:
+            run(seqs)
+        assert "keras.layers.Masking" in caught.value.fix
+    masked = classifier(front=[keras.layers.Masking(PADDING)])
+    expected = masked.predict(seqs, verbose=0)
+    masked.compile(keras.optimizers.SGD(0.1), masked.loss, jit_compile=True)
+    np.testing.assert_allclose(masked.predict(seqs, verbose=0), expected, atol=1e-6)
+    assert np.isfinite(masked.fit(seqs, LABELS, verbose=0).history["loss"]).all()
+
+
+# Saving.
+
+
+@pytest.mark.parametrize("kind", ["sequential", "functional"])
+def test_save_and_load_in_a_second_process(kind, tmp_path):
+    model = classifier()
+    if kind == "functional":
+        model = pylstm.Model(model.inputs, model.outputs)
+    expected = model.predict(sequences(), verbose=0)
+    model.save(tmp_path / "model.keras")
+    np.savez(tmp_path / "data.npz", *sequences(), expected=expected)
+    script = f"""
+        import keras, numpy as np, pylstm
+        model = keras.saving.load_model("model.keras")
+        assert isinstance(model, pylstm.{"Sequential" if kind == "sequential" else "Model"})
+        data = np.load("data.npz")
+        got = model.predict([data[f"arr_{{i}}"] for i in range(6)], verbose=0)
+        np.testing.assert_allclose(got, data["expected"], atol=1e-6)
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_functional_model_clones_to_its_own_kind():
+    model = two_inputs(dict)
+    clone = keras.models.clone_model(model)
+    assert type(clone) is type(model)
+    clone.set_weights(model.get_weights())
+    x = {"signal": sequences(), "meta": np.zeros((6, 2))}
+    np.testing.assert_allclose(clone.predict(x, verbose=0), model.predict(x, verbose=0), atol=1e-6)
+
+
+def test_a_sequential_model_copies_by_its_config():
+    """keras.models.clone_model makes a keras.Sequential of every Sequential."""
+    model = classifier()
+    copy = type(model).from_config(model.get_config())
+    copy.set_weights(model.get_weights())
+    np.testing.assert_allclose(
+        copy.predict(sequences(), verbose=0), model.predict(sequences(), verbose=0), atol=1e-6
+    )

@@ -1,0 +1,54 @@
+"""pylstm's models on Keras' other backends, which have no ragged tensors: each in its process."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+SCRIPT = """
+    import keras, numpy as np, pytest, pylstm
+
+    rng = np.random.default_rng(0)
+    seqs = [rng.normal(size=(t, 3)).astype("float32") for t in (3, 2, 4, 1)]
+    steps = [np.zeros((len(s), 2)) for s in seqs]
+
+    def model_of(*front, **options):
+        lstm = pylstm.LSTM(4, **options)
+        model = pylstm.Sequential([keras.Input((None, 3)), *front, lstm, keras.layers.Dense(2)])
+        model.compile("sgd", "mse")
+        return model
+
+    for model in (model_of(keras.layers.Masking(-1.0)), model_of(mask_value=-1.0)):
+        history = model.fit(seqs, np.zeros((4, 2)), epochs=3, verbose=0).history
+        assert history["loss"][-1] < history["loss"][0]
+        outputs = model.predict(seqs, batch_size=2, verbose=0)
+        called = keras.ops.convert_to_numpy(model(seqs))
+        for output, row, seq in zip(outputs, called, seqs, strict=True):
+            alone = keras.ops.convert_to_numpy(model(seq[None]))[0]
+            np.testing.assert_allclose(output, alone, atol=1e-6)
+            np.testing.assert_allclose(row, alone, atol=1e-6)
+
+    model = model_of(mask_value=-1.0, return_sequences=True)
+    loss = model.fit(seqs, steps, batch_size=2, verbose=0, shuffle=False).history["loss"]
+    assert np.isfinite(loss).all()
+    assert model.predict(seqs, batch_size=2, verbose=0).shape == (4, 4, 2)
+
+    with pytest.raises(pylstm.errors.RaggedError, match="there are no ragged tensors"):
+        model_of().predict(seqs)
+"""
+
+
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+def test_sequences_of_several_lengths(backend):
+    if importlib.util.find_spec(backend) is None:
+        pytest.skip(f"{backend} is not installed")
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(SCRIPT)],
+        env={**os.environ, "KERAS_BACKEND": backend, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr

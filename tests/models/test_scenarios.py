@@ -1,0 +1,337 @@
+"""The ways people get LSTM input wrong that show before any layer: one test per row.
+
+The numbers are those of the table of scenarios. Where pylstm fixes the input, its values are
+those of each sequence alone; where it cannot, the error says what to write.
+"""
+
+import warnings
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+import tensorflow as tf
+
+import pylstm
+from pylstm import errors
+from tests.models.stock import (
+    assert_fits_like_stock,
+    assert_predicts_each_alone,
+    classifier,
+    sequences,
+)
+
+LABELS = [0, 1, 1, 0, 1, 0]
+
+
+@pytest.fixture(autouse=True)
+def no_other_warning():
+    """Nothing may warn but what a test expects."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", errors.ShapeCorrectionWarning)
+        yield
+
+
+def object_array(seqs):
+    array = np.empty(len(seqs), object)
+    array[:] = seqs
+    return array
+
+
+def assert_fixed(x, seqs, y=LABELS):
+    assert_predicts_each_alone(classifier(), x, seqs)
+    assert_fits_like_stock(classifier(), x, y, seqs)
+
+
+def test_row_01_list_of_equally_long_arrays():
+    seqs = sequences([3] * 6)
+    assert_fixed(seqs, seqs)
+
+
+def test_row_02_list_of_arrays_of_several_lengths():
+    assert_fixed(sequences(), sequences())
+
+
+def test_row_03_as_many_arrays_as_steps():
+    seqs = sequences([3, 3, 3])
+    assert_fixed(seqs, seqs, LABELS[:3])
+
+
+def test_row_04_call_on_a_list():
+    seqs = sequences()
+    assert_predicts_each_alone(classifier(), seqs, seqs)
+
+
+def test_row_05_batch_axis_on_each_array():
+    seqs = sequences()
+    with pytest.warns(errors.ShapeCorrectionWarning, match=r"PYL123.*\(1, time, features\)"):
+        assert_fixed([s[None] for s in seqs], seqs)
+
+
+def test_row_05_strict():
+    model = classifier(validate="strict")
+    x = [s[None] for s in sequences()]
+    for run in (model.predict, lambda x: model.fit(x, LABELS, verbose=0)):
+        with pytest.raises(errors.RankError, match=r"\[PYL123\] layer 'sequential.*'") as caught:
+            run(x)
+        assert caught.value.fix == "[s[0] for s in sequences]"
+
+
+def test_row_06_an_axis_too_many():
+    seqs = sequences([3] * 6)
+    with pytest.warns(errors.ShapeCorrectionWarning, match=r"PYL123.*\(\S+ 1, 3, 5\)"):
+        assert_fixed(np.stack(seqs)[:, None], seqs)
+
+
+def test_row_07_one_recording_is_not_split():
+    """A model's first axis is the batch: (T, F) is no batch, and is told so."""
+    model = classifier()
+    for run in (model.predict, lambda x: model.fit(x, [0] * 4, verbose=0)):
+        with pytest.raises(errors.ShapeError, match=r"x\[None\]") as caught:
+            run(sequences([4])[0])
+        assert caught.value.expected.startswith("(batch, time, features=5)")
+
+
+def test_row_12_object_array():
+    seqs = sequences()
+    assert_fixed(object_array(seqs), seqs)
+
+
+def test_row_14_padded_then_expanded():
+    seqs = sequences([3] * 6)
+    with pytest.warns(errors.ShapeCorrectionWarning, match="PYL123"):
+        assert_fixed(np.expand_dims(np.stack(seqs), 2), seqs)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float64", "int64", "uint8", "bool"])
+def test_row_16_any_real_dtype(dtype):
+    seqs = [np.abs(s * 3).astype(dtype) for s in sequences()]
+    assert_predicts_each_alone(classifier(), seqs, seqs)
+
+
+def test_row_17_complex():
+    model = classifier()
+    for x in ([s.astype(complex) for s in sequences()], np.zeros((6, 3, 5), complex)):
+        for run in (model.predict, lambda x: model.fit(x, LABELS, verbose=0)):
+            with pytest.raises(errors.DTypeError, match="imaginary part") as caught:
+                run(x)
+            assert caught.value.code == "PYL117"
+
+
+def test_row_18_strings():
+    model = classifier()
+    for x in ([["a", "b"], ["c"]], np.array([["a", "b"], ["c", "d"]])):
+        with pytest.raises(errors.DTypeError, match="does not hold numbers") as caught:
+            model.fit(x, [0, 1], verbose=0)
+        assert caught.value.code == "PYL118"
+
+
+def test_row_19_and_20_one_feature():
+    keras.utils.set_random_seed(0)
+    model = pylstm.Sequential([keras.Input((None, 1)), pylstm.LSTM(3)])
+    x = np.random.default_rng(0).normal(size=(4, 6)).astype(np.float32)
+    want = model.predict(x[..., None], verbose=0)
+    np.testing.assert_array_equal(model.predict(x, verbose=0), want)
+    np.testing.assert_array_equal(model.predict(x[..., None, None], verbose=0), want)
+    np.testing.assert_array_equal(model.predict(list(x), verbose=0), want)
+    ragged = [row[:t] for row, t in zip(x, (6, 2, 3, 1), strict=True)]
+    for got, row in zip(model.predict(ragged, verbose=0), ragged, strict=True):
+        np.testing.assert_allclose(got, model(row[None, :, None])[0], atol=1e-6)
+
+
+def test_row_21_all_rows_in_one_table():
+    model = classifier()
+    with pytest.raises(errors.BatchMismatchError, match="joined along one axis") as caught:
+        model.fit(np.zeros((18, 5), np.float32), LABELS, verbose=0)
+    assert caught.value.code == "PYL111"
+    assert caught.value.got == "x (18, 5), 6 targets"
+    assert caught.value.fix.startswith("x.reshape(6, 3, 5) if")
+
+
+def test_row_23_where_from_tensor_slices_fails():
+    seqs = sequences()
+    with pytest.raises(ValueError, match="non-rectangular"):
+        tf.data.Dataset.from_tensor_slices(seqs)
+    model = classifier(keras.Sequential)  # a plain Keras model will do
+    data = pylstm.dataset(seqs, LABELS, batch_size=6)
+    model.fit(data, epochs=2, verbose=0)
+    trained = classifier()
+    trained.fit(seqs, LABELS, batch_size=6, epochs=2, verbose=0)
+    for got, want in zip(model.get_weights(), trained.get_weights(), strict=True):
+        np.testing.assert_allclose(got, want, atol=1e-6)
+
+
+def generator_of(x, y):
+    signature = (tf.TensorSpec((None, 5), tf.float32), tf.TensorSpec((), tf.int32))
+    return tf.data.Dataset.from_generator(
+        lambda: zip(x, y, strict=True), output_signature=signature
+    )
+
+
+def test_row_24_batch_of_several_lengths():
+    data = generator_of(sequences(), LABELS).batch(3)
+    model = classifier()
+    for run in (model.fit, model.evaluate, model.predict):
+        with pytest.raises(errors.RaggedError, match=r"\[PYL115\].*different lengths") as caught:
+            run(data, verbose=0)
+        assert caught.value.got == "component 0: (3, 5) at first, (2, 5) at element 1"
+        assert "ragged_batch" in caught.value.fix
+        assert "pylstm.dataset" in caught.value.fix
+        assert caught.value.__cause__ is None
+        assert caught.value.__suppress_context__
+
+
+def test_row_24_the_fix_works():
+    seqs = sequences()
+    data = generator_of(seqs, LABELS).ragged_batch(6)
+    model, other = classifier(), classifier()
+    model.fit(data, verbose=0)
+    other.fit(seqs, LABELS, batch_size=6, verbose=0, shuffle=False)
+    for got, want in zip(model.get_weights(), other.get_weights(), strict=True):
+        np.testing.assert_allclose(got, want, atol=1e-6)
+
+
+def test_row_25_where_padded_batch_wants_typed_zeros():
+    data = generator_of(sequences(), LABELS)
+    with pytest.raises(TypeError, match="float"):
+        data.padded_batch(3, padding_values=(0, 0))
+    x, y = pylstm.dataset(sequences(), LABELS, batch_size=3)[0]
+    assert x.dtype == tf.float32
+    assert y.dtype.kind == "i"
+
+
+def test_row_26_padding_never_changes_the_output():
+    seqs = sequences()
+    model = classifier()
+    padded = model.predict(pylstm.pad(seqs).x, verbose=0)
+    masked = model.predict(pylstm.dataset(seqs), verbose=0)
+    assert not np.allclose(padded, masked, atol=1e-3)  # what stock does, without a word
+    assert_predicts_each_alone(model, pylstm.ragged(seqs), seqs)
+    np.testing.assert_allclose(masked, model.predict(seqs, verbose=0), atol=1e-6)
+
+
+def test_row_27_ragged_tensor():
+    seqs = sequences()
+    assert_fixed(pylstm.ragged(seqs), seqs)
+
+
+def test_row_29_another_number_of_features():
+    model = classifier()
+    seqs = sequences(features=6)
+    for x in (seqs, np.zeros((6, 3, 6), np.float32)):
+        for run in (model.predict, lambda x: model.fit(x, LABELS, verbose=0)):
+            with pytest.raises(errors.FeatureMismatchError, match=r"\[PYL103\]") as caught:
+                run(x)
+            assert "features=5" in caught.value.expected
+
+
+def test_row_33_nested_lists():
+    seqs = sequences()
+    assert_fixed([s.tolist() for s in seqs], seqs)
+    even = sequences([3] * 6)
+    assert_fixed([s.tolist() for s in even], even)
+
+
+def test_row_34_array_and_list_of_labels():
+    seqs = sequences([3] * 6)
+    assert_fixed(np.stack(seqs), seqs)
+
+
+@pytest.mark.parametrize("x", [sequences(), np.zeros((6, 3, 5), np.float32)])
+def test_row_35_another_number_of_labels(x):
+    model = classifier()
+    for run in (model.fit, model.evaluate):
+        with pytest.raises(errors.BatchMismatchError, match=r"\[PYL110\] layer") as caught:
+            run(x, LABELS[:5], verbose=0)
+        assert caught.value.got == "x has 6 samples, y has 5"
+
+
+def test_row_36_stateful_with_a_partial_batch():
+    model = pylstm.Sequential(
+        [keras.Input(batch_shape=(4, None, 5)), pylstm.LSTM(3, stateful=True)]
+    )
+    model.compile("sgd", "mse")
+    for x in (sequences(), np.zeros((6, 3, 5), np.float32)):
+        for run in (model.predict, lambda x, **o: model.fit(x, np.zeros((6, 3)), **o)):
+            with pytest.raises(errors.BatchMismatchError, match=r"\[PYL109\]") as caught:
+                run(x, batch_size=4, verbose=0)
+            assert caught.value.got == "6 samples: the last batch has 2"
+            assert "drop_remainder=True" in caught.value.fix
+    model.fit(pylstm.dataset(sequences(), np.zeros((6, 3)), 4, drop_remainder=True), verbose=0)
+
+
+def test_row_41_empty_sequence():
+    seqs = [*sequences(), np.zeros((0, 5), np.float32)]
+    model = classifier()
+    bias = model.layers[-1].bias.numpy()
+    np.testing.assert_allclose(model.predict(seqs, verbose=0)[-1], bias, atol=1e-7)
+    model.fit(seqs, [*LABELS, 0], verbose=0)
+    assert np.isfinite(model.get_weights()[0]).all()
+
+
+def test_row_42_another_number_of_features_in_the_list():
+    seqs = [*sequences(), np.zeros((3, 4), np.float32)]
+    model = classifier()
+    for run in (model.predict, lambda x: model.fit(x, [*LABELS, 0], verbose=0), model):
+        with pytest.raises(errors.FeatureMismatchError, match=r"\[PYL105\] layer") as caught:
+            run(seqs)
+        assert caught.value.got == "sequence 0 is (3, 5), sequence 6 is (3, 4)"
+
+
+CONTAINERS = {
+    "series": pd.Series,
+    "data frames": lambda seqs: [pd.DataFrame(s) for s in seqs],
+    "tensors": lambda seqs: [tf.constant(s) for s in seqs],
+    "padded batch": pylstm.pad,
+    "tuple": tuple,
+}
+
+
+@pytest.mark.parametrize("container", CONTAINERS)
+def test_row_45_other_containers(container):
+    seqs = sequences()
+    x = CONTAINERS[container](seqs)
+    assert_fits_like_stock(classifier(), x, pd.Series(LABELS), seqs)
+    want = classifier().predict(seqs, verbose=0)
+    np.testing.assert_array_equal(classifier().predict(x, verbose=0), want)
+
+
+def test_row_45_generators_of_batches():
+    seqs = sequences()
+
+    def batches(size=3):
+        while True:
+            for start in range(0, 6, size):
+                yield seqs[start : start + size], LABELS[start : start + size]
+
+    model = classifier()
+    model.fit(batches(6), steps_per_epoch=2, verbose=0)
+    other = classifier()
+    other.fit(seqs, LABELS, batch_size=6, epochs=2, verbose=0, shuffle=False)
+    for got, want in zip(model.get_weights(), other.get_weights(), strict=True):
+        np.testing.assert_allclose(got, want, atol=1e-6)
+    want = model.predict(seqs, verbose=0)
+    np.testing.assert_allclose(model.predict(batches(), steps=2, verbose=0), want, atol=1e-6)
+
+
+def test_row_45_generator_of_single_samples():
+    model = classifier()
+    samples = ((x, y) for x, y in zip(sequences(), LABELS, strict=True))
+    with pytest.raises(errors.RankError, match="yields single samples") as caught:
+        model.fit(samples, verbose=0)
+    assert caught.value.code == "PYL101"
+    assert "pylstm.dataset" in caught.value.fix
+
+
+def test_row_45_a_generator_that_fails_late_keeps_its_error():
+    """tf.data would make an UnknownError with a long trace of it."""
+    seqs = sequences()
+
+    def batches():
+        for _ in range(3):
+            yield seqs, LABELS
+        yield [*seqs[:5], np.zeros((2, 4))], LABELS
+
+    with pytest.raises(errors.FeatureMismatchError, match=r"\[PYL105\]") as caught:
+        classifier().fit(batches(), verbose=0)
+    assert caught.value.got == "sequence 0 is (3, 5), sequence 5 is (2, 4)"

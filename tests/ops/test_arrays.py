@@ -1,0 +1,294 @@
+"""The NumPy binding: what it checks, how it takes arrays, threads and processes."""
+
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import ml_dtypes
+import numpy as np
+import pytest
+
+from pylstm import _core
+from pylstm.ops.arrays import lstm
+from pylstm.reference import lstm_forward
+from tests.cpu.cases import Case, make_inputs, make_output_gradients
+from tests.tolerances import assert_close
+
+NAMES = ("x", "h0", "c0", "kernel", "recurrent_kernel", "bias", "mask", "recurrent_dropout")
+FULL = Case(batch=2, time=3, features=4, units=5, mask="holes", dropout=True)
+
+
+def arguments(case=FULL):
+    return dict(zip(NAMES, make_inputs(case), strict=True))
+
+
+@pytest.fixture
+def gradients():
+    """Arguments of `backward`, with what `forward` saved for it."""
+    call = arguments()
+    reserve = _core.forward(**call, save_for_backward=True)[3]
+    dy, dh, dc = make_output_gradients(FULL)
+    return {**call, "reserve": reserve, "dy": dy, "dh": dh, "dc": dc}
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
+def test_results_have_the_dtype_of_x(dtype):
+    case = Case(dtype=dtype)
+    inputs = make_inputs(case)
+    results = lstm(*inputs[:6])
+    for got, exact in zip(results, lstm_forward(*inputs), strict=True):
+        assert got.dtype == np.dtype(dtype)
+        assert_close(got, exact, dtype)
+
+
+def unaligned(array):
+    memory = np.empty(array.nbytes + 1, np.uint8)[1:]
+    copy = memory.view(array.dtype).reshape(array.shape)
+    copy[...] = array
+    assert not copy.flags.aligned
+    return copy
+
+
+LAYOUTS = {
+    "fortran": np.asfortranarray,
+    "strided": lambda a: np.repeat(a, 2, axis=-1)[..., ::2],
+    "reversed": lambda a: a[..., ::-1].copy()[..., ::-1],
+    "transposed": lambda a: a.T.copy().T,
+    "big_endian": lambda a: a.astype(a.dtype.newbyteorder(">")),
+    "unaligned": unaligned,
+    "read_only": lambda a: np.lib.stride_tricks.as_strided(a, writeable=False),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_any_layout_gives_the_same_bits(layout, gradients):
+    call = arguments()
+    changed = {
+        name: a if layout in ("big_endian", "unaligned") and a.dtype == bool else LAYOUTS[layout](a)
+        for name, a in call.items()
+    }
+    for got, expected in zip(_core.forward(**changed)[:3], _core.forward(**call)[:3], strict=True):
+        np.testing.assert_array_equal(got, expected)
+    got = _core.backward(**{**gradients, **changed})
+    for one, other in zip(got, _core.backward(**gradients), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_arguments_are_not_written_to(gradients):
+    before = {name: a.tobytes() for name, a in gradients.items()}
+    _core.backward(**gradients)
+    _core.forward(**{name: gradients[name] for name in NAMES}, save_for_backward=True)
+    assert {name: a.tobytes() for name, a in gradients.items()} == before
+
+
+SHAPES = [
+    ("x", (2, 3), r"x \(batch, time, features=4\)\n  got: +\(2, 3\) +rank 2, not 3"),
+    ("x", (2, 3, 5), r"features=4\)\n  got: +\(2, 3, 5\) +axis 2 is 5, not 4"),
+    ("h0", (3, 5), r"h0 \(batch=2, units=5\)\n  got: +\(3, 5\) +axis 0 is 3, not 2"),
+    ("c0", (2, 6), r"c0 \(batch=2, units=5\)\n  got: +\(2, 6\) +axis 1 is 6, not 5"),
+    ("kernel", (4, 21), r"kernel .*\n  got: +\(4, 21\) +axis 1 is 21, no multiple of 4"),
+    ("recurrent_kernel", (6, 20), r"recurrent_kernel .*\n  got: +\(6, 20\) +axis 0 is 6, not 5"),
+    ("bias", (5,), r"bias \(4\*units=20\)\n  got: +\(5\) +axis 0 is 5, not 20"),
+    ("mask", (2, 4), r"mask \(batch=2, time=3\)\n  got: +\(2, 4\) +axis 1 is 4, not 3"),
+    ("recurrent_dropout", (3, 2, 5), r"\(4, batch=2, units=5\)\n  got: +\(3, 2, 5\) +axis 0 is 3"),
+]
+
+
+@pytest.mark.parametrize(("name", "shape", "message"), SHAPES)
+def test_shapes_are_checked(name, shape, message):
+    call = arguments()
+    call[name] = np.zeros(shape, call[name].dtype)
+    with pytest.raises(ValueError, match=message):
+        _core.forward(**call)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"), [("dy", (2, 5)), ("dy", (2, 3, 6)), ("dh", (5, 2)), ("dc", (2,))]
+)
+def test_shapes_of_gradients_are_checked(name, shape, gradients):
+    gradients[name] = np.zeros(shape, np.float32)
+    with pytest.raises(ValueError, match=f"the shape of {name} does not fit"):
+        _core.backward(**gradients)
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "x"])
+def test_dtypes_are_checked(name):
+    call = arguments()
+    call[name] = call[name].astype("float64")
+    with pytest.raises(TypeError, match=rf"the dtype of {name} .*\n.*\n  got: +float64"):
+        _core.forward(**call)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("x", np.zeros((2, 3, 4), int), r"float16, bfloat16, float32 or float64\n  got: +int64"),
+        ("x", np.zeros((2, 3, 4), ml_dtypes.float8_e5m2), r"got: +float8_e5m2"),
+        ("x", [[[1.0]]], r"x is a list, expected a NumPy array"),
+        ("h0", None, r"h0 is a NoneType, expected a NumPy array"),
+        ("kernel", np.zeros((4, 20), object), r"kernel .*\n.*\n  got: +object"),
+    ],
+)
+def test_only_floating_arrays_are_taken(name, value, message):
+    with pytest.raises(TypeError, match=message):
+        _core.forward(**{**arguments(), name: value})
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("isa", "mmx", "isa is 'mmx', this processor runs: baseline"),
+        ("threads", -1, r"threads is -1, expected 0 \(all cores\) to 1024"),
+        ("threads", 2000, "threads is 2000"),
+        ("activation", "tan", "unknown activation 'tan'"),
+        ("recurrent_activation", "", "unknown recurrent_activation ''"),
+    ],
+)
+def test_options_are_checked(option, value, message):
+    with pytest.raises(ValueError, match=message):
+        _core.forward(**arguments(), **{option: value})
+
+
+@pytest.mark.parametrize("reserve", [np.zeros(3, np.uint8), np.zeros((2, 3, 5, 5), np.float64)])
+def test_another_calls_reserve_is_refused(reserve, gradients):
+    gradients["reserve"] = reserve
+    with pytest.raises((TypeError, ValueError), match="reserve"):
+        _core.backward(**gradients)
+
+
+def test_reserve_may_have_been_copied(gradients):
+    expected = _core.backward(**gradients)
+    gradients["reserve"] = unaligned(gradients["reserve"].view(np.float32)).view(np.uint8)
+    for got, exact in zip(_core.backward(**gradients), expected, strict=True):
+        np.testing.assert_array_equal(got, exact)
+
+
+def test_reserve_bytes_is_the_size_of_the_reserve(gradients):
+    assert _core.reserve_bytes(2, 3, 5, np.dtype("float32")) == gradients["reserve"].nbytes
+    with pytest.raises(ValueError, match="a floating dtype"):
+        _core.reserve_bytes(2, 3, 5, np.dtype("int32"))
+
+
+def test_absent_gradients_are_zeros(gradients):
+    for name in ("dy", "dh", "dc"):
+        absent = _core.backward(**{**gradients, name: None})
+        zeros = _core.backward(**{**gradients, name: np.zeros_like(gradients[name])})
+        for one, other in zip(absent, zeros, strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+def test_poison_reaches_what_the_kernel_leaves_unwritten():
+    call = arguments(Case(batch=2, time=3, features=4, units=5, mask="all"))
+    poisoned = _core.forward(**call, save_for_backward=True, poison=True)
+    assert np.isnan(poisoned[3].view(np.float32)).any()  # no step ran, so none was saved
+    for got, plain in zip(poisoned[:3], _core.forward(**call)[:3], strict=True):
+        np.testing.assert_array_equal(got, plain)
+
+
+@pytest.mark.parametrize(("batch", "steps"), [(0, 3), (2, 0), (0, 0)])
+def test_empty_calls(batch, steps):
+    call = arguments(Case(batch=batch, time=steps, features=4, units=5))
+    y, h, c, reserve = _core.forward(**call, save_for_backward=True)
+    assert y.shape == (batch, steps, 5)
+    if steps == 0:
+        np.testing.assert_array_equal(h, call["h0"])
+        np.testing.assert_array_equal(c, call["c0"])
+    gradients = _core.backward(**call, reserve=reserve, dy=y, dh=h, dc=c)
+    for gradient, name in zip(gradients, NAMES, strict=False):
+        assert gradient.shape == call[name].shape
+    assert not gradients[3].any()
+
+
+def test_shapes_without_arrays():
+    shapes = {name: a.shape for name, a in arguments().items()}
+    assert _core.find_mismatch(**shapes) is None
+    assert _core.find_mismatch(**{**shapes, "x": (None, None, 4), "mask": None, "h0": None}) is None
+    argument, axis, expected, got, _ = _core.find_mismatch(**{**shapes, "x": (None, 3, 7)})
+    assert (argument, axis) == ("x", 2)
+    assert expected == "x (batch, time, features=4)"
+    assert got.startswith("(?, 3, 7)")
+    assert _core.find_mismatch(**{**shapes, "x": (2, 3)})[:2] == ("x", None)
+
+
+def test_calls_from_several_threads_at_once():
+    cases = [Case(batch=b, time=20, features=7, units=h) for b, h in ((1, 33), (5, 64), (16, 17))]
+    calls = [arguments(case) for case in cases] * 8
+    expected = [_core.forward(**call, threads=1) for call in calls]
+    with ThreadPoolExecutor(8) as pool:
+        results = list(pool.map(lambda call: _core.forward(**call, threads=3), calls))
+    for got, exact in zip(results, expected, strict=True):
+        for one, other in zip(got[:3], exact[:3], strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+def test_other_threads_run_during_a_call():
+    call = arguments(Case(batch=32, time=600, features=64, units=256))
+    worker = threading.Thread(target=lambda: _core.forward(**call, threads=1))
+    worker.start()
+    ticks = 0
+    while worker.is_alive():
+        time.sleep(0.001)
+        ticks += 1
+    assert ticks > 5  # with the lock held, there is at most one before and one after
+
+
+def run_alone(script):
+    """Runs a script in a process that has loaded the module as `core`, by itself."""
+    head = """
+        import importlib.util, os, sys, threading
+        import numpy as np
+        spec = importlib.util.spec_from_file_location("_core", sys.argv[1])
+        core = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(core)
+        draw = np.random.default_rng(0).standard_normal
+        shapes = (32, 50, 8), (32, 64), (32, 64), (8, 256), (64, 256)
+        call = [draw(shape, np.float32) for shape in shapes]
+    """
+    command = [
+        sys.executable,
+        "-c",
+        textwrap.dedent(head) + textwrap.dedent(script),
+        _core.__file__,
+    ]
+    finished = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert (finished.returncode, finished.stderr) == (0, "")
+
+
+def test_the_module_needs_no_framework():
+    run_alone(
+        """
+        core.forward(*call)
+        assert not {"tensorflow", "keras", "pylstm"} & set(sys.modules)
+        """
+    )
+
+
+def test_a_forked_child_has_threads_of_its_own():
+    run_alone(
+        """
+        expected = core.forward(*call, threads=3)[0]
+        child = os.fork()
+        if child == 0:
+            same = np.array_equal(core.forward(*call, threads=3)[0], expected)
+            # The pool's two and the main thread.
+            os._exit(0 if same and len(os.listdir("/proc/self/task")) == 3 else 1)
+        assert os.waitpid(child, 0)[1] == 0
+        """
+    )
+
+
+def test_the_process_ends_while_threads_compute():
+    run_alone(
+        """
+        started = threading.Event()
+        def compute():
+            while True:
+                core.forward(*call, threads=4)
+                started.set()
+        threading.Thread(target=compute, daemon=True).start()
+        assert started.wait(60)
+        """
+    )

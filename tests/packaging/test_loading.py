@@ -1,0 +1,157 @@
+"""What a user sees where a compiled library is absent, broken, or made for another TensorFlow."""
+
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import textwrap
+
+import pytest
+import tensorflow as tf
+
+from pylstm import _library
+from pylstm.errors import BackendLoadError
+
+PACKAGE = pathlib.Path(_library.__file__).parent
+load_core = _library.load_core.__wrapped__  # without their caches
+load_tensorflow_ops = _library.load_tensorflow_ops.__wrapped__
+
+
+@pytest.fixture
+def package(tmp_path):
+    """A copy of the package, to be damaged, as if it were installed: no CMakeLists.txt beside."""
+    return shutil.copytree(PACKAGE, tmp_path / "pylstm")
+
+
+def run(code, folder, **environment):
+    return subprocess.run(
+        [sys.executable, "-W", "always", "-c", textwrap.dedent(code)],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(folder)} | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_absent_op(tmp_path, monkeypatch):
+    monkeypatch.setattr(_library, "_PACKAGE", tmp_path / "pylstm")
+    with pytest.raises(BackendLoadError, match=r"PYL131.* absent(.|\n)*fix: +pip install") as info:
+        load_tensorflow_ops()
+    assert str(tmp_path) in info.value.got
+
+
+def test_broken_op(tmp_path, monkeypatch):
+    monkeypatch.setattr(_library, "_PACKAGE", tmp_path)
+    (tmp_path / "_tensorflow_ops.so").write_bytes(b"not a library")
+    with pytest.raises(BackendLoadError, match=r"PYL132.* cannot be loaded(.|\n)*pip install"):
+        load_tensorflow_ops()
+
+
+def test_a_checkout_is_rebuilt_not_reinstalled(tmp_path, monkeypatch):
+    monkeypatch.setattr(_library, "_PACKAGE", tmp_path / "pylstm")
+    (tmp_path / "CMakeLists.txt").touch()
+    with pytest.raises(BackendLoadError, match=f"make -C {tmp_path} build"):
+        load_tensorflow_ops()
+
+
+def test_op_for_another_tensorflow(monkeypatch):
+    """Refused before it is loaded: another ABI may load and then go wrong."""
+    monkeypatch.setattr(tf, "__version__", "2.19.1")
+    monkeypatch.setattr(tf, "load_op_library", None)
+    built = _library.built_with("TENSORFLOW_VERSION")
+    with pytest.raises(
+        BackendLoadError, match=r"another TensorFlow(.|\n)*got: +TensorFlow 2\.19\.1\n.*pip install"
+    ) as info:
+        load_tensorflow_ops()
+    assert info.value.expected == f"TensorFlow {built.rpartition('.')[0]}.*"
+
+
+def test_another_patch_version_is_taken(monkeypatch):
+    monkeypatch.setattr(tf, "__version__", tf.__version__.rpartition(".")[0] + ".99")
+    assert load_tensorflow_ops().pylstm_lstm
+
+
+def test_absent_and_broken_core(package):
+    (core,) = package.glob("_core.*so")
+    code = """
+        import sys, types
+        package = sys.modules["pylstm"] = types.ModuleType("pylstm")  # without importing Keras
+        package.__path__ = ["pylstm"]
+        from pylstm._library import load_core
+        load_core()
+        """
+    core.write_bytes(b"not a library")
+    assert "BackendLoadError: [PYL132]" in run(code, package.parent).stderr
+    core.unlink()
+    assert "BackendLoadError: [PYL131]" in run(code, package.parent).stderr
+
+
+def test_layer_without_its_library(package):
+    (package / "_tensorflow_ops.so").unlink()
+    done = run(
+        """
+        import numpy, pylstm
+        x = numpy.ones((2, 3, 4), "float32")
+        layer = pylstm.LSTM(5)
+        layer(x), layer(x), pylstm.LSTM(5)(x)
+        print(layer.path)
+        pylstm.LSTM(5, kernel="fused")(x)
+        """,
+        package.parent,
+    )
+    assert done.stdout.strip() == "keras"
+    assert done.stderr.count("RuntimeWarning") == 1
+    assert done.stderr.count("BackendLoadError") == 1
+    assert done.stderr.count("pip install --force-reinstall") == 2  # in both
+
+
+def test_without_tensorflow():
+    done = run(
+        """
+        import sys
+
+        class Hidden:
+            def find_spec(name, path=None, target=None):
+                if name.partition(".")[0] == "tensorflow":
+                    raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+        sys.meta_path.insert(0, Hidden)
+        import pylstm
+        """,
+        PACKAGE.parent,
+        KERAS_BACKEND="tensorflow",
+    )
+    assert done.returncode == 1
+    assert "TensorFlow is not installed" in done.stderr
+    assert "pip install 'tensorflow-cpu==2.21.*'" in done.stderr
+
+
+def main(folder, **environment):
+    return run(
+        "import runpy; runpy.run_module('pylstm', run_name='__main__')", folder, **environment
+    )
+
+
+def test_self_test_passes():
+    done = main(PACKAGE.parent)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.strip().endswith("passed")
+
+
+def test_self_test_finds_a_broken_library(package):
+    (package / "_tensorflow_ops.so").write_bytes(b"not a library")
+    done = main(package.parent)
+    assert done.returncode == 1
+    assert done.stdout.count("PYL132") == 2  # among the kernels, and from the test
+
+
+def test_self_test_finds_wrong_numbers(package):
+    reference = package / "reference.py"
+    right = "c = rec(z[:, 1]) * c"
+    assert right in reference.read_text()
+    reference.write_text(reference.read_text().replace(right, "c = 1.01 * rec(z[:, 1]) * c"))
+    done = main(package.parent)
+    assert done.returncode == 1
+    assert "WRONG" in done.stdout
