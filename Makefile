@@ -8,7 +8,7 @@ CUDA ?= $(if $(shell command -v nvidia-smi),ON,OFF)
 export PATH := $(abspath $(VENV))/bin:$(PATH)
 export PYTHONPATH := $(CURDIR)
 
-.PHONY: build test lint format demo bench gpu wheel wheel-test clean
+.PHONY: build test lint format demo bench peers gpu wheel wheel-test clean
 
 build: $(BUILD)/build.ninja
 	cmake --build $(BUILD)
@@ -29,8 +29,11 @@ format: $(VENV)/requirements-dev.txt
 demo: build
 	python -m benchmarks.demo
 
-bench: build $(VENV)/requirements-bench.txt
+bench: build peers
 	python -m benchmarks
+
+# Also lets `make test` run the tests of pylstm on torch, which it skips otherwise.
+peers: $(VENV)/requirements-bench.txt
 
 gpu:
 	python3 -m benchmarks.gpu
