@@ -48,7 +48,7 @@ wheel-test: wheel
 	tests/packaging/test_wheel.sh dist/*.whl
 
 clean:
-	rm -rf $(BUILD) dist pylstm/*.so pylstm/_build_info.py
+	rm -rf $(BUILD) dist pylstm/*.so pylstm/_build_info.py pylstm/_gpu_run.py
 
 # A copy of the list of requirements marks that they are installed.
 $(VENV)/requirements-%.txt: requirements-%.txt

@@ -11,7 +11,6 @@ from pathlib import Path
 from benchmarks import report
 from benchmarks.picture import draw_speed_ups
 
-_BEGIN, _END = "<!-- benchmarks: begin -->", "<!-- benchmarks: end -->"
 _HERE = Path(__file__).parent
 
 
@@ -20,7 +19,7 @@ def main():
     records = content["records"]
     six = [r for r in records if r["case"]["group"] == "six shapes"]
     draw_speed_ups(six, _HERE / "results.png")
-    replace_between_markers(_HERE.parent / "README.md", _readme_part(content, six))
+    replace_between_markers(_HERE.parent / "README.md", "benchmarks", _readme_part(content, six))
     (_HERE / "RESULTS.md").write_text(_results_page(content))
 
 
@@ -54,12 +53,13 @@ def _results_page(content):
     )
 
 
-def replace_between_markers(path, text):
-    before, _, rest = path.read_text().partition(_BEGIN)
-    _, end, after = rest.partition(_END)
-    if not end:
-        raise ValueError(f"{path} lacks the markers {_BEGIN} and {_END}")
-    path.write_text(f"{before}{_BEGIN}\n\n{text}\n\n{_END}{after}")
+def replace_between_markers(path, name, text):
+    begin, end = (f"<!-- {name}: {place} -->" for place in ("begin", "end"))
+    before, _, rest = path.read_text().partition(begin)
+    _, found, after = rest.partition(end)
+    if not found:
+        raise ValueError(f"{path} lacks the markers {begin} and {end}")
+    path.write_text(f"{before}{begin}\n\n{text}\n\n{end}{after}")
 
 
 if __name__ == "__main__":

@@ -100,6 +100,7 @@ def _kernels():
     else:
         yield "tensorflow op", f"for {' and '.join(tensorflow_devices())}"
     yield "cuda", _cuda()
+    yield "gpu last ran", _gpu_last_ran()
 
 
 def _cuda():
@@ -112,3 +113,16 @@ def _cuda():
         return f"built with CUDA {version}; no TensorFlow to find a GPU"
     gpus = _gpus(tf)
     return f"can run on {', '.join(gpus)}" if gpus else "cannot run: TensorFlow finds no GPU"
+
+
+def _gpu_last_ran():
+    """Which sources a GPU last ran, and whether they are those that this was built from."""
+    try:
+        from pylstm import _gpu_run
+    except ModuleNotFoundError:  # nothing was built
+        return "unknown"
+    last, csrc = _gpu_run.LAST, _gpu_run.CSRC
+    if last is None:
+        return f"never; csrc here is {csrc}"
+    here = "as here" if last["csrc"] == csrc else f"not {csrc}, which is here"
+    return f"csrc {last['csrc']} ({here}) on {last['device']}, {last['date'][:10]}"

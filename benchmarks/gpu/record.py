@@ -1,12 +1,18 @@
-"""Results, with what they are results of: the device, the date, the commit and the sources."""
+"""Results, with what they are results of: the device, the date, the commit and the sources.
+
+`record.py FILE` writes the newest of them, and the hash of the sources as they are, to a Python
+file; the build makes pylstm/_gpu_run.py with it. It imports nothing that a build might lack.
+"""
 
 import datetime
 import hashlib
 import json
 import pathlib
 import subprocess
+import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+RESULTS = ROOT / "benchmarks" / "results"
 
 
 def source_hash(folder=ROOT / "csrc"):
@@ -29,11 +35,11 @@ def commit():
 
 
 def write(folder, rows, *, sanitized):
-    """Writes rows (dicts) to `<folder>/<device>-<date>.json` and returns the path."""
+    """Writes rows (dicts) to `<folder>/gpu-<device>-<date>.json` and returns the path."""
     import torch
 
     device = torch.cuda.get_device_name()
-    date = datetime.date.today().isoformat()
+    date = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     result = {
         "device": device,
         "date": date,
@@ -46,6 +52,26 @@ def write(folder, rows, *, sanitized):
         "rows": rows,
     }
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{device.replace(' ', '-')}-{date}.json"
+    path = folder / f"gpu-{device.replace(' ', '-')}-{date[:16].replace(':', '')}.json"
     path.write_text(json.dumps(result, indent=1) + "\n")
     return path
+
+
+def newest(folder=RESULTS):
+    """The result that was recorded last, or None."""
+    results = [json.loads(path.read_text()) for path in folder.glob("gpu-*.json")]
+    return max(results, key=lambda result: result["date"], default=None)
+
+
+def module(result, csrc):
+    """The Python source that tells pylstm about a result and about its own sources' hash."""
+    last = result and {name: result[name] for name in ("device", "date", "csrc")}
+    return (
+        '"""What a GPU last ran. Written by benchmarks/gpu/record.py."""\n\n'
+        f"CSRC = {csrc!r}  # the hash of the sources that this was built from\n"
+        f"LAST = {last!r}\n"
+    )
+
+
+if __name__ == "__main__":
+    pathlib.Path(sys.argv[1]).write_text(module(newest(), source_hash()))

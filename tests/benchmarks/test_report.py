@@ -49,12 +49,12 @@ def test_a_case_without_our_time_has_no_ratio():
 def test_figures_go_between_the_markers_and_nowhere_else(tmp_path):
     path = tmp_path / "README.md"
     path.write_text("a\n<!-- benchmarks: begin -->\nold\n<!-- benchmarks: end -->\nb\n")
-    readme.replace_between_markers(path, "new")
+    readme.replace_between_markers(path, "benchmarks", "new")
     expected = "a\n<!-- benchmarks: begin -->\n\nnew\n\n<!-- benchmarks: end -->\nb\n"
     assert path.read_text() == expected
     path.write_text("no markers")
     with pytest.raises(ValueError, match="lacks the markers"):
-        readme.replace_between_markers(path, "new")
+        readme.replace_between_markers(path, "benchmarks", "new")
 
 
 def test_the_picture_is_drawn(tmp_path):

@@ -43,6 +43,24 @@ def test_says_why_cuda_cannot_run(capsys, monkeypatch, version, reason):
     assert re.search(f"cuda +cannot run: .*{reason}", capsys.readouterr().out)
 
 
+@pytest.mark.parametrize(
+    ("last", "says"),
+    [
+        (None, "never; csrc here is 01"),
+        ("01", "csrc 01 (as here) on GPU, 2026-01-02"),
+        ("23", "csrc 23 (not 01, which is here) on GPU, 2026-01-02"),
+    ],
+)
+def test_says_what_a_gpu_last_ran(capsys, monkeypatch, last, says):
+    from pylstm import _gpu_run
+
+    run = last and {"device": "GPU", "date": "2026-01-02T03:04:05+00:00", "csrc": last}
+    monkeypatch.setattr(_gpu_run, "LAST", run)
+    monkeypatch.setattr(_gpu_run, "CSRC", "01")
+    pylstm.show_config()
+    assert f"gpu last ran  {says}\n" in capsys.readouterr().out
+
+
 def test_names_a_wrong_choice(capsys, monkeypatch):
     monkeypatch.setenv("PYLSTM_ISA", "avx1024")
     with pytest.raises(ValueError, match="avx1024"):
