@@ -37,15 +37,17 @@ const char* resident_obstacle(const Problem& problem, const DeviceProperties& de
 
 int tensor_core_depth(DType dtype) { return dtype == DType::kFloat32 ? 8 : 16; }
 
-ResidentPlan make_plan(const Problem& problem, int depth_steps, int splits, int warps) {
+ResidentPlan make_plan(const Problem& problem, int depth_steps, int shared_steps, int splits,
+                       int warps) {
   ResidentPlan plan = {};
   plan.depth_steps = depth_steps;
+  plan.shared_steps = shared_steps;
   plan.splits = splits;
   plan.warps = warps;
   plan.slices = static_cast<int>(ceil_div(problem.units, plan.block_units()));
   plan.element_bytes = static_cast<int>(element_bytes(problem.dtype));
-  plan.operand_pitch =
-      depth_steps * splits * tensor_core_depth(problem.dtype) + 16 / plan.element_bytes;
+  plan.operand_pitch = (depth_steps + shared_steps) * splits * tensor_core_depth(problem.dtype) +
+                       16 / plan.element_bytes;
   return plan;
 }
 
@@ -89,13 +91,18 @@ Choice choose_kernel(const Problem& problem, const DeviceProperties& device) {
   if (problem.batch == 0 || problem.units == 0) return because("nothing to compute");
 
   const int depth = tensor_core_depth(problem.dtype);
-  if (problem.units <= ResidentPlan::kMaxWarps * ResidentPlan::kUnitsPerWarp) {
-    const int warps = static_cast<int>(ceil_div(problem.units, ResidentPlan::kUnitsPerWarp));
-    ResidentPlan plan = make_plan(problem, problem.units <= 4 * depth ? 4 : 8, 1, warps);
+  const int unit_groups = static_cast<int>(ceil_div(problem.units, ResidentPlan::kUnitsPerWarp));
+  if (unit_groups <= ResidentPlan::kWideBlockWarps) {
+    const bool wide = unit_groups > ResidentPlan::kMaxWarps;
+    const int steps = static_cast<int>(ceil_div(problem.units, depth));
+    const int in_registers = wide || steps <= 4 ? 4 : 8;
+    ResidentPlan plan =
+        make_plan(problem, in_registers, std::max(steps - in_registers, 0), 1, unit_groups);
     divide_rows(plan, problem, device.multiprocessors);
     if (fits(plan, 2, device)) {
       return {Kernel::kBlock, false, plan,
-              "the recurrent weights fit into the registers of one block"};
+              wide ? "the recurrent weights fit into the registers and shared memory of one block"
+                   : "the recurrent weights fit into the registers of one block"};
     }
   }
 
@@ -107,7 +114,7 @@ Choice choose_kernel(const Problem& problem, const DeviceProperties& device) {
     return because("the recurrent weights do not fit into registers");
   }
   ResidentPlan plan =
-      make_plan(problem, division->depth_steps, division->splits, ResidentPlan::kMaxWarps);
+      make_plan(problem, division->depth_steps, 0, division->splits, ResidentPlan::kMaxWarps);
 
   if (device.compute_capability >= 90 && division == kClusterDivision) {
     divide_rows(plan, problem, device.multiprocessors / plan.slices);

@@ -14,8 +14,7 @@ struct DeviceProperties {
   int shared_bytes_per_block;  // with opt-in
 };
 
-// All but the first keep the recurrent weights in registers for the whole sequence, on tensor
-// cores.
+// All but the first keep the recurrent weights on chip for the whole sequence, on tensor cores.
 enum class Kernel {
   kStep,     // one launch per time step
   kBlock,    // one block per tile of rows, no traffic between multiprocessors
@@ -24,14 +23,17 @@ enum class Kernel {
 };
 
 // How a resident kernel divides a problem. Each warp holds the weights of 8 units (their four
-// gates) over `depth_steps` tensor-core depths; `splits` warps share 8 units, each with other
-// depths.
+// gates) over `depth_steps` tensor-core depths in registers and over `shared_steps` more in shared
+// memory; `splits` warps share 8 units, each with other depths.
 struct ResidentPlan {
   static constexpr int kUnitsPerWarp = 8;
   static constexpr int kTileRows = 16;
-  static constexpr int kMaxWarps = 8;  // more would leave each thread too few registers
+  static constexpr int kMaxWarps = 8;         // more would leave each thread too few registers
+  static constexpr int kWideBlockWarps = 16;  // of a block that has weights in shared memory too
+  static constexpr int kStepBytes = 1024;     // a warp's weights of one depth, in any type
 
   int depth_steps;
+  int shared_steps;
   int splits;
   int warps;          // of a block
   int slices;         // blocks that share the units of one tile
@@ -47,8 +49,8 @@ struct ResidentPlan {
   PYLSTM_FN int tiles_per_group() const { return (tiles + groups - 1) / groups; }
 
   // Shared memory holds, in this order: the operand (h forward, the gates of dz backward) in
-  // `buffers` copies, the warps' partial sums where they split the depth, and the state of the
-  // units.
+  // `buffers` copies, the warps' partial sums where they split the depth, the state of the units,
+  // and weights.
   PYLSTM_FN int operand_elements(bool backward) const {
     return (backward ? 4 : 1) * kTileRows * operand_pitch;
   }
@@ -56,9 +58,10 @@ struct ResidentPlan {
   PYLSTM_FN int state_floats(bool backward) const {
     return tiles_per_group() * block_threads() * thread_elements() * (backward ? 3 : 1);
   }
+  PYLSTM_FN int weight_bytes() const { return warps * shared_steps * kStepBytes; }
   PYLSTM_FN int shared_bytes(bool backward, int buffers) const {
     return buffers * operand_elements(backward) * element_bytes +
-           4 * (partial_floats() + state_floats(backward));
+           4 * (partial_floats() + state_floats(backward)) + weight_bytes();
   }
 };
 

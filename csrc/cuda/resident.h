@@ -1,5 +1,5 @@
-// What the resident kernels share: recurrent weights held in registers for the whole sequence, and
-// the ways by which the blocks that share a tile of rows exchange their results every step.
+// What the resident kernels share: recurrent weights held on chip for the whole sequence, and the
+// ways by which the blocks that share a tile of rows exchange their results every step.
 #pragma once
 
 #include "core/dispatch.h"
@@ -15,16 +15,18 @@ enum class Exchange {
 };
 
 // The compile-time half of a ResidentPlan.
-template <class Arithmetic_, Exchange kExchange_, int kSteps_, int kSplits_>
+template <class Arithmetic_, Exchange kExchange_, int kSteps_, int kSplits_,
+          int kMaxWarps_ = ResidentPlan::kMaxWarps>
 struct ResidentShape {
   using Arithmetic = Arithmetic_;
   using T = typename Arithmetic::Element;
   static constexpr Exchange kExchange = kExchange_;
-  static constexpr int kSteps = kSteps_;    // depths whose weights a warp holds
+  static constexpr int kSteps = kSteps_;    // depths whose weights a warp has in registers
   static constexpr int kSplits = kSplits_;  // warps that share 8 units
   static constexpr int kElements = 4 / kSplits;
   static constexpr int kBuffers = kExchange == Exchange::kGrid ? 1 : 2;
-  static constexpr int kMaxThreads = 32 * ResidentPlan::kMaxWarps;
+  static constexpr int kMaxThreads = 32 * kMaxWarps_;
+  static constexpr bool kSharedWeights = kMaxWarps_ > ResidentPlan::kMaxWarps;
 };
 
 // Where a thread stands, and which (row, unit) pairs are its own: those of its elements of the
@@ -60,6 +62,7 @@ struct ResidentMemory {
   T* operand;
   float* partial;
   float* state;
+  Gates<uint32_t>* weights;
   int operand_elements;
   int pitch;
 
@@ -69,6 +72,7 @@ struct ResidentMemory {
     pitch = plan.operand_pitch;
     partial = reinterpret_cast<float*>(operand + Shape::kBuffers * operand_elements);
     state = partial + plan.partial_floats();
+    weights = reinterpret_cast<Gates<uint32_t>*>(state + plan.state_floats(backward));
   }
   __device__ T* buffer(int64_t step) const {
     return operand + (Shape::kBuffers == 1 ? 0 : step % 2) * operand_elements;
@@ -94,59 +98,92 @@ __device__ inline int64_t first_row_of(const ResidentPlan& plan, int tile) {
   return row;
 }
 
-// One warp's weights: for each gate a (kSteps · depth) × 8 panel.
+// One warp's weights: for each gate a (depth × 8) panel, of which kSteps depths are in registers
+// and the rest in shared memory, where each thread keeps its own fragments.
 template <class Shape>
 struct ResidentWeights {
   using Arithmetic = typename Shape::Arithmetic;
   using T = typename Shape::T;
-  uint32_t fragment[Shape::kSteps][4][2];
+  using Fragments = uint32_t[4][2];  // of the four gates at one depth
+  Fragments registers[Shape::kSteps];
+  Gates<uint32_t>* shared;  // this thread's first of two per depth, `blockDim.x` apart
+  int shared_steps;
 
   // weight(gate, k) is the element at depth k in this lane's column.
   template <class Weight>
-  __device__ void load(int first_depth, const Weight& weight) {
+  __device__ ResidentWeights(const ResidentPlan& plan, Gates<uint32_t>* memory, int first_depth,
+                             const Weight& weight)
+      : shared(memory + threadIdx.x), shared_steps(plan.shared_steps) {
 #pragma unroll
     for (int s = 0; s < Shape::kSteps; ++s) {
-      // One depth at a time: all addresses at once would need more registers than there are.
-      uint32_t depth = first_depth + s * Arithmetic::kDepth;
-      hold_in_register(depth);
+      load(registers[s], first_depth + s * Arithmetic::kDepth, weight);
+    }
+    if constexpr (Shape::kSharedWeights) {
+#pragma unroll 1
+      for (int s = 0; s < shared_steps; ++s) {
+        Fragments fragments;
+        load(fragments, first_depth + (Shape::kSteps + s) * Arithmetic::kDepth, weight);
 #pragma unroll
-      for (int g = 0; g < 4; ++g) {
-#pragma unroll
-        for (int r = 0; r < 2; ++r) {
-          fragment[s][g][r] = Arithmetic::weight_fragment(
-              r, [&](int k) { return weight(g, static_cast<int>(depth) + k); });
-          hold_in_register(fragment[s][g][r]);
+        for (int i = 0; i < 2; ++i) {
+          shared[(2 * s + i) * blockDim.x] = {{fragments[2 * i][0], fragments[2 * i][1],
+                                               fragments[2 * i + 1][0], fragments[2 * i + 1][1]}};
         }
       }
     }
   }
 
-  // accumulator[g] += operand · weights of gate g; all gates multiply the same operand (h).
-  __device__ void multiply(float (&accumulator)[4][4], const T* operand, int pitch) const {
+  // accumulator[g] += operand · weights of gate g. Each gate's operand is `gate_stride` beyond that
+  // of the gate before; kOneOperand: they share one.
+  template <bool kOneOperand>
+  __device__ void multiply(float (&accumulator)[4][4], const T* operand, int pitch,
+                           int gate_stride) const {
 #pragma unroll
     for (int s = 0; s < Shape::kSteps; ++s) {
-      uint32_t a[4];
-      Arithmetic::template load_fragment<Contiguous::kDepth>(a, operand + s * Arithmetic::kDepth,
-                                                             pitch);
+      multiply_depth<kOneOperand>(accumulator, operand + s * Arithmetic::kDepth, pitch, gate_stride,
+                                  registers[s]);
+    }
+    if constexpr (Shape::kSharedWeights) {
+#pragma unroll 1
+      for (int s = 0; s < shared_steps; ++s) {
+        Fragments fragments;
 #pragma unroll
-      for (int g = 0; g < 4; ++g) {
-        Arithmetic::multiply_fragments(accumulator[g], a, fragment[s][g][0], fragment[s][g][1]);
+        for (int i = 0; i < 2; ++i) {
+          const Gates<uint32_t> words = shared[(2 * s + i) * blockDim.x];
+#pragma unroll
+          for (int w = 0; w < 4; ++w) fragments[2 * i + w / 2][w % 2] = words.value[w];
+        }
+        multiply_depth<kOneOperand>(accumulator, operand + (Shape::kSteps + s) * Arithmetic::kDepth,
+                                    pitch, gate_stride, fragments);
       }
     }
   }
 
-  // The same where gate g multiplies its own operand (dz), `gate_stride` apart.
-  __device__ void multiply_each(float (&accumulator)[4][4], const T* operand, int pitch,
-                                int gate_stride) const {
+ private:
+  template <class Weight>
+  __device__ static void load(Fragments& fragments, uint32_t depth, const Weight& weight) {
+    // One depth at a time: all addresses at once would need more registers than there are.
+    hold_in_register(depth);
 #pragma unroll
-    for (int s = 0; s < Shape::kSteps; ++s) {
+    for (int g = 0; g < 4; ++g) {
 #pragma unroll
-      for (int g = 0; g < 4; ++g) {
-        uint32_t a[4];
-        Arithmetic::template load_fragment<Contiguous::kDepth>(
-            a, operand + g * gate_stride + s * Arithmetic::kDepth, pitch);
-        Arithmetic::multiply_fragments(accumulator[g], a, fragment[s][g][0], fragment[s][g][1]);
+      for (int r = 0; r < 2; ++r) {
+        fragments[g][r] = Arithmetic::weight_fragment(
+            r, [&](int k) { return weight(g, static_cast<int>(depth) + k); });
+        hold_in_register(fragments[g][r]);
       }
+    }
+  }
+
+  template <bool kOneOperand>
+  __device__ static void multiply_depth(float (&accumulator)[4][4], const T* operand, int pitch,
+                                        int gate_stride, const Fragments& fragments) {
+    uint32_t a[4];
+#pragma unroll
+    for (int g = 0; g < 4; ++g) {
+      if (g == 0 || !kOneOperand) {
+        Arithmetic::template load_fragment<Contiguous::kDepth>(a, operand + g * gate_stride, pitch);
+      }
+      Arithmetic::multiply_fragments(accumulator[g], a, fragments[g][0], fragments[g][1]);
     }
   }
 };
@@ -245,6 +282,10 @@ void visit_resident(const Choice& choice, F&& f) {
     case Kernel::kStep:
       break;
     case Kernel::kBlock:
+      if (choice.plan.warps > ResidentPlan::kMaxWarps) {
+        return f(
+            ResidentShape<Arithmetic, Exchange::kBlock, 4, 1, ResidentPlan::kWideBlockWarps>());
+      }
       if constexpr (Arithmetic::kDepth < 16) {  // eight depths of 16 are more than a block's units
         if (choice.plan.depth_steps == 8) {
           return f(ResidentShape<Arithmetic, Exchange::kBlock, 8, 1>());

@@ -15,13 +15,13 @@ __global__ void __launch_bounds__(Shape::kMaxThreads, 1)
   const int units = static_cast<int>(arrays.units);
   const int gate_stride = ResidentPlan::kTileRows * memory.pitch;
 
-  ResidentWeights<Shape> weights;
   const int column = place.first_unit + place.lane / 4;
-  weights.load(place.first_depth, [&](int gate, int k) {
-    return k < units && column < units
-               ? recurrent_kernel[(int64_t{column} * kGates + gate) * units + k]
-               : T(0.0f);
-  });
+  const ResidentWeights<Shape> weights(
+      plan, memory.weights, place.first_depth, [&](int gate, int k) {
+        return k < units && column < units
+                   ? recurrent_kernel[(int64_t{column} * kGates + gate) * units + k]
+                   : T(0.0f);
+      });
 
   const auto exists = [&](int tile, int e) {
     return place.row(e) < plan.rows && place.unit(e) < units &&
@@ -76,7 +76,8 @@ __global__ void __launch_bounds__(Shape::kMaxThreads, 1)
       }
       float accumulator[4][4] = {};
       if (step + 1 < arrays.time) {
-        weights.multiply_each(accumulator, operand + place.first_depth, memory.pitch, gate_stride);
+        weights.template multiply<false>(accumulator, operand + place.first_depth, memory.pitch,
+                                         gate_stride);
       }
       float product[Shape::kElements][4];
       sum_splits(place, memory.partial, accumulator, product);

@@ -1,4 +1,4 @@
-// The backward pass through time in one launch, the recurrent weights in registers; tanh and
+// The backward pass through time in one launch, the recurrent weights on chip; tanh and
 // sigmoid, without recurrent dropout.
 #pragma once
 

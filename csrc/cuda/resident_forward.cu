@@ -14,13 +14,13 @@ __global__ void __launch_bounds__(Shape::kMaxThreads, 1)
   const ResidentMemory<Shape> memory(plan, /*backward=*/false);
   const int units = static_cast<int>(arrays.units);
 
-  ResidentWeights<Shape> weights;
   const int column = place.first_unit + place.lane / 4;
-  weights.load(place.first_depth, [&](int gate, int k) {
-    return k < units && column < units
-               ? recurrent_kernel[(int64_t{k} * kGates + gate) * units + column]
-               : T(0.0f);
-  });
+  const ResidentWeights<Shape> weights(
+      plan, memory.weights, place.first_depth, [&](int gate, int k) {
+        return k < units && column < units
+                   ? recurrent_kernel[(int64_t{k} * kGates + gate) * units + column]
+                   : T(0.0f);
+      });
 
   // Whether an element of a tile exists.
   const auto exists = [&](int tile, int e) {
@@ -79,7 +79,7 @@ __global__ void __launch_bounds__(Shape::kMaxThreads, 1)
                       left < plan.rows ? static_cast<int>(left) : plan.rows, 1,
                       arrays.arrivals + tile, static_cast<unsigned>(step) * plan.slices);
       }
-      weights.multiply(accumulator, operand + place.first_depth, memory.pitch);
+      weights.template multiply<true>(accumulator, operand + place.first_depth, memory.pitch, 0);
       float sums[Shape::kElements][4];
       sum_splits(place, memory.partial, accumulator, sums);
 

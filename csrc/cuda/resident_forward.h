@@ -1,4 +1,4 @@
-// The forward pass in one launch, the recurrent weights in registers; tanh and sigmoid, without
+// The forward pass in one launch, the recurrent weights on chip; tanh and sigmoid, without
 // recurrent dropout.
 #pragma once
 

@@ -29,17 +29,22 @@ def choose(shim, device, case):
     [
         ("T4", 32, 64, "step"),
         ("A100", 32, 64, "block"),
-        ("A100", 32, 128, "grid"),
+        ("A100", 32, 128, "block"),
+        ("A100", 4096, 128, "block"),
+        ("A100", 32, 129, "grid"),
         ("A100", 32, 256, "grid"),
         ("A100", 32, 1024, "grid"),
         ("A100", 1024, 1024, "step"),
         ("RTX 3060", 32, 64, "block"),
+        ("RTX 3060", 32, 112, "block"),
+        ("RTX 3060", 32, 128, "grid"),
         ("RTX 3060", 32, 256, "grid"),
         ("RTX 3060", 32, 512, "grid"),
         ("RTX 3060", 32, 1024, "step"),
         ("H100", 1, 1, "block"),
         ("H100", 32, 64, "block"),
-        ("H100", 32, 96, "cluster"),
+        ("H100", 32, 128, "block"),
+        ("H100", 32, 136, "cluster"),
         ("H100", 4096, 256, "cluster"),
         ("H100", 32, 512, "grid"),
         ("H200", 32, 1024, "grid"),
@@ -75,6 +80,9 @@ def test_what_only_the_step_kernel_does(shim, device, options, reason):
 
 def test_tf32_takes_twice_the_registers(shim):
     assert choose(shim, "H100", Case(allow_tf32=True, units=64))[0] == "block"
-    assert choose(shim, "H100", Case(allow_tf32=True, units=128))[0] == "cluster"
+    assert choose(shim, "H100", Case(allow_tf32=True, units=112))[0] == "block"
+    assert choose(shim, "H100", Case(allow_tf32=True, units=113))[0] == "cluster"
+    assert choose(shim, "A100", Case(allow_tf32=True, units=88))[0] == "block"
+    assert choose(shim, "A100", Case(allow_tf32=True, units=89))[0] == "grid"
     assert choose(shim, "H100", Case(allow_tf32=True, units=512))[0] == "grid"
     assert choose(shim, "H100", Case(allow_tf32=True, units=520))[0] == "step"

@@ -81,23 +81,26 @@ def test_tf32(shim, size, device):
 
 
 RESIDENT = [
-    # kernel, device, batch, units; TF32 holds half as many weights in the same registers
-    ("block", hopper, 3, 7),
-    ("block", hopper, 18, 40),
-    ("cluster", hopper, 5, 104),
-    ("cluster", hopper, 17, 127),
-    ("grid", ampere, 5, 104),
-    ("grid", ampere, 30, 121),
-    ("grid", hopper, 3, 264),
+    # kernel, device, batch, units, and units with TF32, whose weights take twice the room
+    ("block", hopper, 3, 7, 7),
+    ("block", hopper, 18, 40, 40),
+    ("block", ampere, 5, 72, 72),  # from here on with weights in shared memory
+    ("block", hopper, 17, 127, 111),
+    ("cluster", hopper, 5, 136, 120),
+    ("cluster", hopper, 17, 255, 127),
+    ("grid", ampere, 5, 136, 104),
+    ("grid", ampere, 30, 141, 121),
+    ("grid", hopper, 3, 264, 264),
 ]
 
 
-@pytest.mark.parametrize(("kernel", "device", "batch", "units"), RESIDENT)
+@pytest.mark.parametrize(("kernel", "device", "batch", "units", "tf32_units"), RESIDENT)
 @pytest.mark.parametrize("mask", ["", "holes"])
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "tf32"])
-def test_resident_kernels(shim, dtype, mask, kernel, device, batch, units):
-    types = {"allow_tf32": True} if dtype == "tf32" else {"dtype": dtype}
-    case = Case(batch=batch, units=units, time=3, mask=mask, go_backwards=bool(mask), **types)
+def test_resident_kernels(shim, dtype, mask, kernel, device, batch, units, tf32_units):
+    sizes = {"batch": batch, "units": units, "time": 3}
+    types = {"allow_tf32": True, "units": tf32_units} if dtype == "tf32" else {"dtype": dtype}
+    case = Case(mask=mask, go_backwards=bool(mask), **sizes | types)
     device = device(shim)
     chosen, _ = shim.choose_kernel(case.problem(shim, save_for_backward=True), device)
     assert chosen == kernel
