@@ -18,6 +18,7 @@ class Case:
         padding: Lengths drawn like speech, so that half of the steps are padding, on the right
             or on the left. None: every row has T steps.
         recurrent_dropout: The rate; the masks are fixed, so that results can be checked.
+        dtype: "tf32" is float32 whose products a GPU may round to TF32.
         streaming: The caller hands the states in and gets them back.
     """
 
@@ -27,7 +28,7 @@ class Case:
     features: int
     units: int
     modes: tuple[Mode, ...] = ("inference", "training")
-    dtype: Literal["float32", "float64", "bfloat16"] = "float32"
+    dtype: Literal["float32", "float64", "tf32", "float16", "bfloat16"] = "float32"
     activation: Literal["tanh", "relu"] = "tanh"
     use_bias: bool = True
     padding: Literal["right", "left"] | None = None

@@ -11,8 +11,8 @@ with native_logs_hidden():
     from pylstm.reference import lstm_backward, lstm_forward
 
 # Largest error against float64, as a fraction of the result's largest value, beyond which a
-# peer's time does not count. bfloat16 allows for peers that also accumulate in it.
-TOLERANCES = {"float64": 1e-10, "float32": 1e-4, "bfloat16": 0.1}
+# peer's time does not count. 16-bit types allow for peers that also accumulate in them.
+TOLERANCES = {"float64": 1e-10, "float32": 1e-4, "tf32": 0.02, "float16": 0.02, "bfloat16": 0.1}
 
 
 @dataclass(frozen=True)
@@ -149,7 +149,7 @@ def _numpy_dtype(name: str) -> np.dtype:
         import ml_dtypes
 
         return np.dtype(ml_dtypes.bfloat16)
-    return np.dtype(name)
+    return np.dtype("float32" if name == "tf32" else name)
 
 
 def _as_float64(*arrays):

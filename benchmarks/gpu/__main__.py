@@ -1,8 +1,9 @@
 """`python -m benchmarks.gpu`: one command for a machine with a GPU.
 
-It builds the kernels for that GPU, checks values and gradients against float64 on poisoned buffers
-and two streams, runs the small checks under compute-sanitizer, times the kernels beside cuDNN, and
-writes what it found to benchmarks/results. It needs nvcc, CMake, ninja, and for this Python torch,
+It builds the kernels for that GPU, checks values and gradients against float64 on guarded and
+poisoned buffers and on several streams, times the kernels beside cuDNN and Keras, and runs small
+checks under compute-sanitizer. Each result is written to benchmarks/results as it comes; what there
+is no time for is left out, and said. It needs nvcc, CMake, ninja, and for this Python torch,
 pybind11 and ml_dtypes; no network.
 """
 
@@ -12,51 +13,83 @@ import pathlib
 import shutil
 import subprocess
 import sys
+import time
 
-from benchmarks.gpu import record
+from benchmarks.gpu import record, report, tasks
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
+ROOT = record.ROOT
+# Seconds at most: of the checks, and of each tool of compute-sanitizer.
+CHECKS, TOOL = 150, 60
+TOOLS = ("memcheck", "racecheck")
 
 
 def main(arguments=None):
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu", description=__doc__)
+    parser.add_argument("--minutes", type=float, default=9, help="for all of it")
     parser.add_argument("--build", type=pathlib.Path, default=ROOT / "build" / "gpu")
-    parser.add_argument("--results", type=pathlib.Path, default=ROOT / "benchmarks" / "results")
+    parser.add_argument("--results", type=pathlib.Path, default=record.RESULTS)
     options = parser.parse_args(arguments)
+    end = time.time() + 60 * options.minutes
     missing = [tool for tool in ("nvidia-smi", "nvcc", "cmake", "ninja") if not shutil.which(tool)]
     if missing:
         sys.exit(f"benchmarks.gpu needs a GPU and its tools; not found: {', '.join(missing)}")
 
     build(options.build)
-    run([sys.executable, "-m", "benchmarks.gpu.check"])
+    import torch  # only where there is a GPU
+
+    results = record.Record.start(options.results, record.environment(torch))
+    print(f"results: {results.path}", flush=True)
     sanitizer = shutil.which("compute-sanitizer")
-    for tool in ("memcheck", "racecheck") if sanitizer else ():
-        command = [sanitizer, f"--tool={tool}", "--error-exitcode=1", sys.executable]
-        run([*command, "-m", "benchmarks.gpu.check", "--small"])
-
-    from benchmarks.gpu import timing  # torch, only where there is a GPU
-
-    rows = timing.measure()
-    print(timing.table(rows))
-    path = record.write(options.results, rows, sanitized=bool(sanitizer))
-    print(f"written: {path}")
+    after_timings = end - (len(TOOLS) * TOOL if sanitizer else 0)
+    for section, module, until in (
+        ("checks", "check", min(time.time() + CHECKS, after_timings)),
+        ("timings", "timing", after_timings),
+    ):
+        command = [sys.executable, "-m", f"benchmarks.gpu.{module}", results.path, str(until)]
+        tasks.supervise(command, results, section, until)
+    for tool in TOOLS:
+        results.put("sanitizer", tool, sanitize(sanitizer, tool, TOOL))
+    print(report.text(results.content))
+    sys.exit(1 if report.failures(results.content) else None)
 
 
 def build(folder):
     """The two Python modules, for the GPUs of this machine."""
     configure = ["cmake", "-S", ROOT, "-B", folder, "-G", "Ninja", "-DPYLSTM_CUDA=ON"]
     configure += ["-DCMAKE_CUDA_ARCHITECTURES=native", f"-DPython_EXECUTABLE={sys.executable}"]
-    run(configure)
-    run(["cmake", "--build", folder, "--target", "_core", "_cuda"])
+    for command in (configure, ["cmake", "--build", folder, "--target", "_core", "_cuda"]):
+        print("+", *command, flush=True)
+        done = subprocess.run(command, check=False, cwd=ROOT)
+        if done.returncode:
+            sys.exit(f"failed with {done.returncode}: {' '.join(map(str, command))}")
 
 
-def run(command):
-    """Runs a command in the repository's root; its failure ends this program."""
-    print("+", *command, flush=True)
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path[1:]])}
-    done = subprocess.run(command, check=False, cwd=ROOT, env=environment)
+def sanitize(sanitizer, tool, seconds):
+    """Runs the small checks under a tool of compute-sanitizer; returns its result."""
+    if sanitizer is None:
+        return {"refused": "compute-sanitizer is not on the PATH"}
+    command = [sanitizer, f"--tool={tool}", "--error-exitcode=9", sys.executable]
+    command += ["-m", "benchmarks.gpu.check", "--sanitize"]
+    # Each tensor is an allocation of its own, whose ends the tool knows.
+    environment = os.environ | {"PYTORCH_NO_CUDA_MEMORY_CACHING": "1"}
+    try:
+        done = subprocess.run(
+            command,
+            cwd=ROOT,
+            env=environment,
+            timeout=seconds,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+    except subprocess.TimeoutExpired as error:
+        seen = error.stdout.decode(errors="replace") if error.stdout else ""
+        if "=========     " in seen:  # a finding; its own banner has no indented line
+            return {"failed": seen[-4000:]}
+        return {"refused": f"nothing found in {seconds} s, when it was stopped"}
     if done.returncode:
-        sys.exit(f"failed with {done.returncode}: {' '.join(map(str, command))}")
+        return {"failed": f"exit status {done.returncode}: {done.stdout[-4000:]}"}
+    return {"findings": 0}
 
 
 if __name__ == "__main__":

@@ -1,128 +1,252 @@
-"""`python -m benchmarks.gpu.check`: values and gradients on the GPU against float64."""
+"""`python -m benchmarks.gpu.check RECORD UNTIL`: values and gradients on the GPU against float64.
 
-import argparse
+Every buffer lies between guards and holds NaN until it is written.
+"""
+
 import itertools
+import pathlib
 import sys
+import threading
 
 import numpy as np
 import torch
 
-from benchmarks.gpu import modules
+from benchmarks.gpu import tasks
+from benchmarks.peers.torch_lstm import to_tensor
+from pylstm import functional, reference
+from pylstm.ops import cuda
+from pylstm.ops import torch as torch_ops
+from tests.cuda import harness
+from tests.cuda.harness import Case
 
-reference = modules.load("reference")
-operator = modules.load("ops.torch")
-NAMES = ("x", "h0", "c0", "kernel", "recurrent_kernel", "bias")
-TOLERANCE = {"float16": 4e-3, "bfloat16": 3e-2, "float32": 4e-6, "float64": 1e-13, "tf32": 3e-3}
-# One for each kernel: step (odd sizes and large batch), block, cluster, grid.
-SIZES = [(3, 5, 7, 9), (100, 6, 20, 40), (9, 7, 16, 64), (20, 6, 8, 128), (18, 5, 30, 512)]
-SMALL_SIZES = [(3, 3, 5, 7), (9, 3, 8, 40), (9, 3, 8, 104), (3, 3, 8, 264)]
+INPUTS = ("x", "h0", "c0", "kernel", "recurrent_kernel", "bias", "mask", "recurrent_dropout")
+DTYPES = ("float16", "bfloat16", "tf32", "float32", "float64")
+# (B, T, F, H); which kernel takes them is for the dispatch to say.
+SIZES = [
+    (3, 5, 7, 9),
+    (1, 1, 1, 1),
+    (9, 7, 16, 64),
+    (100, 6, 20, 40),
+    (300, 4, 12, 64),
+    (20, 6, 8, 128),
+    (33, 5, 9, 121),
+    (17, 5, 10, 256),
+    (18, 5, 30, 512),
+    (300, 3, 16, 512),
+    (2, 3, 5, 650),
+    (7, 3, 130, 1024),
+    (130, 3, 64, 1500),
+]
 VARIANTS = {
     "plain": {},
-    "masked": {"mask": True},
-    "all": {"mask": True, "recurrent_dropout": True, "go_backwards": True, "activation": "relu"},
+    "right": {"mask": "right"},
+    "left": {"mask": "left", "return_sequences": False},
+    "holes": {"mask": "holes", "go_backwards": True, "zero_output_for_mask": True},
+    "no bias": {"use_bias": False, "go_backwards": True},
+    "dropout": {"recurrent_dropout": True, "mask": "right"},
+    "relu": {"activation": "relu", "scale": 0.3},
 }
+SANITIZED_SIZES = [(3, 3, 5, 7), (9, 3, 8, 40), (9, 3, 8, 104), (3, 3, 8, 264), (2, 2, 9, 1100)]
+SANITIZED_VARIANTS = ("plain", "holes", "dropout")
 
 
-def main(arguments=None):
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu.check", description=__doc__)
-    parser.add_argument("--small", action="store_true", help="for compute-sanitizer")
-    options = parser.parse_args(arguments)
-    # New tensors hold NaN until they are written.
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    torch.utils.deterministic.fill_uninitialized_memory = True
-
-    failures = []
-    sizes = SMALL_SIZES if options.small else SIZES
-    for size, dtype, variant in itertools.product(sizes, TOLERANCE, VARIANTS):
-        worst = check(size, dtype, **VARIANTS[variant])
-        if not worst <= 2:  # NaN fails, too
-            failures.append(f"{size} {dtype} {variant}: {worst:.1f} times the tolerance")
-    if not options.small and not two_streams_agree():
-        failures.append("two streams at once change a result")
-    print(f"{len(sizes) * len(TOLERANCE) * len(VARIANTS)} checks, {len(failures)} failed")
-    sys.exit("\n".join(failures) or None)
+def cases(sizes, variants):
+    """Cases by name."""
+    named = {}
+    for variant, size, dtype in itertools.product(variants, sizes, DTYPES):
+        batch, time, features, units = size
+        types = {"allow_tf32": True} if dtype == "tf32" else {"dtype": dtype}
+        sizes_of_case = {"batch": batch, "time": time, "features": features, "units": units}
+        named[f"{variant} {size} {dtype}"] = Case(**sizes_of_case, **types, **VARIANTS[variant])
+    return named
 
 
-def check(size, dtype, *, mask=False, recurrent_dropout=False, **options):
-    """The largest error of any result or gradient, in units of the tolerance."""
-    torch.backends.cuda.matmul.allow_tf32 = dtype == "tf32"
-    tensors, keywords = arguments(size, dtype, mask=mask, recurrent_dropout=recurrent_dropout)
-    options = {
-        "activation": "tanh",
-        "recurrent_activation": "sigmoid",
-        "go_backwards": False,
-        "return_sequences": True,
-        "zero_output_for_mask": False,
-    } | options
-    outputs = operator.lstm(*tensors, **keywords, **options)
-    weights = [torch.randn_like(output) for output in outputs]
-    gradients = torch.autograd.grad(outputs, tensors, weights)
+def activation_cases():
+    """Every activation in either place."""
+    return {
+        f"{place} {name} {dtype}": Case(dtype=dtype, time=2, scale=0.3, **{place: name})
+        for place in ("activation", "recurrent_activation")
+        for name in reference.ACTIVATIONS
+        for dtype in ("float16", "float32")
+    }
 
-    arrays = dict(zip(NAMES, map(to_numpy, tensors), strict=True))
-    arrays |= {name: to_numpy(value) for name, value in keywords.items()}
-    expected = reference.lstm_forward(**arrays, **options)
-    dy, dh, dc = map(to_numpy, weights)
-    expected += reference.lstm_backward(**arrays, dy=dy, dh=dh, dc=dc, **options)
+
+def check(case, framework):
+    """The largest error of any result or gradient, in units of the tolerance, as a dict.
+
+    Raises:
+        AssertionError: A result differs from one call to the next, or something was written
+            outside of the buffers.
+    """
+    inputs, output_gradients = case.inputs(), case.output_gradients()
+    tensors = [framework.tensor(inputs[name]) for name in INPUTS]
+    upstream = [framework.tensor(value) for value in output_gradients.values()]
+    runs = []
+    for _ in range(2):
+        *outputs, reserve = cuda.forward(
+            framework, tensors, save_for_backward=True, **case.options()
+        )
+        gradients = cuda.backward(framework, tensors, reserve, upstream, **case.options())
+        runs.append([framework.numpy(value) for value in (*outputs, *gradients)])
+    inference = cuda.forward(framework, tensors, **case.options())[:3]
+    framework.assert_guards_intact()
+
+    first, second = runs
+    for one, other in itertools.zip_longest(first, second):
+        assert _same_bits(one, other), "the second call gave another result"
+    for one, other in zip(first, inference, strict=False):
+        assert _same_bits(one, framework.numpy(other)), "inference gives another result"
+    expected = reference.lstm_forward(**inputs, **case.options())
+    expected += reference.lstm_backward(**inputs, **output_gradients, **case.options())
     errors = [
-        np.linalg.norm(to_numpy(result) - value) / np.linalg.norm(value)
-        for result, value in zip((*outputs, *gradients), expected, strict=True)
+        harness.relative_error(result, value)
+        for result, value in zip(first, expected, strict=True)
+        if value is not None
     ]
-    return np.max(errors) / TOLERANCE[dtype]
+    worst = float(np.max(errors)) / case.tolerance
+    return {"error": worst} if worst <= 2 else {"failed": f"{worst:.1f} times the tolerance"}
 
 
-def arguments(size, dtype, *, mask, recurrent_dropout, seed=0):
-    """Random tensors (B, T, F, H) on the GPU: those with a gradient, then the others by name."""
+def _same_bits(one, other):
+    return (one is None and other is None) or one.tobytes() == other.tobytes()
+
+
+class Guarded(torch_ops._Cuda):
+    """The framework that `pylstm.ops.cuda` asks for memory: torch, with guards around each buffer.
+
+    Under compute-sanitizer, which sees what leaves an allocation, there must be none.
+    """
+
+    def __init__(self, case, device="cuda", guard_bytes=harness.GUARD_BYTES):
+        self._device, self._guard_bytes = device, guard_bytes
+        self._allow_tf32 = case.allow_tf32
+        self._made = []
+
+    def allow_tf32(self):
+        return self._allow_tf32
+
+    def empty(self, shape, dtype, like):
+        return self._allocate(shape, getattr(torch, dtype) if dtype else like.dtype)
+
+    def tensor(self, array):
+        """An input, between guards, too: what is read beyond it is NaN."""
+        if array is None:
+            return None
+        values = to_tensor(array)
+        return self._allocate(values.shape, values.dtype).copy_(values)
+
+    def _allocate(self, shape, dtype):
+        count = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+        base = torch.full(
+            (count + 2 * self._guard_bytes,), 255, dtype=torch.uint8, device=self._device
+        )
+        self._made.append(base)
+        inside = base[self._guard_bytes : self._guard_bytes + count]
+        return inside.view(dtype).reshape(shape)
+
+    def numpy(self, tensor):
+        if tensor is None:
+            return None
+        return (tensor.double() if tensor.is_floating_point() else tensor).cpu().numpy()
+
+    def assert_guards_intact(self):
+        for base in self._made if self._guard_bytes else ():
+            ends = torch.cat([base[: self._guard_bytes], base[-self._guard_bytes :]])
+            assert bool((ends == 255).all()), "written outside of a buffer"
+
+
+STREAM_SIZES = [(32, 50, 64, 256), (16, 30, 40, 64), (16, 20, 64, 512), (8, 10, 16, 1500)]
+
+
+def overlapping_calls_agree():
+    """Calls of every kernel that overlap, on streams and threads of their own, give what they give
+    alone, to the bit."""
+    calls = [_call(size, dtype) for size in STREAM_SIZES for dtype in ("bfloat16", "float32")]
+    alone = [call() for call in calls]
+    torch.cuda.synchronize()
+    together = [[] for _ in calls]
+
+    def repeat(i):
+        with torch.cuda.stream(torch.cuda.Stream()):
+            together[i] += [calls[i]() for _ in range(10)]
+
+    threads = [threading.Thread(target=repeat, args=(i,)) for i in range(len(calls))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    torch.cuda.synchronize()
+    for expected, results in zip(alone, together, strict=True):
+        assert len(results) == 10
+        assert all(torch.equal(y, expected) for y in results), "overlapping calls change a result"
+    return {"calls": 10 * len(calls)}
+
+
+def a_captured_call_agrees():
+    """A call may be captured in a CUDA graph."""
+    for size in STREAM_SIZES:
+        call = _call(size, "bfloat16")
+        expected = call()
+        torch.cuda.synchronize()
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            y = call()
+        y.zero_()
+        graph.replay()
+        torch.cuda.synchronize()
+        assert torch.equal(y, expected), f"{size}: the replay gives another result"
+    return {"graphs": len(STREAM_SIZES)}
+
+
+def _call(size, dtype):
     batch, time, features, units = size
-    random = torch.Generator(device="cuda").manual_seed(seed)
-    kind = torch.float32 if dtype == "tf32" else getattr(torch, dtype)
-
-    def normal(*shape, scale=1.0):
-        values = torch.randn(shape, generator=random, device="cuda") * scale
-        return values.to(kind).requires_grad_()
-
-    tensors = [
-        normal(batch, time, features),
-        normal(batch, units),
-        normal(batch, units),
-        normal(features, 4 * units, scale=features**-0.5),
-        normal(units, 4 * units, scale=units**-0.5),
-        normal(4 * units),
-    ]
-    keywords = {"mask": None, "recurrent_dropout": None}
-    if mask:
-        keywords["mask"] = torch.rand((batch, time), generator=random, device="cuda") < 0.7
-    if recurrent_dropout:
-        keep = torch.rand((4, batch, units), generator=random, device="cuda") < 0.8
-        keywords["recurrent_dropout"] = keep.to(kind) / 0.8
-    return tensors, keywords
+    case = Case(batch=batch, time=time, features=features, units=units, dtype=dtype)
+    framework = Guarded(case, guard_bytes=0)
+    inputs = case.inputs()
+    x, _, _, *weights = [framework.tensor(inputs[name]) for name in INPUTS[:6]]
+    torch.cuda.synchronize()
+    return lambda: functional.lstm(x, *weights)
 
 
-def two_streams_agree():
-    """Whether calls that overlap on two streams give what they give alone, to the bit."""
-    call = {"activation": "tanh", "recurrent_activation": "sigmoid", "go_backwards": False}
-    call |= {"return_sequences": True, "zero_output_for_mask": False}
-    cases = [
-        arguments((32, 50, 64, 256), "bfloat16", mask=False, recurrent_dropout=False, seed=seed)[0]
-        for seed in (1, 2)
-    ]
-    with torch.no_grad():
-        alone = [operator.lstm(*case, **call)[0] for case in cases]
-        torch.cuda.synchronize()
-        streams = [torch.cuda.Stream() for _ in cases]
-        together = []
-        for _ in range(20):
-            for stream, case in zip(streams, cases, strict=True):
-                with torch.cuda.stream(stream):
-                    together.append(operator.lstm(*case, **call)[0])
-        torch.cuda.synchronize()
-    return all(torch.equal(y, alone[i % 2]) for i, y in enumerate(together))
+def cupy_agrees():
+    """`pylstm.lstm` on CuPy arrays, on a stream of their own."""
+    import cupy
+
+    case = Case(batch=9, time=5, features=4, units=33, mask="right")
+    inputs = case.inputs()
+    with cupy.cuda.Stream(non_blocking=True) as stream:
+        arrays = {n: None if a is None else cupy.asarray(a) for n, a in inputs.items()}
+        state = [arrays.pop("h0"), arrays.pop("c0")]
+        y = functional.lstm(**arrays, initial_state=state)
+        stream.synchronize()
+    error = harness.relative_error(y.get(), reference.lstm_forward(**inputs)[0])
+    assert error <= case.tolerance
+    return {"error": error / case.tolerance}
 
 
-def to_numpy(tensor):
-    if tensor is None:
-        return None
-    tensor = tensor.detach().cpu()
-    return (tensor if tensor.dtype == torch.bool else tensor.double()).numpy()
+def all_checks():
+    named = cases(SIZES, VARIANTS) | activation_cases()
+    for name, case in named.items():
+        yield name, lambda case=case: check(case, Guarded(case))
+    yield "overlapping calls", overlapping_calls_agree
+    yield "captured calls", a_captured_call_agrees
+    yield "CuPy", cupy_agrees
+
+
+def sanitize():
+    """What compute-sanitizer watches; the numbers are `check`'s business."""
+    for case in cases(SANITIZED_SIZES, SANITIZED_VARIANTS).values():
+        result = check(case, Guarded(case, guard_bytes=0))
+        if "failed" in result:
+            sys.exit(f"{case}: {result['failed']}")
+
+
+def main():
+    if sys.argv[1:] == ["--sanitize"]:
+        sanitize()
+    else:
+        path, until = pathlib.Path(sys.argv[1]), float(sys.argv[2])
+        tasks.work(path, "checks", all_checks(), until, recover=torch.cuda.synchronize)
 
 
 if __name__ == "__main__":

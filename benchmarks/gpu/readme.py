@@ -1,21 +1,24 @@
 """`python -m benchmarks.gpu.readme`: writes into README.md what a GPU last ran."""
 
-from benchmarks.gpu import record
+from benchmarks.gpu import record, report
 from benchmarks.readme import replace_between_markers
 
 README = record.ROOT / "README.md"
 
 
-def part(result):
-    """README.md's part about GPUs, from the newest result or None."""
-    if result is None:
+def part(content):
+    """README.md's part about GPUs, from the newest record or None."""
+    if content is None:
         return (
             "The CUDA kernels compile and are tested on a CPU through a shim. They have never run\n"
             "on a GPU, and no speed is claimed for them."
         )
+    about, checks = content["environment"], content["checks"]
+    failed = sum("failed" in result for result in checks.values())
     return (
-        f"The CUDA kernels last ran on an {result['device']}, {result['date'][:10]}, from the\n"
-        f"sources with the hash `{result['csrc']}`; `python -m pylstm` says what it was built from."
+        f"The CUDA kernels last ran on an {about['device']}, {about['date'][:10]}, from the\n"
+        f"sources with the hash `{about['csrc']}`; `python -m pylstm` says what it was built\n"
+        f"from. {len(checks) - failed} of {len(checks)} checks passed.\n\n{report.summary(content)}"
     )
 
 

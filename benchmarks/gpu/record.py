@@ -7,12 +7,54 @@ file; the build makes pylstm/_gpu_run.py with it. It imports nothing that a buil
 import datetime
 import hashlib
 import json
+import os
 import pathlib
 import subprocess
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "benchmarks" / "results"
+SECTIONS = ("checks", "sanitizer", "timings")
+
+
+class Record:
+    """A file of results, written after each of them: what ends the run takes none away.
+
+    `content` is {"environment": ..., section: {name: result, a dict}, ...}.
+    """
+
+    def __init__(self, path):
+        self.path = path
+        self.content = json.loads(path.read_text())
+
+    @classmethod
+    def start(cls, folder, about):
+        """A new one, `<folder>/gpu-<device>-<date>.json`, for the environment `about`."""
+        device, date = about["device"].replace(" ", "-"), about["date"][:16].replace(":", "")
+        path = folder / f"gpu-{device}-{date}.json"
+        folder.mkdir(parents=True, exist_ok=True)
+        empty = {section: {} for section in SECTIONS}
+        path.write_text(json.dumps({"environment": about} | empty))
+        return cls(path)
+
+    def put(self, section, name, result):
+        self.content[section][name] = result
+        beside = self.path.with_suffix(".part")
+        beside.write_text(json.dumps(self.content, indent=1) + "\n")
+        os.replace(beside, self.path)
+
+
+def environment(torch):
+    """What the results will be results of."""
+    return {
+        "device": torch.cuda.get_device_name(),
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "commit": commit(),
+        "csrc": source_hash(),
+        "torch": torch.__version__,
+        "cuda": torch.version.cuda,
+        "cudnn": torch.backends.cudnn.version(),
+    }
 
 
 def source_hash(folder=ROOT / "csrc"):
@@ -34,38 +76,15 @@ def commit():
     return done.stdout.strip()
 
 
-def write(folder, rows, *, sanitized):
-    """Writes rows (dicts) to `<folder>/gpu-<device>-<date>.json` and returns the path."""
-    import torch
-
-    device = torch.cuda.get_device_name()
-    date = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    result = {
-        "device": device,
-        "date": date,
-        "commit": commit(),
-        "csrc": source_hash(),
-        "torch": torch.__version__,
-        "cuda": torch.version.cuda,
-        "cudnn": torch.backends.cudnn.version(),
-        "sanitized": sanitized,
-        "rows": rows,
-    }
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"gpu-{device.replace(' ', '-')}-{date[:16].replace(':', '')}.json"
-    path.write_text(json.dumps(result, indent=1) + "\n")
-    return path
-
-
 def newest(folder=RESULTS):
-    """The result that was recorded last, or None."""
-    results = [json.loads(path.read_text()) for path in folder.glob("gpu-*.json")]
-    return max(results, key=lambda result: result["date"], default=None)
+    """The content that was recorded last, or None."""
+    contents = [json.loads(path.read_text()) for path in folder.glob("gpu-*.json")]
+    return max(contents, key=lambda content: content["environment"]["date"], default=None)
 
 
-def module(result, csrc):
-    """The Python source that tells pylstm about a result and about its own sources' hash."""
-    last = result and {name: result[name] for name in ("device", "date", "csrc")}
+def module(content, csrc):
+    """The Python source that tells pylstm about a record and about its own sources' hash."""
+    last = content and {name: content["environment"][name] for name in ("device", "date", "csrc")}
     return (
         '"""What a GPU last ran. Written by benchmarks/gpu/record.py."""\n\n'
         f"CSRC = {csrc!r}  # the hash of the sources that this was built from\n"

@@ -1,109 +1,124 @@
-"""Microseconds per step beside cuDNN, which torch.nn.LSTM calls."""
+"""`python -m benchmarks.gpu.timing RECORD UNTIL`: the peers of peers.py on the cases of cases.py.
 
-import statistics
+Every peer's results are checked against float64 before its time counts. A time is that of a call
+as a program makes it, from the host, averaged over a turn of many calls and one synchronization;
+turns go round, and medians are over turns.
+"""
 
+import dataclasses
+import functools
+import pathlib
+import sys
+import time
+
+import numpy as np
 import torch
 
-from benchmarks.gpu import check, modules
+from benchmarks.gpu import peers, reference, tasks
+from benchmarks.gpu.cases import TIMED
+from benchmarks.problem import TOLERANCES, draw_problem, largest_error
+from pylstm.ops import cuda
+from pylstm.ops import torch as torch_ops
 
-operator = modules.load("ops.torch")
-DTYPES = ("float16", "bfloat16", "tf32", "float32")
-# (batch, time, features, units)
-CASES = [
-    (32, 100, 13, 64),
-    (64, 200, 80, 256),
-    (32, 1440, 3, 50),
-    (20, 35, 650, 650),
-    (1, 100, 64, 512),
-    (16, 1024, 768, 768),  # FlashRNN's
-    (64, 25, 512, 512),  # DeepBench's, as the following
-    (16, 150, 256, 256),
-    (16, 25, 1024, 1024),
-    (64, 25, 1024, 1024),
-    (32, 25, 2048, 2048),
-]
-REPEATS = 20
-OPTIONS = {
-    "activation": "tanh",
-    "recurrent_activation": "sigmoid",
-    "go_backwards": False,
-    "return_sequences": True,
-    "zero_output_for_mask": False,
-}
+TURNS = 11
+TURN = 0.004  # seconds, or one call where that takes longer
 
 
-def measure():
-    """One row, a dict, for each case, dtype and pass; times are medians in µs per time step."""
-    rows = []
-    for size in CASES:
-        for dtype in DTYPES:
-            for training in (False, True):
-                allow_tf32 = dtype == "tf32"
-                torch.backends.cuda.matmul.allow_tf32 = allow_tf32
-                torch.backends.cudnn.allow_tf32 = allow_tf32
-                row = {"size": size, "dtype": dtype, "pass": "train" if training else "forward"}
-                row["pylstm"] = per_step(size, ours(size, dtype, training))
-                row["cudnn"] = per_step(size, cudnn(size, dtype, training))
-                row["cudnn packed"] = per_step(size, cudnn(size, dtype, training, packed=True))
-                rows.append(row)
-    return rows
+def measure(case, mode):
+    """The record of one case and mode."""
+    tf32 = case.dtype == "tf32"
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = tf32
+    problem = _draw(case)
+    expected = reference.results(problem, mode, peers.DEVICE)
+    results, ready = {}, {}
+    for name, peer in peers.PEERS.items():
+        try:
+            if refusal := peer.refusal(case, mode):
+                results[name] = {"refused": refusal}
+                continue
+            computation = peer.prepare(problem, mode)
+            error = largest_error(problem, computation.results(computation.run()), expected)
+        except Exception as failure:
+            results[name] = {"failed": f"{type(failure).__name__}: {failure}"}
+            peer.synchronize()  # raises where no peer can run any more
+            continue
+        results[name] = {"error": error}
+        if error <= TOLERANCES[case.dtype]:
+            ready[name] = (computation.run, peer.synchronize)
+        else:
+            results[name] |= {"failed": f"wrong: error {error:.1e}"}
+    for name, samples in time_in_turns(ready).items():
+        q1, median, q3 = np.percentile(samples, [25, 50, 75])
+        results[name] |= {"median": median, "q1": q1, "q3": q3}
+    kernel, reason = chosen_kernel(problem)
+    return {
+        "mode": mode,
+        "case": dataclasses.asdict(case),
+        "kernel": kernel,
+        "reason": reason,
+        "peers": results,
+    }
 
 
-def ours(size, dtype, training):
-    tensors, _ = check.arguments(size, dtype, mask=False, recurrent_dropout=False)
-    weight = torch.ones_like(operator.lstm(*tensors, **OPTIONS)[0])
-
-    def call():
-        with torch.set_grad_enabled(training):
-            y, _, _ = operator.lstm(*tensors, **OPTIONS)
-        if training:
-            torch.autograd.grad(y, tensors, weight)
-
-    return call
+@functools.lru_cache(1)  # both modes, one after the other
+def _draw(case):
+    return draw_problem(case)
 
 
-def cudnn(size, dtype, training, packed=False):
-    batch, time, features, units = size
-    kind = torch.float32 if dtype == "tf32" else getattr(torch, dtype)
-    layer = torch.nn.LSTM(features, units, batch_first=True, device="cuda", dtype=kind)
-    x = torch.randn(batch, time, features, device="cuda", dtype=kind, requires_grad=True)
-    lengths = torch.full((batch,), time)
-
-    def call():
-        with torch.set_grad_enabled(training):
-            data = x
-            if packed:
-                data = torch.nn.utils.rnn.pack_padded_sequence(x, lengths, batch_first=True)
-            y, _ = layer(data)
-            y = y.data if packed else y
-        if training:
-            torch.autograd.grad(y, [x, *layer.parameters()], torch.ones_like(y))
-
-    return call
+def time_in_turns(ready):
+    """Seconds a call, one for each turn, by name; `ready` has pairs of a call and a function that
+    waits for it."""
+    calls, samples = {}, {name: [] for name in ready}
+    for name, (run, synchronize) in ready.items():
+        for _ in range(3):
+            seconds = _turn(run, synchronize, 1)
+        calls[name] = max(1, round(TURN / seconds))
+    for _ in range(TURNS):
+        for name, (run, synchronize) in ready.items():
+            samples[name].append(_turn(run, synchronize, calls[name]))
+    return samples
 
 
-def per_step(size, call):
-    """The median of REPEATS, by device events, after a warm-up."""
-    for _ in range(3):
-        call()
-    times = []
-    for _ in range(REPEATS):
-        begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-        begin.record()
-        call()
-        end.record()
-        end.synchronize()
-        times.append(begin.elapsed_time(end) * 1000 / size[1])
-    return statistics.median(times)
+def _turn(run, synchronize, calls):
+    synchronize()
+    start = time.perf_counter()
+    for _ in range(calls):
+        run()
+    synchronize()
+    return (time.perf_counter() - start) / calls
 
 
-def table(rows):
-    """The rows as text."""
-    lines = [
-        f"{'B, T, F, H':>22} {'dtype':>9} {'pass':>8} {'pylstm':>9} {'cuDNN':>9} {'packed':>9}"
-    ]
-    for row in rows:
-        size = ", ".join(map(str, row["size"]))
-        times = " ".join(f"{row[name]:9.2f}" for name in ("pylstm", "cudnn", "cudnn packed"))
-        lines.append(f"{size:>22} {row['dtype']:>9} {row['pass']:>8} {times}")
-    return "\n".join([*lines, "µs per time step, median"])
+def chosen_kernel(problem):
+    """The name of our kernel that computes a problem, and why it does."""
+    (weights,) = problem.weights
+    arrays = {
+        "x": problem.x,
+        "h0": problem.h0,
+        "c0": problem.c0,
+        "kernel": weights.kernel,
+        "recurrent_kernel": weights.recurrent_kernel,
+        "bias": weights.bias,
+        "mask": problem.mask,
+        "recurrent_dropout": problem.recurrent_dropout,
+    }
+    call = cuda.load_cuda().Call(
+        dtype=problem.x.dtype.name,
+        shapes={name: list(array.shape) for name, array in arrays.items() if array is not None},
+        activation=problem.case.activation,
+        allow_tf32=torch_ops._Cuda.allow_tf32(),
+    )
+    return call.kernel
+
+
+def main():
+    path, until = pathlib.Path(sys.argv[1]), float(sys.argv[2])
+    todo = (
+        (f"{case.name} {mode}", functools.partial(measure, case, mode))
+        for case in TIMED
+        for mode in case.modes
+    )
+    tasks.work(path, "timings", todo, until, recover=torch.cuda.synchronize)
+
+
+if __name__ == "__main__":
+    main()

@@ -39,7 +39,7 @@ def _make_layer(problem, lstm):
         recurrent_dropout=case.recurrent_dropout,
         return_sequences=True,
         return_state=case.streaming,
-        dtype=case.dtype,
+        dtype=problem.x.dtype.name,
     )
     if case.bidirectional:
         layer = keras.layers.Bidirectional(layer)

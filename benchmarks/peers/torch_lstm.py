@@ -29,7 +29,8 @@ def refusal(case, mode):
     return None
 
 
-def prepare(problem, mode):
+def prepare(problem, mode, device="cpu", packed=True):
+    """Without `packed` the layer computes the padding, too, and its outputs there do not count."""
     case = problem.case
     layer = torch.nn.LSTM(
         case.features,
@@ -37,17 +38,19 @@ def prepare(problem, mode):
         bias=case.use_bias,
         batch_first=True,
         bidirectional=case.bidirectional,
-        dtype=getattr(torch, case.dtype),
+        dtype=to_tensor(problem.x).dtype,
+        device=device,
     )
+    layer.train(mode == "training")
     _set_weights(layer, problem)
-    x = _tensor(problem.x)
-    lengths = None if problem.lengths is None else torch.from_numpy(problem.lengths)
+    x = to_tensor(problem.x).to(device)
+    lengths = torch.from_numpy(problem.lengths) if packed and case.padding else None
 
     def forward():
         if lengths is None:
             return layer(x)[0]
-        packed = pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
-        return pad_packed_sequence(layer(packed)[0], batch_first=True, total_length=case.time)[0]
+        steps = pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
+        return pad_packed_sequence(layer(steps)[0], batch_first=True, total_length=case.time)[0]
 
     @torch.inference_mode()
     def infer():
@@ -64,23 +67,24 @@ def prepare(problem, mode):
 
     def training_results(returned):
         y, (dx, *by_weights) = returned
-        named = {"y": _array(y), "dx": _array(dx)}
+        named = {"y": to_numpy(y), "dx": to_numpy(dx)}
         each = 3 if case.use_bias else 2
         for direction in range(case.directions):
             kernel, recurrent, *bias = by_weights[direction * each : (direction + 1) * each]
-            bias = [_array(b) for b in bias]
-            named |= name_gradients(direction, _array(kernel.T), _array(recurrent.T), *bias)
+            bias = [to_numpy(b) for b in bias]
+            named |= name_gradients(direction, to_numpy(kernel.T), to_numpy(recurrent.T), *bias)
         return named
 
     if case.streaming:
-        state = tuple(_tensor(s[None]) for s in (problem.h0, problem.c0))
+        state = tuple(to_tensor(s[None]).to(device) for s in (problem.h0, problem.c0))
         return Computation(
-            stream, lambda out: {"y": _array(out[0]), "h": _array(out[1]), "c": _array(out[2])}
+            stream,
+            lambda out: {"y": to_numpy(out[0]), "h": to_numpy(out[1]), "c": to_numpy(out[2])},
         )
     if mode == "inference":
-        return Computation(infer, lambda y: {"y": _array(y)})
+        return Computation(infer, lambda y: {"y": to_numpy(y)})
     x.requires_grad_()
-    dy = _tensor(problem.dy)
+    dy = to_tensor(problem.dy).to(device)
     return Computation(step, training_results)
 
 
@@ -92,7 +96,7 @@ def _set_weights(layer, problem):
             values += [weights.bias, np.zeros_like(weights.bias)]  # torch has a second bias
     with torch.no_grad():
         for parameter, value in zip(layer.parameters(), values, strict=True):
-            parameter.copy_(_tensor(value))
+            parameter.copy_(to_tensor(value))
 
 
 def _trained(layer):
@@ -100,12 +104,12 @@ def _trained(layer):
     return [p for name, p in layer.named_parameters() if not name.startswith("bias_hh")]
 
 
-def _tensor(array):
+def to_tensor(array):
     array = np.ascontiguousarray(array)
     if array.dtype.name == "bfloat16":
         return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
     return torch.from_numpy(array)
 
 
-def _array(tensor):
-    return tensor.detach().double().numpy()
+def to_numpy(tensor):
+    return tensor.detach().double().cpu().numpy()

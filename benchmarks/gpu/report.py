@@ -1,0 +1,183 @@
+"""`python -m benchmarks.gpu.report FILE`: a record as text."""
+
+import json
+import pathlib
+import statistics
+import sys
+
+from benchmarks.gpu.cases import HALF, TIMED
+
+# Microseconds that a step of each kernel takes at least on Hopper, for what it waits for between
+# two steps: nothing, a cluster's barrier, a flag through L2, the next launch (shared/design.md).
+FLOORS = {"block": 0.0, "cluster": 0.47, "grid": 0.16, "step": 1.3}
+TITLES = {  # in the order of the report
+    "pylstm": "pylstm",
+    "cudnn": "cuDNN",
+    "cudnn_unpacked": "not packed",
+    "pylstm_layer": "pylstm (TF)",
+    "keras_layer": "Keras (TF)",
+}
+
+
+def text(content):
+    """The whole record."""
+    return "\n\n".join([*tables(content), summary(content), verdict(content)])
+
+
+def verdict(content):
+    """What was checked and what failed."""
+    checks, sanitizer = content["checks"], content["sanitizer"]
+    lines = [f"{len(checks)} checks, {sum('failed' in r for r in checks.values())} failed"]
+    for tool, result in sanitizer.items():
+        lines.append(f"compute-sanitizer {tool}: {_outcome(result)}")
+    timed = sum(len(case.modes) for case in TIMED)
+    lines.append(f"{len(content['timings'])} of {timed} timings were reached")
+    return "\n".join([*lines, *failures(content)])
+
+
+def failures(content):
+    """A line for each result that is wrong or missing because something failed."""
+    lines = [
+        f"FAILED {section} {name}: {result['failed']}"
+        for section in ("checks", "sanitizer", "timings")
+        for name, result in content[section].items()
+        if "failed" in result
+    ]
+    lines += [
+        f"FAILED timings {name}: {peer} {result['failed']}"
+        for name, timing in content["timings"].items()
+        for peer, result in timing.get("peers", {}).items()
+        if "failed" in result and peer.startswith("pylstm")
+    ]
+    return lines
+
+
+def tables(content):
+    """The timings as Markdown, one table for each group and mode."""
+    grouped = {}
+    for name, timing in content["timings"].items():
+        if "peers" in timing:
+            grouped.setdefault((timing["case"]["group"], timing["mode"]), []).append((name, timing))
+    for (group, mode), rows in grouped.items():
+        peers = [peer for peer in TITLES if any(median(timing, peer) for _, timing in rows)]
+        titles = ["µs a step", "kernel", "floor", *(TITLES[peer] for peer in peers), "vs cuDNN"]
+        lines = [_row(name.removesuffix(f" {mode}"), timing, peers) for name, timing in rows]
+        yield f"### {group}, {mode}\n\n{_markdown(titles, lines)}"
+
+
+def _row(name, timing, peers):
+    floor = FLOORS[timing["kernel"]] * (2 if timing["mode"] == "training" else 1)
+    cells = [_step_cell(timing, peer) for peer in peers]
+    ratio = speed_up(timing, "pylstm", "cudnn")
+    return [name, timing["kernel"], f"{floor:.2f}", *cells, f"{ratio:.2f}×" if ratio else ""]
+
+
+def _step_cell(timing, peer):
+    seconds = median(timing, peer)
+    if seconds is None:
+        result = timing["peers"].get(peer, {})
+        return result.get("refused") or result.get("failed", "")
+    return f"{1e6 * seconds / timing['case']['time']:.2f}"
+
+
+def median(timing, peer):
+    """Seconds of a call, or None where the peer has no valid time."""
+    return timing["peers"].get(peer, {}).get("median")
+
+
+def speed_up(timing, ours, other):
+    """How many times faster `ours` is; None where either has no time."""
+    times = median(timing, ours), median(timing, other)
+    return times[1] / times[0] if all(times) else None
+
+
+def summary(content):
+    """What issue 6 asks for, as Markdown: ratios of medians, and steps of small batches."""
+    timings = [timing for timing in content["timings"].values() if "peers" in timing]
+    rows = []
+    for mode in ("inference", "training"):
+        for what, chooses, ours, other in RATIOS:
+            part = [t for t in timings if t["mode"] == mode and chooses(t["case"])]
+            ratios = [ratio for timing in part if (ratio := speed_up(timing, ours, other))]
+            if ratios:
+                mean = f"{statistics.geometric_mean(ratios):.2f}×"
+                rows.append([f"{mode}: {what}", mean, f"{min(ratios):.2f}×", str(len(ratios))])
+    ratios = _markdown(["pylstm's speed-up", "geometric mean", "smallest", "cases"], rows)
+    rows = []
+    for what, chooses in STEPS:
+        part = [t for t in timings if t["mode"] == "inference" and chooses(t["case"])]
+        steps = [1e6 * time / t["case"]["time"] for t in part if (time := median(t, "pylstm"))]
+        if steps:
+            rows.append([what, f"{min(steps):.2f}", f"{max(steps):.2f}", str(len(steps))])
+    return f"{ratios}\n\n{_markdown(['µs a step, inference', 'fastest', 'slowest', 'cases'], rows)}"
+
+
+def _outside_cudnn(case):
+    """Whether Keras leaves cuDNN for this case."""
+    return (
+        case["activation"] != "tanh" or case["recurrent_dropout"] > 0 or case["padding"] == "left"
+    )
+
+
+# What is compared, in which cases, whose time with whose.
+RATIOS = [
+    (
+        "DeepBench and six shapes, against cuDNN",
+        lambda case: case["group"] in ("DeepBench", "six shapes"),
+        "pylstm",
+        "cudnn",
+    ),
+    (
+        "bfloat16, against cuDNN",
+        lambda case: case["dtype"] == "bfloat16" and not case["padding"],
+        "pylstm",
+        "cudnn",
+    ),
+    (
+        "float32 above H 192, against cuDNN",
+        lambda case: case["dtype"] == "float32" and case["units"] > 192 and not case["padding"],
+        "pylstm",
+        "cudnn",
+    ),
+    (
+        "right padding, against cuDNN packed",
+        lambda case: case["padding"] == "right",
+        "pylstm",
+        "cudnn",
+    ),
+    (
+        "where Keras uses cuDNN, against Keras",
+        lambda case: not _outside_cudnn(case),
+        "pylstm_layer",
+        "keras_layer",
+    ),
+    (
+        "relu, recurrent dropout, left padding, against Keras",
+        _outside_cudnn,
+        "pylstm_layer",
+        "keras_layer",
+    ),
+]
+STEPS = [
+    (
+        "H up to 512, B up to 16, 16-bit",
+        lambda case: case["units"] <= 512 and case["batch"] <= 16 and case["dtype"] in HALF,
+    ),
+    (
+        "B16 H768 float16",
+        lambda case: (case["batch"], case["units"], case["dtype"]) == (16, 768, "float16"),
+    ),
+]
+
+
+def _outcome(result):
+    return result.get("refused") or ("findings" if "failed" in result else "no findings")
+
+
+def _markdown(titles, rows):
+    lines = [titles, ["---"] * len(titles), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+if __name__ == "__main__":
+    print(text(json.loads(pathlib.Path(sys.argv[1]).read_text())))
