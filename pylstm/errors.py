@@ -10,7 +10,16 @@ program can act on them:
       fix:      drop the extra feature, or rebuild with keras.Input((None, 7))
 """
 
+import re
 from typing import NamedTuple
+
+_INDENT = "\n" + " " * 12
+_MESSAGE = re.compile(
+    r"\[(?P<code>PYL\d+)\](?: layer '(?P<layer>.*)':)? (?P<what>.*)\."
+    + "".join(
+        rf"(?:\n  {part}: +(?P<{part}>.*(?:{_INDENT}.*)*))?" for part in ("expected", "got", "fix")
+    )
+)
 
 
 class PylstmError(Exception):
@@ -49,7 +58,7 @@ class PylstmError(Exception):
         ):
             if text is not None:
                 # Continuation lines keep the column of the first.
-                text = str(text).replace("\n", "\n" + " " * 12)
+                text = str(text).replace("\n", _INDENT)
                 lines.append(f"  {label + ':':9} {text}")
         return "\n".join(lines)
 
@@ -66,6 +75,17 @@ class PylstmError(Exception):
 
 def _rebuild(error_type, code, what, parts):
     return error_type(code, what, **parts)
+
+
+def quoted_error(text):
+    """The pylstm error whose message a text quotes, as those of TensorFlow's graphs do, or None."""
+    # TensorFlow's Assert escapes what it quotes.
+    found = _MESSAGE.search(text.replace("\\n", "\n").replace("\\'", "'"))
+    if found is None:
+        return None
+    parts = {name: part and part.replace(_INDENT, "\n") for name, part in found.groupdict().items()}
+    code = parts.pop("code")
+    return CODES[code].error(code, **parts)
 
 
 class ShapeError(PylstmError, ValueError):

@@ -112,6 +112,8 @@ class SequenceInputs:
         """
         failures = []
         data = read_data(self, x)
+        if data is not None and data.size == 0:
+            return self.predict_on_batch(x)  # Keras' loop has no first batch to begin with.
         x = read_batches(self, x, failures) if data is None else feed(self, data, batch_size)[0]
         with readable_errors(failures):
             outputs = super().predict(x, batch_size=batch_size, **kwargs)

@@ -402,9 +402,7 @@ std::optional<py::tuple> find_mismatch_in_tuples(
        to_shape(bias), to_shape(mask), to_shape(recurrent_dropout)},
       &problem);
   if (!found) return std::nullopt;
-  const std::optional<int> axis =
-      found->axis == kUnknown ? std::nullopt : std::optional(found->axis);
-  return py::make_tuple(found->argument, axis, found->expected, found->got, found->fix);
+  return py::make_tuple(found->code, found->expected, found->got, found->fix);
 }
 
 int64_t reserve_bytes(int64_t batch, int64_t time, int64_t units, const py::dtype& dtype) {
@@ -482,8 +480,7 @@ Args:
     for what is absent or has an unknown rank.
 
 Returns:
-    None where all shapes fit, else (argument, axis, expected, got, fix) of the first that does
-    not; axis is None where the number of axes is wrong.
+    None where all shapes fit, else (code, expected, got, fix) of the first that does not.
 )";
 
 }  // namespace

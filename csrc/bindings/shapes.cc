@@ -17,6 +17,12 @@ struct Axis {
 };
 using Axes = std::initializer_list<Axis>;
 
+const char* code_of(const std::string& argument, bool rank_fits) {
+  if (argument == "x") return rank_fits ? "PYL103" : "PYL101";
+  if (argument == "h0" || argument == "c0") return "PYL116";
+  return argument == "mask" ? "PYL112" : "PYL141";
+}
+
 // What the shapes seen so far say about the sizes.
 class Sizes {
  public:
@@ -26,7 +32,7 @@ class Sizes {
   bool match(const char* argument, const Shape& shape, Axes axes) {
     if (shape.rank == kUnknown) return true;
     if (shape.rank != static_cast<int>(axes.size())) {
-      return fail(argument, shape, kUnknown, axes,
+      return fail(argument, shape, axes,
                   "rank " + std::to_string(shape.rank) + ", not " + std::to_string(axes.size()));
     }
     const auto before = values_;
@@ -42,7 +48,7 @@ class Sizes {
                                     ? ", no multiple of " + std::to_string(axis.factor)
                                     : ", not " + std::to_string(expected);
         values_ = before;  // the message names what other arguments say
-        return fail(argument, shape, i, axes,
+        return fail(argument, shape, axes,
                     "axis " + std::to_string(i) + " is " + std::to_string(got) + why);
       }
     }
@@ -58,8 +64,7 @@ class Sizes {
     return values_[axis.symbol] == kUnknown ? kUnknown : axis.factor * values_[axis.symbol];
   }
 
-  bool fail(const std::string& argument, const Shape& shape, int axis_index, Axes axes,
-            const std::string& why) {
+  bool fail(const std::string& argument, const Shape& shape, Axes axes, const std::string& why) {
     std::string expected;
     for (const Axis& axis : axes) {
       if (!expected.empty()) expected += ", ";
@@ -77,7 +82,8 @@ class Sizes {
       got += shape.dims[i] == kUnknown ? "?" : std::to_string(shape.dims[i]);
     }
     if (shape.rank > Shape::kMaxRank) got += ", ...";
-    mismatch_ = {argument, axis_index, argument + " (" + expected + ")", "(" + got + ")     " + why,
+    mismatch_ = {code_of(argument, shape.rank == static_cast<int>(axes.size())), argument,
+                 argument + " (" + expected + ")", "(" + got + ")     " + why,
                  "pass " + argument + " with the axes above, or weights made for its size"};
     return false;
   }
@@ -135,7 +141,7 @@ std::string describe(const std::optional<ShapeMismatch>& mismatch, const Problem
 }  // namespace
 
 std::string ShapeMismatch::message() const {
-  return "pylstm: the shape of " + argument + " does not fit.\n  expected: " + expected +
+  return "[" + code + "] the shape of " + argument + " does not fit.\n  expected: " + expected +
          "\n  got:      " + got + "\n  fix:      " + fix;
 }
 

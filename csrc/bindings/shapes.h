@@ -37,8 +37,8 @@ struct GradientShapes {
 };
 
 struct ShapeMismatch {
+  std::string code;  // its row in pylstm/errors.py
   std::string argument;
-  int axis;  // kUnknown: the number of axes is wrong
   std::string expected;
   std::string got;
   std::string fix;

@@ -65,7 +65,8 @@ def _check_finite(where, rows):
         f"{total} values in {len(bad)} of {len(rows)} samples; the first is {where}{at} = "
         f"{floats[index][first]}"
     )
-    yield Finding("warning", "PYL201", where, what, "np.nan_to_num(x), or leave these samples out")
+    fix = f"np.nan_to_num({where}), or leave these samples out"
+    yield Finding("warning", "PYL201", where, what, fix)
 
 
 def _check_scale(where, rows):

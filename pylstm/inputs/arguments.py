@@ -14,7 +14,6 @@ from pylstm.inputs.containers import (
     as_dense,
     as_numbers,
     dtype_name,
-    is_tensor,
     name_of,
     static_shape,
     unreported,
@@ -88,6 +87,8 @@ def readable_shape(layer, shape):
         PylstmError: The shape cannot be read.
     """
     try:
+        if any(isinstance(part, tuple) for part in shape):  # of a list of sequences
+            raise explain.several_tensors(shape)
         known, source = known_to(layer), built_from(layer)
         return choose_reading(tuple(shape), None, known, Origin.MODEL, unreported, source).shape
     except PylstmError as error:
@@ -97,26 +98,24 @@ def readable_shape(layer, shape):
 def _prepare(layer, sequences, mask, lengths, initial_state):
     known = known_to(layer)
     corrections = Corrections(layer, known)
+    carried = get_keras_mask(sequences)  # of an earlier layer
     if _is_well_formed(sequences, known):
-        if mask is lengths is initial_state is layer.mask_value is None:
+        if mask is lengths is initial_state is layer.mask_value is carried is None:
             return Prepared(sequences, None, None, ())
         x, joined, one_sequence = sequences, None, False
     else:
         x, joined, one_sequence = _read(layer, sequences, known, corrections)
-        if mask is None and x is not sequences and is_tensor(sequences):
-            # Keras finds the mask of earlier layers on the tensor: take it from there.
-            mask = get_keras_mask(sequences)
+    mask = carried if mask is None else mask
     if mask is not None:
         mask = as_mask(mask, x, corrections, one_sequence)
-    others = _own_masks(layer, x, joined, lengths, known)
-    if mask is None and others is not None and is_tensor(x):
-        mask = get_keras_mask(x)
-    mask = both(mask, others)
+    mask = both(mask, _own_masks(layer, x, joined, lengths, known))
     if mask is None and x.shape[1] == 0 and not layer.return_sequences:
         raise explain.no_steps(static_shape(x), dtype_name(x), known)
     if initial_state is not None:
         batch = static_shape(x)[0]
         initial_state = as_states(initial_state, batch, layer.units, layer.compute_dtype)
+    if mask is carried and x is sequences:
+        mask = None  # Keras finds it there, too.
     return Prepared(x, mask, initial_state, corrections.warn(memory_of(layer).warned))
 
 
@@ -127,7 +126,8 @@ def _own_masks(layer, x, joined, lengths, known):
         mask = both(mask, from_value(x, layer.mask_value))
     wrapper = None if mask is None else loses_mask(layer)
     if wrapper is not None:
-        raise explain.mask_lost(static_shape(x), dtype_name(x), known, wrapper)
+        value = layer.mask_value if joined is None else None
+        raise explain.mask_lost(static_shape(x), dtype_name(x), known, wrapper, value)
     return mask if lengths is None else both(mask, from_lengths(lengths, x))
 
 
@@ -202,7 +202,7 @@ def _check_sizes(layer, x, known):
         import tensorflow as tf
 
         # Only the running graph will know.
-        message = str(error.at(layer.name))
+        message = f"{error.at(layer.name)}\n"  # TensorFlow writes on behind it.
         check = tf.debugging.assert_equal(tf.shape(x)[0], known.batch, message=message)
         with tf.control_dependencies([check]):
             return tf.identity(x)

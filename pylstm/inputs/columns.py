@@ -12,6 +12,7 @@ import numpy as np
 from keras import tree
 
 from pylstm.errors import BatchMismatchError, DTypeError, RankError, TimestepError
+from pylstm.inputs.containers import as_numbers, unreported
 from pylstm.inputs.padding import PaddedBatch, unpad
 from pylstm.inputs.sequences import as_sequences
 from pylstm.inputs.structure import map_parts
@@ -143,10 +144,13 @@ def read_column(values, report=None):
         values = unpad(values)
     if _is_array_of_numbers(values):
         return Dense(values)
-    if _is_list_of_scalars(values):
+    if _are_scalars(values):
         return Dense(_to_floatx(_array_of_scalars(values)))
+    if isinstance(values, np.ndarray) and values.dtype != object:
+        return Dense(as_numbers(values, keras.config.floatx(), unreported))
     arrays = [_to_floatx(array) for array in as_sequences(values, report)]
-    is_dense = len({len(array) for array in arrays}) == 1
+    lengths = {len(array) for array in arrays}
+    is_dense = len(lengths) == 1 and 0 not in lengths
     if report is not None:
         code, done = ("PYL127", "were stacked") if is_dense else ("PYL126", "were padded, masked")
         report(code, got=f"{len(arrays)} sequences", done=done, silent=True)
@@ -172,13 +176,14 @@ def _is_array_of_numbers(values):
         )
     try:
         dtype = keras.backend.standardize_dtype(values.dtype)
-    except ValueError:  # object, strings, complex: `as_sequences` says which
+    except ValueError:  # objects, strings, complex
         return False
     return "complex" not in dtype and dtype != "string"
 
 
-def _is_list_of_scalars(values):
-    return isinstance(values, list) and bool(values) and all(_is_scalar(v) for v in values)
+def _are_scalars(values):
+    is_flat = isinstance(values, list) or getattr(values, "ndim", None) == 1
+    return is_flat and len(values) > 0 and all(_is_scalar(v) for v in values)
 
 
 def _is_scalar(value):
@@ -186,12 +191,13 @@ def _is_scalar(value):
 
 
 def _array_of_scalars(values):
+    values = list(values)
     array = np.asarray(values)
     if array.dtype.kind not in "biuf":
         raise DTypeError(
             "PYL118",
             expected="numbers",
-            got=f"a list of {type(values[0]).__name__}",
+            got=f"{len(values)} values of type {type(values[0]).__name__}",
             fix="labels, y = np.unique(y, return_inverse=True)",
         )
     return array
@@ -216,14 +222,20 @@ def _check_sizes(columns):
     name, size = wrong
     if name == "y" and _is_joined(first, size):
         _raise_joined(first.values.shape, size)
+    if name == "x":
+        raise BatchMismatchError(
+            "PYL110",
+            "the inputs differ in their number of samples",
+            expected="several inputs, as a tuple or dict, each with as many entries",
+            got=f"one input has {first.size} samples, another {size}",
+            fix="list(x), or list(x.values()) of a dict     if they are one input's sequences",
+        )
     raise BatchMismatchError(
         "PYL110",
         f"x and {name} differ in their number of samples",
         expected=f"as many entries in {name} as in x",
         got=f"x has {first.size} samples, {name} has {size}",
-        fix="a tuple means several inputs: pass one input's sequences as a list"
-        if name == "x"
-        else f"one entry of {name} for each sequence of x: look for what drops some",
+        fix=f"one entry of {name} for each sequence of x: look for what drops some",
     )
 
 

@@ -9,9 +9,10 @@ from functools import lru_cache
 import keras
 import numpy as np
 
-from pylstm.errors import DTypeError, RaggedError, RankError
+from pylstm.errors import DTypeError, RaggedError
+from pylstm.inputs import explain
 from pylstm.inputs.padding import pad
-from pylstm.inputs.sequences import as_sequences, readable_by_numpy
+from pylstm.inputs.sequences import as_sequences, mismatch, readable_by_numpy
 
 FLOATS = frozenset(("float16", "bfloat16", "float32", "float64"))
 
@@ -100,14 +101,18 @@ def as_numbers(x, dtype, report):
             "PYL117",
             expected="real numbers",
             got=f"{static_shape(x)} {name}",
-            fix="np.concatenate([x.real, x.imag], axis=-1), or np.abs(x)",
+            fix="keras.ops.concatenate([keras.ops.real(x), keras.ops.imag(x)], axis=-1),\n"
+            "or keras.ops.abs(x)"
+            if is_tensor(x)
+            else "np.concatenate([x.real, x.imag], axis=-1), or np.abs(x)",
         )
     if not name.startswith(("int", "uint", "bool", "float", "longdouble")):
         raise DTypeError(
             "PYL118",
             expected="numbers",
             got=f"{static_shape(x)} {name}",
-            fix="x.astype('float32'), or keras.layers.StringLookup for categories",
+            fix=("tf.strings.to_number(x)" if is_tensor(x) else "x.astype('float32')")
+            + ", or keras.layers.StringLookup for categories",
         )
     if isinstance(x, keras.KerasTensor):
         return x
@@ -136,8 +141,18 @@ def _as_numpy(value):
         "this is not an array, a tensor or a list of sequences",
         expected="numbers (batch, time, features), or a list of arrays (time, features)",
         got=type(value).__name__,
-        fix="list(x) for a generator; model.fit(x) for a dataset",
+        fix=_way_to_pass(value),
     )
+
+
+def _way_to_pass(value):
+    """The line that passes on what is no array, or None."""
+    if isinstance(value, dict):
+        return "x[key], the entry that holds the sequences"
+    if hasattr(value, "__next__"):
+        return "list(x)"
+    is_dataset = hasattr(value, "element_spec") or isinstance(value, keras.utils.PyDataset)
+    return "model.fit(x), or model.predict(x)" if is_dataset else None
 
 
 def _dense_sequences(items, report):
@@ -159,21 +174,18 @@ def _dense_tensors(items, report):
     """Stacks or pads tensors in the graph; arrays among them become constants."""
     symbolic = any(isinstance(item, keras.KerasTensor) for item in items)
     if len(items) > 1 and (symbolic or isinstance(items, tuple)):
-        raise RankError(
-            "PYL101",
-            f"got {len(items)} tensors where one is expected",
-            expected="one tensor (batch, time, features)",
-            got=", ".join(str(static_shape(item)) for item in items),
-            fix="a layer with return_state=True returns (output, h, c): pass its first result on",
-        )
+        raise explain.several_tensors([static_shape(item) for item in items])
     items = [item if is_tensor(item) else keras.ops.convert_to_tensor(item) for item in items]
     shapes = [static_shape(item) for item in items]
     equal = len(set(shapes)) == 1 and not _is_empty_sequence(shapes[0])
     if equal and (len(items) == 1 or None not in shapes[0]):
         report("PYL127", got=f"{len(items)} tensors", done="were stacked", silent=True)
         return keras.ops.stack(items), None
+    for index, shape in enumerate(shapes):
+        if shape and shapes[0] and shape[1:] != shapes[0][1:]:
+            raise mismatch(0, shapes[0], index, shape)
     lengths = [shape[0] if shape else None for shape in shapes]
-    if None in lengths or len({shape[1:] for shape in shapes}) > 1:
+    if None in lengths:
         raise RaggedError(
             "PYL114",
             expected="tensors (time, features) with the same features and known lengths",

@@ -1,10 +1,13 @@
 """Collects what one call had to correct, and says so as the layer's `validate` asks."""
 
+import sys
 import warnings
 from typing import NamedTuple
 
 from pylstm.errors import CODES, ShapeCorrectionWarning
 from pylstm.inputs.explain import expected_input
+
+_LIBRARIES = ("pylstm", "keras", "tensorflow")
 
 
 class Correction(NamedTuple):
@@ -66,6 +69,13 @@ class Corrections:
         for code, message, silent in self._made:
             if code not in warned and (not silent or self._layer.validate == "warn"):
                 warned.add(code)
-                # Past _prepare, prepare and layer.__call__ to the user who called that.
-                warnings.warn(message, ShapeCorrectionWarning, stacklevel=5)
+                warn_user(message)
         return tuple(self._made)
+
+
+def warn_user(message):
+    """Warns of a correction at the user's line, which may have come here by way of Keras."""
+    frame, level = sys._getframe(1), 2
+    while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] in _LIBRARIES:
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, ShapeCorrectionWarning, stacklevel=level)

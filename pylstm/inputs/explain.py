@@ -107,6 +107,18 @@ def last_step_only(previous, shape, dtype, known):
     )
 
 
+def several_tensors(shapes):
+    """The error for more tensors than the one that a layer takes."""
+    return RankError(
+        "PYL101",
+        f"got {len(shapes)} tensors where one is expected",
+        expected="one tensor (batch, time, features)",
+        got=", ".join(map(shape_text, shapes)),
+        fix="pylstm.ragged(sequences)     if they are sequences: Keras sees inputs in a list\n"
+        "the first alone     if a layer with return_state=True gave (output, h, c)",
+    )
+
+
 def unknown_rank(dtype, known):
     """The error for a tensor of which not even the number of axes is known."""
     features = known.features if known.features is not None else "features"
@@ -131,14 +143,23 @@ def unknown_features(shape, dtype, known):
     )
 
 
-def mask_lost(shape, dtype, known, wrapper):
-    """The error for padding inside a wrapper behind which later layers would not see it."""
+def mask_lost(shape, dtype, known, wrapper, mask_value):
+    """The error for a mask made inside a wrapper, behind which later layers would not see it.
+
+    Args:
+        shape: Of the input, as for `unreadable`.
+        dtype: Of the input.
+        known: The layer's `Known`.
+        wrapper: Name of the wrapper.
+        mask_value: The value that made the mask; None if it is of sequences of several lengths.
+    """
     return RaggedError(
         "PYL128",
         expected=f"{expected_input(known)}, with its mask set before '{wrapper}'",
         got=got_input(shape, dtype, f"masked inside '{wrapper}'"),
-        fix=f"pylstm.Sequential or pylstm.Model, which pad before the first layer,\n"
-        f"or keras.layers.Masking in front of '{wrapper}'",
+        fix="pylstm.Sequential or pylstm.Model, which pad before the first layer"
+        if mask_value is None
+        else f"keras.layers.Masking({mask_value!r}) in front of '{wrapper}'",
     )
 
 

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from pylstm.errors import MaskError
+from pylstm.errors import MaskError, PylstmError
 from pylstm.inputs.containers import as_array, dtype_name, is_tensor, static_shape
 
 
@@ -23,13 +23,16 @@ def as_mask(mask, x, report, one_sequence=False):
     Raises:
         MaskError: The mask does not fit.
     """
-    mask = as_array(mask)
+    try:
+        mask = as_array(mask)
+    except PylstmError as error:
+        raise _mask_error(error.got, x, "mask=[[True, True, False], ...], or an array") from None
     batch, steps, _ = static_shape(x)
     shape = static_shape(mask)
     if shape == (batch, steps) and dtype_name(mask) == "bool":
         return mask
     if shape is None:
-        raise _mask_error(mask, x, "x.set_shape((None, None)) on the mask, too")
+        raise _mask_error("unknown shape", x, "mask.set_shape((None, None)), too")
     if one_sequence and len(shape) == 1 and _may_equal(shape, (steps,)):
         mask, shape = mask[None], (1, *shape)
     if len(shape) == 1 and dtype_name(mask) != "bool" and _may_equal(shape, (batch,)):
@@ -39,12 +42,14 @@ def as_mask(mask, x, report, one_sequence=False):
     elif len(shape) == 3 and shape[2] == 1:
         mask, shape = mask[..., 0], shape[:2]  # feature axis.
     if len(shape) != 2 or not _may_equal(shape, (batch, steps)):
-        raise _mask_error(mask, x, _mask_fix(shape, batch, steps))
+        raise _mask_error(_described(mask), x, _mask_fix(shape, batch, steps))
     if dtype_name(mask) == "bool":
         return mask
     values = host_value(mask)
     if values is not None and not np.isin(values, (0, 1)).all():
-        raise _mask_error(mask, x, "mask != 0, if every other value means that the step counts")
+        raise _mask_error(
+            _described(mask), x, "mask != 0, if every other value means that the step counts"
+        )
     report("PYL127", got=f"mask {dtype_name(mask)}", done="was read as bool", silent=True)
     return mask.astype(bool) if isinstance(mask, np.ndarray) else keras.ops.cast(mask, "bool")
 
@@ -60,22 +65,27 @@ def from_lengths(lengths, x):
     Raises:
         MaskError: The lengths do not fit.
     """
-    lengths = as_array(lengths)
+    one_each = "one length for each sequence: lengths=[T_1, T_2, ...]"
+    try:
+        lengths = as_array(lengths)
+    except PylstmError as error:
+        raise _lengths_error(error.got, x, one_each) from None
     batch, steps, _ = static_shape(x)
+    shape = static_shape(lengths)
+    if shape is None or len(shape) != 1 or not _may_equal(shape, (batch,)):
+        is_mask = shape is not None and len(shape) == 2 and _may_equal(shape, (batch, steps))
+        raise _lengths_error(_described(lengths), x, "mask=" if is_mask else one_each)
     values = host_value(lengths)
     if values is not None and values.dtype.kind == "f" and (values == np.floor(values)).all():
         lengths = values = values.astype("int64")
     if not dtype_name(lengths).startswith(("int", "uint")):
-        raise _lengths_error(lengths, x, "lengths.astype('int32')")
-    shape = static_shape(lengths)
-    if shape is None or len(shape) != 1 or not _may_equal(shape, (batch,)):
-        raise _lengths_error(lengths, x, "one length for each sequence: lengths=[T_1, T_2, ...]")
+        raise _lengths_error(_described(lengths), x, "np.asarray(lengths, 'int32')")
     if values is not None and steps is not None:
         wrong = np.flatnonzero((values < 0) | (values > steps))
         if wrong.size:
             row = wrong[0]
-            remark = f", but lengths[{row}] is {values[row]}"
-            raise _lengths_error(lengths, x, f"lengths from 0 to {steps}", remark)
+            got = f"{_described(lengths)}, but lengths[{row}] is {values[row]}"
+            raise _lengths_error(got, x, f"lengths from 0 to {steps}")
     return _before(lengths, x, steps)
 
 
@@ -106,7 +116,7 @@ def _mask_of_lengths(mask, x, report):
     values = host_value(mask)
     if batch == steps != 1 and values is not None and np.isin(values, (0, 1)).all():
         fix = "mask[None], or lengths=: it is not clear which is meant"
-        raise _mask_error(mask, x, fix)
+        raise _mask_error(_described(mask), x, fix)
     result = from_lengths(mask, x)
     report("PYL125", got=f"mask {static_shape(mask)}", done="was read as lengths", line="lengths=")
     return result
@@ -124,12 +134,12 @@ def _before(lengths, x, steps):
     return keras.ops.less(position, keras.ops.expand_dims(lengths, 1))
 
 
-def _mask_error(mask, x, fix):
+def _mask_error(got, x, fix):
     batch, steps, _ = (_name(size) for size in static_shape(x))
     return MaskError(
         "PYL112",
         expected=f"bool (batch, time) = ({batch}, {steps})",
-        got=f"mask {static_shape(mask)} {dtype_name(mask)}",
+        got=f"mask {got}",
         fix=fix,
     )
 
@@ -146,14 +156,18 @@ def _mask_fix(shape, batch, steps):
     return "a mask with one entry for each time step of each sequence"
 
 
-def _lengths_error(lengths, x, fix, remark=""):
+def _lengths_error(got, x, fix):
     batch, steps, _ = (_name(size) for size in static_shape(x))
     return MaskError(
         "PYL113",
         expected=f"integers (batch,) = ({batch},) from 0 to {steps}",
-        got=f"lengths {static_shape(lengths)} {dtype_name(lengths)}{remark}",
+        got=f"lengths {got}",
         fix=fix,
     )
+
+
+def _described(value):
+    return f"{static_shape(value)} {dtype_name(value)}"
 
 
 def _may_equal(shape, expected):

@@ -1,6 +1,6 @@
 """What a user gives to a model, as what Keras' trainer takes."""
 
-import types
+from collections.abc import Collection, Iterator
 
 import keras
 import numpy as np
@@ -8,7 +8,7 @@ from keras import tree
 from keras.src.backend.common.masking import get_keras_mask
 from keras.src.models.functional import Functional
 
-from pylstm.errors import BatchMismatchError, PylstmError, RaggedError, RankError
+from pylstm.errors import BatchMismatchError, DTypeError, PylstmError, RaggedError, RankError
 from pylstm.inputs.columns import read_columns
 from pylstm.inputs.contract import Known
 from pylstm.inputs.corrections import Corrections
@@ -42,6 +42,9 @@ def read_data(model, x, y=None, sample_weight=None):
     Raises:
         PylstmError: The data cannot be read, can be in several ways, or does not fit together.
     """
+    if x is None:
+        expected = "the model's input, or a dataset"
+        raise DTypeError("PYL118", "there is no x", layer=model.name, expected=expected, got="None")
     if not is_columns(x):
         return None
     report = Corrections(model, Known())
@@ -86,14 +89,14 @@ def feed_batch(model, data):
 
 
 def read_batches(model, batches, failures):
-    """Reads the batches of a generator; returns any other data as it is.
+    """Reads the batches of an iterator; returns any other data as it is.
 
     Args:
         model: The model that is to take them.
-        batches: A generator of `(x,)`, `(x, y)` or `(x, y, sample_weight)`.
+        batches: A generator or other iterator of `(x,)`, `(x, y)` or `(x, y, sample_weight)`.
         failures: A list that grows by the errors raised: `tf.data` keeps their text only.
     """
-    if not isinstance(batches, types.GeneratorType):
+    if not isinstance(batches, Iterator):
         return batches
     return _read_each(model, batches, failures)
 
@@ -171,8 +174,8 @@ def _has_open_steps(x):
 
 def is_columns(x):
     """Whether x holds samples, rather than batches or what makes them."""
-    is_container = isinstance(x, (list, tuple, dict, str, int, float))
-    return is_container or hasattr(x, "shape") or hasattr(x, "to_numpy")
+    is_value = isinstance(x, (Collection, int, float))
+    return is_value or hasattr(x, "shape") or hasattr(x, "to_numpy")
 
 
 def count_samples(y):

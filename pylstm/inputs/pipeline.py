@@ -1,20 +1,32 @@
-"""Explains the errors of `tf.data`, which reports them from inside a graph."""
+"""Explains the errors of `tf.data` and of graphs, which have left pylstm's error behind."""
 
 import contextlib
 import re
 
-from pylstm.errors import PylstmError, RaggedError
+from pylstm.errors import DTypeError, PylstmError, RaggedError, quoted_error
+from pylstm.inputs import explain
+from pylstm.inputs.contract import Known
 
+# What `batch` says, and what it says where tf.data has fused it with the `map` before.
 _UNEQUAL = re.compile(
-    r"Cannot batch tensors with different shapes in component (\d+).*?"
-    r"First element had shape \[([\d,]*)\] and element (\d+) had shape \[([\d,]*)\]",
+    r"Cannot batch tensors with different shapes in component \d+.*?"
+    r"First element had shape \[([\d,]*)\] and element \d+ had shape \[([\d,]*)\]"
+    r"|Cannot add tensor to the batch: number of elements does not match.*?"
+    r"\[tensor\]: \[([\d,]*)\], \[batch\]: \[([\d,]*)\]",
     re.DOTALL,
+)
+# Keras quotes the data, and means its container.
+_UNKNOWN_TYPE = re.compile(r"Unrecognized data type: x=.*\(of type <class '(.*)'>\)", re.DOTALL)
+# What Keras says where it builds or calls a model.
+_UNKNOWN_RANK = (
+    "as_list() is not defined on an unknown TensorShape",
+    "Cannot take the length of shape with unknown rank",
 )
 
 
 @contextlib.contextmanager
 def readable_errors(failures=()):
-    """Raises pylstm's errors in the place of those that `tf.data` makes of them.
+    """Raises pylstm's errors in the place of those that `tf.data` and graphs make of them.
 
     Args:
         failures: A list to which the data's own generator appends the errors it raises:
@@ -22,27 +34,45 @@ def readable_errors(failures=()):
 
     Raises:
         RaggedError: A `tf.data.Dataset` batches sequences of different lengths.
+        RankError: A `tf.data.Dataset` does not say how many axes its tensors have.
+        DTypeError: Keras does not know the type of x.
+        PylstmError: The error that a graph quotes.
     """
     try:
         yield
     except PylstmError:
         raise
     except Exception as error:
-        if failures:
-            raise failures[0] from None
-        found = _UNEQUAL.search(str(error))
-        if not found:
+        found = failures[0] if failures else _explained(str(error))
+        if found is None:
             raise
-        component, first, index, other = found.groups()
-        raise RaggedError(
+        raise found from None
+
+
+def _explained(text):
+    """The pylstm error that says what the text of another error means, or None."""
+    unequal = _UNEQUAL.search(text)
+    if unequal:
+        first, other = (
+            f"({shape.replace(',', ', ')})" for shape in unequal.groups() if shape is not None
+        )
+        return RaggedError(
             "PYL115",
             expected="sequences of one length, or ragged batches",
-            got=f"component {component}: ({_spaced(first)}) at first, "
-            f"({_spaced(other)}) at element {index}",
+            got=f"{first} and {other} in one batch",
             fix="dataset.ragged_batch(batch_size) in the place of batch, "
             "or pylstm.dataset(sequences, labels)",
-        ) from None
-
-
-def _spaced(shape):
-    return shape.replace(",", ", ")
+        )
+    unknown = _UNKNOWN_TYPE.search(text)
+    if unknown:
+        return DTypeError(
+            "PYL118",
+            "x is not an array, a dataset or a list of sequences",
+            expected="a list of arrays (time, features), numbers (batch, time, features), "
+            "or batches of these",
+            got=unknown[1],
+            fix="list(x), if it holds the sequences",
+        )
+    if any(message in text for message in _UNKNOWN_RANK):
+        return explain.unknown_rank("in the dataset", Known())
+    return quoted_error(text)

@@ -5,8 +5,6 @@ lengths: lists, nested lists, object arrays, pandas, ragged tensors, other frame
 tensors, generators.
 """
 
-import warnings
-
 import numpy as np
 
 from pylstm.errors import (
@@ -14,8 +12,8 @@ from pylstm.errors import (
     FeatureMismatchError,
     RaggedError,
     RankError,
-    ShapeCorrectionWarning,
 )
+from pylstm.inputs.corrections import warn_user
 
 
 def as_sequences(seqs, report=None):
@@ -101,7 +99,7 @@ def _as_array(item, index):
             f"element {index} is a single number, not a sequence",
             expected="a list of N arrays (time, features)",
             got=f"{item.dtype} scalar",
-            fix="wrap the one sequence in a list: [sequence]",
+            fix="[np.reshape(x, (-1, 1))]     if the numbers are the steps of one sequence",
         )
     return item
 
@@ -126,7 +124,8 @@ def _check_numbers(array, index):
             "PYL117",
             expected="real numbers",
             got=f"sequence {index} is {array.dtype}",
-            fix="np.concatenate([x.real, x.imag], axis=-1), or np.abs(x)",
+            fix="[np.concatenate([s.real, s.imag], axis=-1) for s in sequences],\n"
+            "or [np.abs(s) for s in sequences]",
         )
     is_number = array.dtype.kind in "biuf" or array.dtype.name == "bfloat16"
     if not is_number and array.size:
@@ -134,7 +133,8 @@ def _check_numbers(array, index):
             "PYL118",
             expected="numbers",
             got=f"sequence {index} is {array.dtype}",
-            fix="x.astype('float32'), or keras.layers.StringLookup for categories",
+            fix="[np.asarray(s, 'float32') for s in sequences],\n"
+            "or keras.layers.StringLookup for categories",
         )
 
 
@@ -152,7 +152,7 @@ def _without_batch_axes(arrays, report):
 
 
 def _warn(code, got, done, line):
-    warnings.warn(f"[{code}] {got} {done}. Write {line} to do so.", ShapeCorrectionWarning, 5)
+    warn_user(f"[{code}] {got} {done}. Write {line} to do so.")
 
 
 def _same_trailing_shape(arrays):
@@ -165,24 +165,25 @@ def _same_trailing_shape(arrays):
             if len(array) == 0 and array.ndim == 1:  # [] says nothing about its features
                 array = np.zeros((0, *trailing), arrays[first].dtype)
             else:
-                _raise_mismatch(arrays, first, index)
+                raise mismatch(first, arrays[first].shape, index, array.shape)
         result.append(array)
     return result
 
 
-def _raise_mismatch(arrays, first, index):
-    same_rank = arrays[first].ndim == arrays[index].ndim
+def mismatch(first, shape, index, other):
+    """The error for two sequences of a list that differ in more than their length."""
+    same_rank = len(shape) == len(other)
     error, code, what = (
         (FeatureMismatchError, "PYL105", None)
         if same_rank
         else (RankError, "PYL101", "the sequences have different numbers of axes")
     )
-    raise error(
+    return error(
         code,
         what,
         expected="every sequence (time, features) with the same features",
-        got=f"sequence {first} is {arrays[first].shape}, sequence {index} is {arrays[index].shape}",
-        fix=_mismatch_fix(arrays[first].shape, arrays[index].shape),
+        got=f"sequence {first} is {shape}, sequence {index} is {other}",
+        fix=_mismatch_fix(shape, other),
     )
 
 

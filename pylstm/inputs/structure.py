@@ -22,9 +22,10 @@ def split_inputs(x, count, samples=None):
         return x
     if count is None:
         return _split_by_sizes(x, samples)
-    if count == 1 and x:
-        is_batch = len(getattr(x[0], "shape", ())) >= 3 or isinstance(x[0], PaddedBatch)
-        return x[0] if len(x) == 1 and is_batch else list(x)
+    if count == 1:
+        first = next(iter(x), None)
+        is_batch = len(getattr(first, "shape", ())) >= 3 or isinstance(first, PaddedBatch)
+        return first if len(x) == 1 and is_batch else list(x)
     if len(x) != count:
         raise RankError(
             "PYL101",

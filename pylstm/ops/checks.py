@@ -48,13 +48,7 @@ def check_shapes(tensors):
     found = load_core().find_mismatch(**{name: _shape(value) for name, value in tensors.items()})
     if found is None:
         return
-    argument, axis, expected, got, fix = found
-    code = {
-        "x": "PYL101" if axis is None else "PYL103",
-        "h0": "PYL116",
-        "c0": "PYL116",
-        "mask": "PYL112",
-    }.get(argument, "PYL141")
+    code, expected, got, fix = found
     raise CODES[code].error(code, expected=expected, got=got, fix=fix)
 
 

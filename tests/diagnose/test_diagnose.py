@@ -136,7 +136,7 @@ def samples_of(x, y, shape=(None, 5)):
 
 def test_row_24_batch_of_several_lengths():
     finding = found(diagnose(fused(), samples_of(sequences(), LABELS).batch(3)), "PYL115")
-    assert "(3, 5) at first, (2, 5) at element 1" in finding.what
+    assert "(3, 5) and (2, 5) in one batch" in finding.what
     assert "ragged_batch" in finding.fix
 
 

@@ -39,6 +39,10 @@ FAILURES = {
     "Unrecognized data type: x=": lambda: stock().fit(np.ones((4, 7, 6)), [0, 1, 1, 0]),
     "expects 1 input(s), but it received 4 input tensors": lambda: keras.layers.LSTM(4)(RECORDINGS),
     "Invalid dtype: object": lambda: stock().fit(np.array(RECORDINGS, object), LABELS),
+    "Failed to convert a NumPy array to a Tensor (Unsupported object type numpy.ndarray)": lambda: (
+        stock()(np.array(RECORDINGS, object))
+    ),
+    "Invalid dtype: str": lambda: stock().fit(np.ones((4, 7, 6)), np.array(["no", "yes"] * 2)),
     "inhomogeneous shape": lambda: np.array(RECORDINGS),
     "Can't convert non-rectangular Python sequence to Tensor": lambda: (
         tf.data.Dataset.from_tensor_slices(RECORDINGS)
@@ -46,10 +50,19 @@ FAILURES = {
     "Cannot batch tensors with different shapes in component 0": lambda: stock().fit(
         samples().batch(2)
     ),
+    "Cannot add tensor to the batch: number of elements does not match": lambda: next(
+        iter(samples().map(lambda x, y: (x / 2, y)).batch(2))
+    ),
     "of the corresponding input component": lambda: samples().padded_batch(
         2, padding_values=(0, 0)
     ),
     "Cannot index into an inner ragged dimension": lambda: built_lstm()(
+        tf.RaggedTensor.from_row_lengths(np.concatenate(RECORDINGS), [12, 7, 30, 18])
+    ),
+    "Failed to convert elements of tf.RaggedTensor": lambda: dense_first().fit(
+        samples().ragged_batch(4)
+    ),
+    "object of type 'RaggedTensor' has no len()": lambda: dense_first()(
         tf.RaggedTensor.from_row_lengths(np.concatenate(RECORDINGS), [12, 7, 30, 18])
     ),
     "Matrix size-incompatible": lambda: built_lstm()(np.ones((4, 7, 7), np.float32)),
@@ -58,8 +71,12 @@ FAILURES = {
         [r.tolist() for r in RECORDINGS]
     ),
     "Invalid input shape for input": lambda: stock()(np.ones((4, 1, 7, 6))),
+    "is incompatible with the layer: expected shape=": lambda: functional()(np.ones((4, 1, 7, 6))),
     "Incompatible shapes": lambda: stateful().fit(np.ones((4, 7, 6)), np.ones((4, 3))),
     "Cannot take the length of shape with unknown rank": lambda: stock().fit(unknown_rank()),
+    "as_list() is not defined on an unknown TensorShape": lambda: stock(
+        keras.layers.LSTM(4), keras.layers.Dense(2)
+    ).fit(unknown_rank()),
     "of dimension 0 out of bounds": lambda: stock(
         keras.Input((None, 6)),
         keras.layers.TimeDistributed(keras.layers.Dense(2)),
@@ -68,10 +85,19 @@ FAILURES = {
 }
 
 
+def dense_first():
+    return stock(keras.Input((None, 6)), keras.layers.Dense(4), keras.layers.LSTM(2))
+
+
 def built_lstm():
     layer = keras.layers.LSTM(4)
     layer.build((None, None, 6))
     return layer
+
+
+def functional():
+    inputs = keras.Input((None, 6))
+    return keras.Model(inputs, keras.layers.LSTM(4)(inputs))
 
 
 def stateful():

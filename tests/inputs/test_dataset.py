@@ -158,5 +158,5 @@ def test_targets_per_step_of_another_length_are_named():
 
 
 def test_text_labels():
-    with pytest.raises(errors.DTypeError, match="a list of str"):
+    with pytest.raises(errors.DTypeError, match="values of type str"):
         dataset(sequences(), ["yes"] * 200)

@@ -39,6 +39,17 @@ def test_message_leaves_out_what_is_not_known():
     assert str(errors.BackendLoadError("PYL131")) == "[PYL131] the compiled library is absent."
 
 
+@pytest.mark.parametrize("layer", [None, "lstm_1"])
+@pytest.mark.parametrize("fix", [None, "one of\nthese"])
+@pytest.mark.parametrize("quote", [str, lambda text: text.replace("\n", "\\n").replace("'", "\\'")])
+def test_an_error_is_found_in_a_text_that_quotes_it(layer, fix, quote):
+    error = errors.RankError("PYL102", layer=layer, expected="(batch,)", got="()", fix=fix)
+    message = quote(f"{error}\n")
+    found = errors.quoted_error(f"Graph execution error:\nat node\n[{message}] [[node]] [Op:f]")
+    assert vars(found) == vars(error)
+    assert errors.quoted_error("Incompatible shapes: [2,4] vs. [3,4]") is None
+
+
 def test_errors_are_also_the_builtin_that_old_code_catches():
     assert issubclass(errors.RankError, ValueError)
     assert issubclass(errors.DTypeError, TypeError)
@@ -71,5 +82,7 @@ def test_each_code_is_raised_as_the_class_that_the_table_names():
 
 def test_each_code_of_the_table_is_used():
     package = Path(errors.__file__).parent
-    text = "".join(path.read_text() for path in package.rglob("*.py") if path.stem != "errors")
+    paths = [path for path in package.rglob("*.py") if path.stem != "errors"]
+    paths.append(package.parent / "csrc/bindings/shapes.cc")
+    text = "".join(path.read_text() for path in paths)
     assert [code for code in errors.CODES if code not in text] == []

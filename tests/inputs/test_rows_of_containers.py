@@ -78,14 +78,15 @@ def test_row_16_dtypes_that_tensorflow_does_not_know(dtype):
     assert_reads(np.stack(EQUAL).astype(dtype), EQUAL)
 
 
-@pytest.mark.parametrize("way", [eager, graph])
-def test_row_17_complex(way):
+@pytest.mark.parametrize(("way", "fix"), [(eager, "np.concatenate([x.real"), (graph, "keras.ops.")])
+def test_row_17_complex(way, fix):
     with pytest.raises(errors.DTypeError, match=r"PYL117.*imaginary part") as caught:
         way(lstm(3), data(6, 5, 3) + 1j)
     assert caught.value.got.endswith(", 5, 3) complex64")
-    assert caught.value.fix.startswith("np.concatenate([x.real, x.imag], axis=-1)")
-    with pytest.raises(errors.DTypeError, match="PYL117"):
+    assert caught.value.fix.startswith(fix)
+    with pytest.raises(errors.DTypeError, match="PYL117") as caught:
         eager(lstm(3), [s + 1j for s in RAGGED])
+    assert "for s in sequences" in caught.value.fix
 
 
 @pytest.mark.parametrize(
@@ -170,6 +171,10 @@ def test_row_27_a_wrapper_that_would_lose_the_mask():
     with pytest.raises(errors.RaggedError, match=r"PYL128.*would not leave the wrapper") as caught:
         model(pylstm.ragged(RAGGED))
     assert "pylstm.Sequential" in caught.value.fix
+    wrapper = keras.layers.Bidirectional(lstm(return_sequences=True, mask_value=-1.0))
+    with pytest.raises(errors.RaggedError, match="PYL128") as caught:
+        wrapper(np.stack(EQUAL))
+    assert caught.value.fix == f"keras.layers.Masking(-1.0) in front of '{wrapper.name}'"
     last = keras.Sequential([keras.Input((None, 3)), keras.layers.Bidirectional(lstm())])
     one_by_one = np.concatenate([last(s[None]) for s in RAGGED])
     assert_close(last(pylstm.ragged(RAGGED)), one_by_one)
@@ -193,6 +198,12 @@ def test_row_41_empty_sequences():
         assert not np.any(layer([empty] * 2))
     with pytest.raises(errors.RankError, match=r"PYL101.*no sequences"):
         layer([])
+
+
+def test_row_42_different_features_of_tensors():
+    with pytest.raises(errors.FeatureMismatchError, match="PYL105") as caught:
+        lstm()([tf.constant(s) for s in (*RAGGED, data(4, 2))])
+    assert caught.value.got == "sequence 0 is (5, 3), sequence 3 is (4, 2)"
 
 
 def test_row_42_different_features():
@@ -231,9 +242,16 @@ def test_row_45_torch_gradients_and_bfloat16():
 
 
 def test_row_45_generators_and_datasets_are_refused():
-    for wrong in ((s for s in EQUAL), tf.data.Dataset.from_tensor_slices(EQUAL)):
-        with pytest.raises(errors.DTypeError, match=r"PYL118(?s:.*)list\(x\)"):
+    ways = {
+        "list(x)": (s for s in EQUAL),
+        "model.fit(x), or model.predict(x)": tf.data.Dataset.from_tensor_slices(EQUAL),
+        "x[key], the entry that holds the sequences": {"x": EQUAL},
+        None: None,
+    }
+    for fix, wrong in ways.items():
+        with pytest.raises(errors.DTypeError, match=r"PYL118.*not an array") as caught:
             lstm(3)(wrong)
+        assert caught.value.fix == fix
 
 
 def test_a_list_of_tensors_keeps_its_gradient():
@@ -255,6 +273,24 @@ def test_the_outputs_of_a_layer_with_states_are_no_sequences():
         keras.Sequential([keras.Input((5, 3)), states, lstm()])
     with pytest.raises(errors.RankError, match=r"PYL101.*3 tensors"):
         lstm(4)(states(np.stack(EQUAL)))
+
+
+def test_row_04_a_wrapper_takes_no_list_but_what_its_error_says():
+    wrapper = keras.layers.Bidirectional(lstm())
+    with pytest.raises(
+        errors.RankError, match=r"PYL101.*3 tensors(?s:.*)pylstm.ragged\("
+    ) as caught:
+        wrapper(RAGGED)
+    assert caught.value.got == "(5, 3), (2, 3), (4, 3)"
+    ragged = wrapper(pylstm.ragged(RAGGED))
+    assert_close(ragged, np.concatenate([wrapper(s[None]) for s in RAGGED]))
+
+
+def test_one_sequence_of_numbers():
+    with pytest.raises(errors.RankError, match=r"PYL101.*single number") as caught:
+        lstm(1)([1.0, 2.0, 3.0])
+    fixed = eval(caught.value.fix.split("     ")[0], {"np": np, "x": [1.0, 2.0, 3.0]})
+    assert_reads(fixed, fixed, features=1)
 
 
 def test_masked_arrays_would_lose_their_mask():

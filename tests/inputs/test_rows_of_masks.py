@@ -107,6 +107,34 @@ def test_row_37_masks_that_do_not_fit(convert, mask, fix):
     assert fix in caught.value.fix
 
 
+@pytest.mark.parametrize("wrong", ["mask", {"mask": MASK}, map(bool, LENGTHS), [MASK, None]])
+def test_row_37_masks_and_lengths_that_are_no_arrays(wrong):
+    with pytest.raises(errors.MaskError, match=r"PYL112.*the mask") as caught:
+        lstm(3)(X, mask=wrong)
+    assert caught.value.expected == "bool (batch, time) = (4, 5)"
+    with pytest.raises(errors.MaskError, match=r"PYL113.*the lengths") as caught:
+        lstm(3)(X, lengths=wrong)
+    assert caught.value.expected == "integers (batch,) = (4,) from 0 to 5"
+
+
+def test_row_37_a_mask_as_lengths():
+    with pytest.raises(errors.MaskError, match="PYL113") as caught:
+        lstm(3)(X, lengths=MASK)
+    assert caught.value.fix == "mask="
+
+
+@pytest.mark.parametrize("built", [True, False])
+@pytest.mark.parametrize("kind", [keras.Sequential, pylstm.Sequential])
+def test_row_37_a_mask_given_to_a_model(kind, built):
+    layer = lstm(3 if built else None)
+    model = kind([layer])
+    for mask in (MASK, MASK.astype(int)):
+        assert_close(model(X, mask=tf.constant(mask)), masked_outputs(layer, X, MASK))
+    for wrong in (MASK[:, :4], MASK.tolist()):
+        with pytest.raises(errors.MaskError, match="PYL112"):
+            model(X, mask=wrong)
+
+
 def test_row_37_a_mask_that_could_be_lengths():
     with pytest.raises(errors.MaskError, match=r"PYL112(?s:.*)not clear"):
         lstm(3)(data(5, 5, 3), mask=[1, 0, 1, 1, 0])
@@ -202,8 +230,11 @@ def test_row_36_a_partial_batch_of_a_stateful_layer():
     assert caught.value.got.endswith("axis 0 is 3, not 4")
     assert "drop_remainder=True" in caught.value.fix
     # The batch size is only known where the graph runs, and the graph has its own errors.
-    with pytest.raises(tf.errors.InvalidArgumentError, match=r"PYL109(?s:.*)drop_remainder=True"):
+    with pytest.raises(tf.errors.InvalidArgumentError, match="PYL109") as caught:
         model.fit(data(6, 5, 3), np.ones((6, UNITS)), batch_size=4, verbose=0)
+    quoted = errors.quoted_error(str(caught.value))
+    assert quoted.layer == layer.name
+    assert quoted.fix.endswith("a multiple of 4")
 
 
 def test_row_36_a_stateful_layer_of_unknown_batch_size():

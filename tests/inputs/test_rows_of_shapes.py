@@ -301,10 +301,23 @@ def test_corrections_are_those_of_the_newest_call():
     assert layer.corrections == ()
 
 
-def test_the_warning_points_at_the_users_line():
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: lstm(3)(X[0]),
+        lambda: keras.layers.Bidirectional(lstm())(X[:, None]),
+        lambda: keras.Sequential([keras.Input((5,)), lstm()]),
+        lambda: keras.Sequential([lstm()]).predict(X[:, None], verbose=0),
+        lambda: pylstm.Sequential([lstm(3)])(X[:, None]),
+        lambda: pylstm.Sequential([keras.Input((5, 3)), lstm()]).predict(X[:, None], verbose=0),
+        lambda: pylstm.pad([s[None] for s in X]),
+    ],
+)
+def test_the_warning_points_at_the_users_line(call):
     with pytest.warns(errors.ShapeCorrectionWarning) as caught:
-        lstm(3)(X[0])
+        call()
     assert caught[0].filename == __file__
+    assert caught[0].lineno == call.__code__.co_firstlineno
 
 
 @TRAINED

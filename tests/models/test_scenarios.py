@@ -4,6 +4,7 @@ The numbers are those of the table of scenarios. Where pylstm fixes the input, i
 those of each sequence alone; where it cannot, the error says what to write.
 """
 
+import collections
 import warnings
 
 import keras
@@ -111,11 +112,12 @@ def test_row_16_any_real_dtype(dtype):
 
 def test_row_17_complex():
     model = classifier()
-    for x in ([s.astype(complex) for s in sequences()], np.zeros((6, 3, 5), complex)):
+    whole = np.zeros((6, 3, 5), complex)
+    for x, got in ((list(whole), "sequence 0 is complex128"), (whole, "(6, 3, 5) complex128")):
         for run in (model.predict, lambda x: model.fit(x, LABELS, verbose=0)):
-            with pytest.raises(errors.DTypeError, match="imaginary part") as caught:
+            with pytest.raises(errors.DTypeError, match=r"PYL117.*imaginary part") as caught:
                 run(x)
-            assert caught.value.code == "PYL117"
+            assert caught.value.got == got
 
 
 def test_row_18_strings():
@@ -168,13 +170,14 @@ def generator_of(x, y):
     )
 
 
-def test_row_24_batch_of_several_lengths():
-    data = generator_of(sequences(), LABELS).batch(3)
+@pytest.mark.parametrize("before", [lambda data: data, lambda data: data.map(lambda x, y: (x, y))])
+def test_row_24_batch_of_several_lengths(before):
+    data = before(generator_of(sequences(), LABELS)).batch(3)
     model = classifier()
     for run in (model.fit, model.evaluate, model.predict):
         with pytest.raises(errors.RaggedError, match=r"\[PYL115\].*different lengths") as caught:
             run(data, verbose=0)
-        assert caught.value.got == "component 0: (3, 5) at first, (2, 5) at element 1"
+        assert caught.value.got == "(3, 5) and (2, 5) in one batch"
         assert "ragged_batch" in caught.value.fix
         assert "pylstm.dataset" in caught.value.fix
         assert caught.value.__cause__ is None
@@ -213,6 +216,19 @@ def test_row_26_padding_never_changes_the_output():
 def test_row_27_ragged_tensor():
     seqs = sequences()
     assert_fixed(pylstm.ragged(seqs), seqs)
+
+
+@pytest.mark.parametrize("built", [True, False])
+def test_row_28_unknown_rank(built):
+    def hide(x, y):
+        return tf.ensure_shape(tf.py_function(lambda a: a, [x], tf.float32), None), y
+
+    data = generator_of(sequences(), LABELS).ragged_batch(3).map(lambda x, y: (x.to_tensor(), y))
+    model = classifier() if built else pylstm.Sequential([pylstm.LSTM(4)])
+    model.compile("sgd", "mse")
+    with pytest.raises(errors.RankError, match=r"PYL107.*rank of the input is unknown") as caught:
+        model.fit(data.map(hide), verbose=0)
+    assert "set_shape((None, None, " in caught.value.fix
 
 
 def test_row_29_another_number_of_features():
@@ -257,7 +273,25 @@ def test_row_36_stateful_with_a_partial_batch():
                 run(x, batch_size=4, verbose=0)
             assert caught.value.got == "6 samples: the last batch has 2"
             assert "drop_remainder=True" in caught.value.fix
+    batches = tf.data.Dataset.from_tensor_slices((np.zeros((6, 3, 5)), np.zeros((6, 3)))).batch(4)
+    for data in (batches, pylstm.dataset(sequences(), np.zeros((6, 3)), 4)):
+        for run in (model.fit, model.evaluate, model.predict):
+            with pytest.raises(
+                errors.BatchMismatchError, match=r"\[PYL109\] layer 'lstm"
+            ) as caught:
+                run(data, verbose=0)
+            assert "drop_remainder=True" in caught.value.fix
     model.fit(pylstm.dataset(sequences(), np.zeros((6, 3)), 4, drop_remainder=True), verbose=0)
+
+
+def test_row_39_no_sequences_or_no_steps():
+    model = classifier()
+    assert model.predict(np.zeros((0, 3, 5)), verbose=0).shape == (0, 2)
+    empty = [np.zeros((0, 5), np.float32)] * 2
+    np.testing.assert_allclose(model.predict(empty, verbose=0), [model.layers[-1].bias] * 2)
+    model.fit(empty, LABELS[:2], verbose=0)
+    with pytest.raises(errors.TimestepError, match="PYL108"):
+        model.predict(np.zeros((2, 0, 5)), verbose=0)
 
 
 def test_row_41_empty_sequence():
@@ -284,6 +318,8 @@ CONTAINERS = {
     "tensors": lambda seqs: [tf.constant(s) for s in seqs],
     "padded batch": pylstm.pad,
     "tuple": tuple,
+    "deque": collections.deque,
+    "values": lambda seqs: dict(enumerate(seqs)).values(),
 }
 
 
@@ -314,13 +350,31 @@ def test_row_45_generators_of_batches():
     np.testing.assert_allclose(model.predict(batches(), steps=2, verbose=0), want, atol=1e-6)
 
 
-def test_row_45_generator_of_single_samples():
+@pytest.mark.parametrize("iterator", [iter, lambda samples: (sample for sample in samples)])
+def test_row_45_iterators_of_single_samples(iterator):
     model = classifier()
-    samples = ((x, y) for x, y in zip(sequences(), LABELS, strict=True))
+    samples = iterator(zip(sequences(), LABELS, strict=True))
     with pytest.raises(errors.RankError, match="yields single samples") as caught:
         model.fit(samples, verbose=0)
     assert caught.value.code == "PYL101"
     assert "pylstm.dataset" in caught.value.fix
+
+
+def test_row_45_what_is_no_data():
+    model = classifier()
+    for wrong, what in [
+        (lambda: sequences(), "not an array, a dataset"),
+        (pd.DataFrame({"a": [1]}).groupby("a"), "not an array, a dataset"),
+        (None, "no x"),
+        (iter([None]), "no x"),
+    ]:
+        with pytest.raises(errors.DTypeError, match=f"PYL118.*{what}"):
+            model.fit(wrong, verbose=0)
+    with pytest.raises(errors.RankError, match=r"PYL101.*no sequences"):
+        model.predict([])
+    with pytest.raises(errors.BatchMismatchError, match=r"PYL110.*inputs differ") as caught:
+        model.predict(dict(enumerate(sequences())))
+    assert "list(x.values())" in caught.value.fix
 
 
 def test_row_45_a_generator_that_fails_late_keeps_its_error():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from pylstm.errors import PylstmError
+from pylstm.errors import PylstmError, quoted_error
 from pylstm.ops.tensorflow import lstm
 from tests.ops.calls import Call, differentiate
 
@@ -247,8 +247,12 @@ def test_wrong_shape_that_only_the_call_knows():
     def run(x):
         return lstm(x, *call.tensors[1:])
 
-    with pytest.raises(tf.errors.InvalidArgumentError, match="axis 2 is 9, not 4"):
+    with pytest.raises(tf.errors.InvalidArgumentError) as caught:
         run(tf.zeros((3, 5, 9)))
+    error = quoted_error(str(caught.value))
+    assert error.code == "PYL103"
+    assert error.expected == "x (batch, time, features=4)"
+    assert error.got.endswith("axis 2 is 9, not 4")
 
 
 def test_unknown_activation():
