@@ -5,9 +5,10 @@ import os
 import pathlib
 import platform
 
+from pylstm._gpus import find_gpus
 from pylstm._library import built_with, load_core, load_tensorflow_ops, tensorflow_devices
 from pylstm._version import __version__
-from pylstm.errors import BackendLoadError
+from pylstm.errors import BackendLoadError, DeviceError
 
 # Instruction sets that the CPU kernels are compiled for, best first, and what they need.
 CPU_KERNELS = {
@@ -108,11 +109,14 @@ def _cuda():
     if version is None:
         return "cannot run: built without a CUDA compiler"
     try:
-        import tensorflow as tf
-    except ImportError:
-        return f"built with CUDA {version}; no TensorFlow to find a GPU"
-    gpus = _gpus(tf)
-    return f"can run on {', '.join(gpus)}" if gpus else "cannot run: TensorFlow finds no GPU"
+        gpus = find_gpus()
+    except (BackendLoadError, DeviceError) as error:
+        needs = f"; needs {error.expected}" if error.expected else ""
+        return f"cannot run: {error.got}{needs}"
+    return "\n".join(
+        f"{gpu.name}: cannot run: {gpu.obstacle}" if gpu.obstacle else f"{gpu.name}: can run"
+        for gpu in gpus
+    )
 
 
 def _gpu_last_ran():

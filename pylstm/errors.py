@@ -128,6 +128,10 @@ class BackendLoadError(PylstmError, ImportError):
     """The compiled library is absent or cannot be loaded."""
 
 
+class DeviceError(PylstmError, RuntimeError):
+    """The GPU cannot do what was asked of it."""
+
+
 class ShapeCorrectionWarning(UserWarning):
     """The input was corrected: an axis added or dropped, steps changed, or lengths read."""
 
@@ -176,6 +180,9 @@ CODES = {
     "PYL132": Code(BackendLoadError, "the compiled library cannot be loaded"),
     "PYL133": Code(PylstmError, "the fused kernel cannot run this layer"),
     "PYL134": Code(PylstmError, "the fused kernel has no second derivatives"),
+    "PYL135": Code(DeviceError, "no GPU here can run the CUDA kernels"),
+    "PYL136": Code(DeviceError, "the GPU's memory does not suffice"),
+    "PYL137": Code(DeviceError, "CUDA reports an error"),
     # The functional op.
     "PYL141": Code(ShapeError, "the shapes do not fit each other"),
     "PYL142": Code(DTypeError, "the arrays do not fit each other"),

@@ -7,11 +7,13 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "bindings/shapes.h"
 #include "core/activation_names.h"
 #include "core/dispatch.h"
+#include "cuda/check.h"
 #include "cuda/lstm.h"
 
 namespace py = pybind11;
@@ -156,11 +158,50 @@ class Call {
   DeviceProperties device_;
 };
 
+// The newest CUDA that the driver can run, 1000 · major + 10 · minor; 0 without a driver.
+int driver_version() {
+  int version = 0;
+  PYLSTM_CUDA_CHECK(cudaDriverGetVersion(&version));
+  return version;
+}
+
+// (name, 10 · major + minor of the compute capability) of each device.
+std::vector<std::pair<std::string, int>> devices() {
+  int count = 0;
+  PYLSTM_CUDA_CHECK(cudaGetDeviceCount(&count));
+  std::vector<std::pair<std::string, int>> found;
+  for (int ordinal = 0; ordinal < count; ++ordinal) {
+    cudaDeviceProp properties;
+    PYLSTM_CUDA_CHECK(cudaGetDeviceProperties(&properties, ordinal));
+    found.emplace_back(properties.name, 10 * properties.major + properties.minor);
+  }
+  return found;
+}
+
+// Makes a CudaError a Python exception with the attribute `status`.
+void register_cuda_error(py::module_& module) {
+  static py::handle type =
+      py::exception<cuda::CudaError>(module, "CudaError", PyExc_RuntimeError).release();
+  py::register_local_exception_translator([](std::exception_ptr pointer) {
+    try {
+      if (pointer) std::rethrow_exception(pointer);
+    } catch (const cuda::CudaError& error) {
+      const py::object raised = type(error.what());
+      raised.attr("status") = static_cast<int>(error.status());
+      PyErr_SetObject(type.ptr(), raised.ptr());
+    }
+  });
+}
+
 }  // namespace
 }  // namespace pylstm
 
 PYBIND11_MODULE(_cuda, module) {
   using pylstm::Call;
+  pylstm::register_cuda_error(module);
+  module.attr("runtime_version") = CUDART_VERSION;
+  module.def("driver_version", pylstm::driver_version);
+  module.def("devices", pylstm::devices);
   py::class_<Call>(module, "Call")
       .def(py::init<const std::string&, const pylstm::Shapes&, const std::string&,
                     const std::string&, bool, bool, bool, bool, bool>(),

@@ -1,6 +1,9 @@
 // The ops' kernels on the GPU, on TensorFlow's stream and memory. The library that holds them loads
 // without CUDA, too: the run time is linked in, and looks for the driver when it is first called.
+#include <string>
+
 #include "bindings/tensorflow_kernels.h"
+#include "cuda/check.h"
 #include "cuda/lstm.h"
 #include "tensorflow/core/platform/tensor_float_32_utils.h"
 #include "xla/stream_executor/stream.h"
@@ -33,6 +36,22 @@ class GpuBackend {
   }
 
  private:
+  // What TensorFlow's users catch: no memory, no such device, or a bug.
+  static absl::Status status_of(const std::exception& error) {
+    const auto* cuda_error = dynamic_cast<const cuda::CudaError*>(&error);
+    switch (cuda_error ? cuda_error->status() : cudaErrorUnknown) {
+      case cudaErrorMemoryAllocation:
+        return absl::ResourceExhaustedError(error.what());
+      case cudaErrorNoKernelImageForDevice:
+      case cudaErrorInsufficientDriver:
+        return absl::FailedPreconditionError(
+            std::string("pylstm: the CUDA kernels cannot run on this GPU.\n  got:      ") +
+            error.what() + "\n  fix:      python -m pylstm says what they need");
+      default:
+        return absl::InternalError(error.what());
+    }
+  }
+
   static Problem with_tf32(Problem problem) {
     problem.allow_tf32 = tensorflow::tensor_float_32_execution_enabled();
     return problem;
@@ -43,7 +62,7 @@ class GpuBackend {
     try {
       return bytes(with_tf32(problem), cuda::device_properties());
     } catch (const std::exception& error) {
-      context->SetStatus(absl::InternalError(error.what()));
+      context->SetStatus(status_of(error));
       return 0;
     }
   }
@@ -59,7 +78,7 @@ class GpuBackend {
     try {
       lstm(with_tf32(problem), buffers, cuda::device_properties(), stream);
     } catch (const std::exception& error) {
-      return absl::InternalError(error.what());
+      return status_of(error);
     }
     return absl::OkStatus();
   }

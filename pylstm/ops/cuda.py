@@ -9,8 +9,12 @@ A framework is a module or object with
     current_stream(array)     the CUDA stream that work on its device is queued on, as an integer
     on_device(array)          a context manager: its device is the current one
     allow_tf32()              whether float32 products may round their operands to TF32
+    OutOfMemory               what `empty` raises where there is no memory
 """
 
+import contextlib
+
+from pylstm import _gpus
 from pylstm._library import load_cuda
 
 _INPUTS = (
@@ -42,12 +46,12 @@ def forward(framework, tensors, *, save_for_backward=False, **options):
 
     Raises:
         ValueError: A shape or an option does not fit.
-        RuntimeError: CUDA reports an error.
+        DeviceError: The GPU cannot run the kernels or lacks the memory, or CUDA reports an error.
         BackendLoadError: pylstm was built without CUDA.
     """
     inputs = _present(framework, _INPUTS, tensors)
     x, h0 = inputs["x"], inputs["h0"]
-    with framework.on_device(x):
+    with _explained_errors(framework), framework.on_device(x):
         call = _call(framework, inputs, save_for_backward, options)
         batch, time, _ = x.shape
         units = h0.shape[1]
@@ -77,7 +81,7 @@ def backward(framework, tensors, reserve, output_gradients, **options):
     inputs = _present(framework, _INPUTS, tensors)
     given = _present(framework, ("dy", "dh", "dc"), output_gradients)
     x = inputs["x"]
-    with framework.on_device(x):
+    with _explained_errors(framework), framework.on_device(x):
         call = _call(framework, inputs | given, True, options)
         gradients = {
             "d" + name: framework.empty(tuple(inputs[name].shape), None, x)
@@ -88,6 +92,17 @@ def backward(framework, tensors, reserve, output_gradients, **options):
         buffers = inputs | given | gradients | {"reserve": reserve, "workspace": workspace}
         call.backward(_addresses(framework, buffers), framework.current_stream(x))
     return tuple(gradients.get("d" + name) for name in _WITH_GRADIENT)
+
+
+@contextlib.contextmanager
+def _explained_errors(framework):
+    cuda_error = load_cuda().CudaError
+    try:
+        yield
+    except framework.OutOfMemory as error:
+        raise _gpus.out_of_memory(error) from error
+    except cuda_error as error:
+        raise _gpus.explain(error) from error
 
 
 def _present(framework, names, arrays):

@@ -43,6 +43,8 @@ def mask_from_lengths(lengths, x):
 class _CuPy:
     """What `pylstm.ops.cuda` asks of a framework."""
 
+    OutOfMemory = cupy.cuda.memory.OutOfMemoryError
+
     @staticmethod
     def dtype_name(array):
         return array.dtype.name

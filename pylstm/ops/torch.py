@@ -148,6 +148,8 @@ def _backward_cuda(*arguments):
 class _Cuda:
     """What `pylstm.ops.cuda` asks of a framework."""
 
+    OutOfMemory = torch.OutOfMemoryError
+
     @staticmethod
     def dtype_name(tensor):
         return str(tensor.dtype).removeprefix("torch.")

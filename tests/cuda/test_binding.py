@@ -8,6 +8,7 @@ import pytest
 from harness import Case
 
 from pylstm import reference
+from pylstm.errors import DeviceError
 from pylstm.ops import cuda
 
 NAMES = ("x", "h0", "c0", "kernel", "recurrent_kernel", "bias", "mask", "recurrent_dropout")
@@ -15,6 +16,8 @@ NAMES = ("x", "h0", "c0", "kernel", "recurrent_kernel", "bias", "mask", "recurre
 
 class HostFramework:
     """Arrays of NumPy, as `pylstm.ops.cuda` asks for them; new ones are guarded and hold NaN."""
+
+    OutOfMemory = MemoryError
 
     def __init__(self):
         self.made = {}
@@ -95,6 +98,33 @@ def test_an_output_gradient_that_does_not_fit(framework):
     *_, reserve = cuda.forward(framework, tensors, save_for_backward=True)
     with pytest.raises(ValueError, match=r"dh"):
         cuda.backward(framework, tensors, reserve, (None, inputs["h0"][:1], None))
+
+
+def test_no_memory_left(framework, monkeypatch):
+    def empty(shape, dtype, like):
+        raise MemoryError("tried to allocate 7 GiB")
+
+    monkeypatch.setattr(framework, "empty", empty)
+    inputs = Case().inputs()
+    with pytest.raises(DeviceError, match=r"PYL136(.|\n)*7 GiB(.|\n)*fix: +a smaller batch"):
+        cuda.forward(framework, [inputs[name] for name in NAMES])
+
+
+def test_an_error_of_cuda(framework, binding, monkeypatch):
+    def failing(array):
+        error = binding.CudaError("CUDA: lstm_forward: an illegal memory access")
+        error.status = 700
+        raise error
+
+    monkeypatch.setattr(framework, "current_stream", failing)
+    inputs = Case().inputs()
+    with pytest.raises(DeviceError, match=r"PYL137(.|\n)*got: +CUDA: lstm_forward: an illegal"):
+        cuda.forward(framework, [inputs[name] for name in NAMES])
+
+
+def test_the_devices(binding):
+    assert binding.devices() == [("shim", 90)]
+    assert binding.driver_version() == binding.runtime_version == 13000
 
 
 def test_an_unknown_activation(framework):

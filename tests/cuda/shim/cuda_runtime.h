@@ -82,6 +82,24 @@ inline cudaError_t cudaGetDevice(int* ordinal) {
   return cudaSuccess;
 }
 
+#define CUDART_VERSION 13000
+inline cudaError_t cudaDriverGetVersion(int* version) {
+  *version = CUDART_VERSION;
+  return cudaSuccess;
+}
+inline cudaError_t cudaGetDeviceCount(int* count) {
+  *count = 1;
+  return cudaSuccess;
+}
+struct cudaDeviceProp {
+  char name[256];
+  int major, minor;
+};
+inline cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int) {
+  *properties = {"shim", shim_device.capability_major, shim_device.capability_minor};
+  return cudaSuccess;
+}
+
 inline cudaError_t cudaMemsetAsync(void* data, int value, size_t bytes, cudaStream_t) {
   std::memset(data, value, bytes);
   return cudaSuccess;

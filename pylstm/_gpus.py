@@ -1,0 +1,90 @@
+"""The GPUs that there are, whether the CUDA kernels can run on them, and why not."""
+
+import dataclasses
+import re
+
+from pylstm._library import built_with, load_cuda
+from pylstm.errors import DeviceError
+
+# The oldest driver of each major version of CUDA.
+_DRIVERS = {11: 450, 12: 525, 13: 580}
+# cudaError_t
+_MEMORY_ALLOCATION = 2
+_NO_DEVICE = (35, 100, 101, 209)  # driver too old or absent, no device, a wrong one, none of ours
+
+
+@dataclasses.dataclass(frozen=True)
+class Gpu:
+    """Attributes: capability: The compute capability, such as 90 for 9.0."""
+
+    name: str
+    capability: int
+
+    @property
+    def obstacle(self):
+        """Why the kernels cannot run on it, or None."""
+        architectures = built_with("CUDA_ARCHITECTURES").split(";")
+        if any(_runs_on(architecture, self.capability) for architecture in architectures):
+            return None
+        return (
+            f"its compute capability is {self.capability / 10}, and pylstm was built for "
+            f"{', '.join(architectures)}"
+        )
+
+
+def find_gpus():
+    """Returns every `Gpu` of this machine that CUDA shows.
+
+    Raises:
+        BackendLoadError: pylstm was built without CUDA.
+        DeviceError: There is no driver, or none that is new enough, or no GPU.
+    """
+    cuda = load_cuda()
+    runtime, driver = cuda.runtime_version, cuda.driver_version()
+    if driver // 1000 < runtime // 1000:
+        found = f"a driver for CUDA {_version(driver)}" if driver else "no NVIDIA driver"
+        needed = f"driver {_DRIVERS[runtime // 1000]} or newer (CUDA {_version(runtime)})"
+        raise DeviceError("PYL135", expected=needed, got=found, fix="install that driver")
+    try:
+        return [Gpu(*device) for device in cuda.devices()]
+    except cuda.CudaError as error:
+        raise DeviceError("PYL135", got=str(error), fix="nvidia-smi shows what there is") from None
+
+
+def explain(error):
+    """The `DeviceError` for a `CudaError`."""
+    if error.status == _MEMORY_ALLOCATION:
+        return out_of_memory(error)
+    if error.status not in _NO_DEVICE:
+        return DeviceError("PYL137", got=str(error), fix="CUDA_LAUNCH_BLOCKING=1 shows which call")
+    try:
+        obstacles = [f"{gpu.name}: {gpu.obstacle}" for gpu in find_gpus() if gpu.obstacle]
+    except DeviceError as found:
+        return found
+    got = "\n".join([str(error), *obstacles])
+    return DeviceError("PYL135", got=got, fix="python -m pylstm shows what can run here")
+
+
+def out_of_memory(error):
+    """The `DeviceError` for an error of CUDA or of a framework's allocator."""
+    return DeviceError(
+        "PYL136",
+        got=str(error),
+        fix="a smaller batch, shorter sequences, or no gradient, for which each step is kept",
+    )
+
+
+def _runs_on(architecture, capability):
+    """Whether code for one of CMake's architectures, such as "86-real" or "90", runs there: machine
+    code on its own generation, the rest on all that is newer."""
+    number, specific, kind = re.fullmatch(r"(\d+)([a-z]?)(?:-(\w+))?", architecture).groups()
+    number = int(number)
+    if specific:
+        return number == capability
+    if kind != "real" and number <= capability:
+        return True
+    return kind != "virtual" and number // 10 == capability // 10 and number <= capability
+
+
+def _version(number):
+    return f"{number // 1000}.{number % 1000 // 10}"
