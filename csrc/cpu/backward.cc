@@ -21,10 +21,9 @@ struct Scratch {
   int32_t* rows;         // [B], the active rows of this step
   int64_t* entries;      // [B], their entries in the chunk
   int64_t* latest;       // per row of the batch: its newest active step before this one, or -1
-  const T** dz_rows;     // [max(B, input block)]
-  const T** block_rows;  // the same, for multiply()
+  const T** left_rows;   // [max(B, kRowBlock)], of the product at hand
   T** out_rows;          // the same
-  T* products;           // [gates][tile rows] or [input block], by [tile columns]
+  T* products;           // [max(gates · tile rows, kRowBlock)][tile columns]
 };
 
 template <class S>
@@ -55,10 +54,9 @@ class Backward {
       s.rows = arena.take<int32_t>(p_.batch);
       s.entries = arena.take<int64_t>(p_.batch);
       s.latest = arena.take<int64_t>(p_.batch);
-      s.dz_rows = arena.take<const T*>(max(p_.batch, kInputBlock));
-      s.block_rows = arena.take<const T*>(max(p_.batch, kInputBlock));
-      s.out_rows = arena.take<T*>(max(p_.batch, kInputBlock));
-      s.products = arena.take<T>(max(kGates * kTileRows, kInputBlock) * kTileColumns);
+      s.left_rows = arena.take<const T*>(max(p_.batch, kRowBlock));
+      s.out_rows = arena.take<T*>(max(p_.batch, kRowBlock));
+      s.products = arena.take<T>(max(kGates * kTileRows, kRowBlock) * kTileColumns);
       if (scratch_) scratch_[i] = s;
     }
     bytes_ = arena.used();
@@ -104,9 +102,7 @@ class Backward {
 
  private:
   static constexpr int64_t kChunkEntries = 512;
-  // Sums over the entries are made in blocks: an error grows with the length of a chain.
-  static constexpr int64_t kSumEntries = 64;
-  static constexpr int64_t kInputBlock = 16 * kTileRows;  // entries of dx at a time
+  static constexpr int64_t kRowBlock = 16 * kTileRows;  // rows of a product of a chunk at a time
   static constexpr int64_t kTileColumns = kTileVectors * V::kWidth;
 
   struct Range {  // of panels
@@ -217,7 +213,7 @@ class Backward {
         if (is_active) {
           s.rows[n] = static_cast<int32_t>(row);
           s.entries[n] = at;
-          s.dz_rows[n] = dz(0, at);
+          s.left_rows[n] = dz(0, at);
           s.latest[row] = latest_active(row, step - 1);
           if (units.first == 0) copy_input(row, step, at);
           ++n;
@@ -332,7 +328,7 @@ class Backward {
 
   // dh of the step before = dz Rᵀ, for the rows listed in the scratch.
   void multiply_recurrent(Range units, int64_t n, const Scratch<T>& s) {
-    const Left<T> left = dz_left(s.dz_rows);
+    const Left<T> left = dz_left(s.left_rows);
     for (int64_t v = units.first; v < units.last; v += kTileVectors) {
       const int vectors = static_cast<int>(min(kTileVectors, units.last - v));
       if (p_.has_recurrent_dropout) {
@@ -345,13 +341,13 @@ class Backward {
         continue;
       }
       for (int64_t i = 0; i < n; ++i) s.out_rows[i] = dh(s.rows[i]) + first_unit(v);
-      multiply<T>(&left, 1, n, recurrent_panel(v), 0, vectors, nullptr, s.out_rows, s.block_rows);
+      multiply<T>(&left, 1, n, recurrent_panel(v), 0, vectors, nullptr, s.out_rows);
     }
   }
 
   // Rows of dz, all gates.
   Left<T> dz_left(const T* const* rows) const {
-    return {rows, panels_.kGateWidth, panels_.count(), 1, capacity_ * panels_.kGateWidth, 0};
+    return {rows, panels_.kGateWidth, panels_.count(), 1, capacity_ * panels_.kGateWidth};
   }
 
   // The same where each gate has its own dropout: dh = Σ mask_g ∘ (dz_g R_gᵀ).
@@ -359,15 +355,13 @@ class Backward {
                                   const Scratch<T>& s) {
     const int64_t columns = vectors * V::kWidth;
     for (int64_t g = 0; g < kGates; ++g) {
-      const T* dz_rows[kTileRows];
       T* out[kTileRows];
-      for (int r = 0; r < rows; ++r) {
-        dz_rows[r] = s.dz_rows[first + r] + g * V::kWidth;
-        out[r] = s.products + (g * kTileRows + r) * kTileColumns;
-      }
-      const Left<T> left{dz_rows, V::kWidth, panels_.count(), 1, capacity_ * panels_.kGateWidth, 0};
-      tile_function<T>(rows, vectors)(&left, 1, recurrent_panel(v) + g * V::kWidth * columns,
-                                      (kGates - 1) * V::kWidth * columns, nullptr, out);
+      for (int r = 0; r < rows; ++r) out[r] = s.products + (g * kTileRows + r) * kTileColumns;
+      Left<T> left = dz_left(s.left_rows + first);
+      left.run = V::kWidth;
+      left.offset = g * V::kWidth;
+      multiply<T>(&left, 1, rows, recurrent_panel(v) + g * V::kWidth * columns,
+                  (kGates - 1) * V::kWidth * columns, vectors, nullptr, out);
     }
     for (int r = 0; r < rows; ++r) {
       const int64_t row = s.rows[first + r];
@@ -382,70 +376,53 @@ class Backward {
     }
   }
 
-  // [x | 1 | h]ᵀ dz, added up over the chunks. Each thread takes a run of the tiles.
+  // [x | 1 | h]ᵀ dz, added up over the chunks. Each thread takes a run of the blocks.
   void weight_products(int64_t entries, bool first_chunk, int rank, int threads,
                        const Scratch<T>& s) {
-    const Tiles input_tiles(input_rows()), state_tiles(p_.units);
-    const int64_t tiles = input_tiles.count + state_tiles.count;
-    const int64_t all = panels_.count() * tiles;
+    const int64_t input_blocks = ceil_div(input_rows(), kRowBlock);
+    const int64_t blocks = input_blocks + ceil_div(p_.units, kRowBlock);
+    const int64_t all = panels_.count() * blocks;
     for (int64_t i = all * rank / threads; i < all * (rank + 1) / threads; ++i) {
-      const int64_t panel = i / tiles, tile = i % tiles;
-      if (tile < input_tiles.count) {
-        weight_tile(panel, inputs_, input_tiles, tile, 0, entries, input_stride(), 0, first_chunk,
-                    s);
+      const int64_t panel = i / blocks, block = i % blocks;
+      if (block < input_blocks) {
+        const int64_t first = block * kRowBlock;
+        weight_rows_of_panel(panel, first, min(kRowBlock, input_rows() - first), inputs_ + first,
+                             {nullptr, entries, 1, input_stride()}, first_chunk, s);
       } else {
-        weight_tile(panel, states_, state_tiles, tile - input_tiles.count, input_rows(), entries,
-                    state_stride(), p_.has_recurrent_dropout ? state_copy_stride() : 0, first_chunk,
-                    s);
+        const int64_t first = (block - input_blocks) * kRowBlock;
+        weight_rows_of_panel(panel, input_rows() + first, min(kRowBlock, p_.units - first),
+                             states_ + first,
+                             {nullptr, entries, 1, state_stride(), 0,
+                              p_.has_recurrent_dropout ? state_copy_stride() : 0},
+                             first_chunk, s);
       }
     }
   }
 
-  void weight_tile(int64_t panel, const T* columns, const Tiles& tiles, int64_t tile,
-                   int64_t first_row, int64_t entries, int64_t entry_stride, int64_t gate_stride,
-                   bool first_chunk, const Scratch<T>& s) {
-    const int64_t begin = tiles.begin(tile);
-    const int rows = static_cast<int>(tiles.begin(tile + 1) - begin);
-    const T* left_rows[kTileRows];
-    T* sums[kTileRows];
-    for (int r = 0; r < rows; ++r) {
-      left_rows[r] = columns + begin + r;
-      sums[r] = s.products + r * kTileColumns;
+  void weight_rows_of_panel(int64_t panel, int64_t first, int64_t n, const T* columns, Left<T> left,
+                            bool first_chunk, const Scratch<T>& s) {
+    for (int64_t i = 0; i < n; ++i) {
+      s.left_rows[i] = columns + i;
+      s.out_rows[i] = weight(panel, first + i);
     }
-    if (first_chunk) add_rows(nullptr, rows, panel, first_row + begin);
-    for (int64_t entry = 0; entry < entries; entry += kSumEntries) {
-      const Left<T> left{left_rows,  min(kSumEntries, entries - entry), 1, entry_stride, 0,
-                         gate_stride};
-      tile_function<T>(rows, kGates)(&left, 1, dz(panel, entry), 0, nullptr, sums);
-      add_rows(s.products, rows, panel, first_row + begin);
-      for (int r = 0; r < rows; ++r) left_rows[r] += kSumEntries * entry_stride;
-    }
-  }
-
-  // Adds the tile `sums` to rows of the weight gradients; null sets them to zero.
-  void add_rows(const T* sums, int rows, int64_t panel, int64_t first_row) {
-    for (int r = 0; r < rows; ++r) {
-      T* out = weight(panel, first_row + r);
-      for (int64_t i = 0; i < panels_.kGateWidth; i += V::kWidth) {
-        const V sum = sums ? V::load(out + i) + V::load(sums + r * kTileColumns + i) : V(0.0);
-        sum.store(out + i);
-      }
-    }
+    left.rows = s.left_rows;
+    multiply<T>(&left, 1, n, dz(panel, 0), 0, kGates, first_chunk ? nullptr : s.out_rows,
+                s.out_rows);
   }
 
   // dx = dz Wᵀ, for blocks of entries that the threads take in turns.
   void input_products(int64_t entries, int rank, int threads, const Scratch<T>& s) {
-    const Left<T> left = dz_left(s.dz_rows);
-    for (int64_t first = rank * kInputBlock; first < entries; first += threads * kInputBlock) {
-      const int64_t n = min(kInputBlock, entries - first);
+    const Left<T> left = dz_left(s.left_rows);
+    for (int64_t first = rank * kRowBlock; first < entries; first += threads * kRowBlock) {
+      const int64_t n = min(kRowBlock, entries - first);
       for (int64_t i = 0; i < n; ++i) {
-        s.dz_rows[i] = dz(0, first + i);
+        s.left_rows[i] = dz(0, first + i);
         s.out_rows[i] = s.products + i * kTileColumns;
       }
       for (int64_t v = 0; v < feature_vectors(); v += kTileVectors) {
         const int vectors = static_cast<int>(min(kTileVectors, feature_vectors() - v));
         const int64_t columns = min(vectors * V::kWidth, p_.features - v * V::kWidth);
-        multiply<T>(&left, 1, n, kernel_panel(v), 0, vectors, nullptr, s.out_rows, s.block_rows);
+        multiply<T>(&left, 1, n, kernel_panel(v), 0, vectors, nullptr, s.out_rows);
         for (int64_t i = 0; i < n; ++i) {
           S* dx = static_cast<S*>(buffers_.dx) + x_of_entry_[first + i] * p_.features;
           narrow_row(s.out_rows[i], columns, dx + v * V::kWidth);

@@ -20,7 +20,6 @@ struct Scratch {
   const T** x_rows;
   const T** h_rows;
   const T** from_rows;   // what z starts from: the bias, or x W + b
-  const T** block_rows;  // for multiply()
   T** z_rows;
   T* z;          // [rows][gate][width], pre-activations of one panel; of all panels when streaming
   T* x;          // [rows][F], only where x needs conversion
@@ -60,7 +59,6 @@ class Forward {
       s.x_rows = arena.take<const T*>(entry_capacity());
       s.h_rows = arena.take<const T*>(p_.batch);
       s.from_rows = arena.take<const T*>(entry_capacity());
-      s.block_rows = arena.take<const T*>(entry_capacity());
       s.z_rows = arena.take<T*>(entry_capacity());
       s.z = arena.take<T>(p_.batch * (streams_ ? panels_.count() : 1) * panels_.kGateWidth);
       s.x = kConverts ? arena.take<T>(entry_capacity() * p_.features) : nullptr;
@@ -201,14 +199,14 @@ class Forward {
         ++entries;
       });
     }
-    const Left<T> left = dense_rows(s.x_rows, p_.features);
+    const Left<T> left{s.x_rows, p_.features, 1};
     for (int64_t panel = units.first; panel < units.last; ++panel) {
       for (int64_t i = 0; i < entries; ++i) {
         s.from_rows[i] = bias_ + panel * panels_.kGateWidth;
         s.z_rows[i] = projected(panel, i, s);
       }
       multiply<T>(&left, 1, entries, weights_ + panel * panel_elements(), 0, kGates, s.from_rows,
-                  s.z_rows, s.block_rows);
+                  s.z_rows);
     }
     return step;
   }
@@ -252,13 +250,13 @@ class Forward {
       s.from_rows[i] = entry == kNotProjected ? bias_ + panel * panels_.kGateWidth
                                               : projected(panel, entry + i, s);
     }
-    Left<T> lefts[] = {dense_rows(s.x_rows, p_.features), dense_rows(s.h_rows, p_.units)};
+    Left<T> lefts[] = {{s.x_rows, p_.features, 1}, {s.h_rows, p_.units, 1}};
     if (dropout_) lefts[1].vector_stride = panels_.padded();
     if (entry == kNotProjected) {
-      multiply<T>(lefts, 2, n, weights, 0, kGates, s.from_rows, s.z_rows, s.block_rows);
+      multiply<T>(lefts, 2, n, weights, 0, kGates, s.from_rows, s.z_rows);
     } else {
       multiply<T>(lefts + 1, 1, n, weights + p_.features * panels_.kGateWidth, 0, kGates,
-                  s.from_rows, s.z_rows, s.block_rows);
+                  s.from_rows, s.z_rows);
     }
   }
 

@@ -13,24 +13,29 @@ PYLSTM_FN int64_t min(int64_t a, int64_t b) { return a < b ? a : b; }
 PYLSTM_FN int64_t max(int64_t a, int64_t b) { return a < b ? b : a; }
 PYLSTM_FN int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-// The left side: element (row, k, v) lies at rows[row][(k / run) run_stride + (k % run) k_stride +
-// v vector_stride]. A vector_stride gives each of the tile's vectors, the gates, an operand of its
-// own.
+// The left side: element (row, k, v) lies at rows[row][offset + (k / run) run_stride +
+// (k % run) k_stride + v vector_stride]. A vector_stride gives each of the tile's vectors, the
+// gates, an operand of its own.
 template <class T>
 struct Left {
   const T* const* rows;
   int64_t run;   // how many k follow each other by k_stride
   int64_t runs;  // k = run · runs
-  int64_t k_stride;
-  int64_t run_stride;
-  int64_t vector_stride;
-};
+  int64_t k_stride = 1;
+  int64_t run_stride = 0;
+  int64_t vector_stride = 0;
+  int64_t offset = 0;
 
-// A row of consecutive elements, the same for all vectors.
-template <class T>
-PYLSTM_FN Left<T> dense_rows(const T* const* rows, int64_t k) {
-  return {rows, k, 1, 1, 0, 0};
-}
+  // It can be cut between runs, or anywhere in a single run.
+  PYLSTM_FN int64_t pieces() const { return runs == 1 ? run : runs; }
+  PYLSTM_FN int64_t piece() const { return runs == 1 ? 1 : run; }
+  PYLSTM_FN Left slice(int64_t first, int64_t count) const {
+    Left part = *this;
+    (runs == 1 ? part.run : part.runs) = count;
+    part.offset += first * (runs == 1 ? k_stride : run_stride);
+    return part;
+  }
+};
 
 template <class T, int kRows, int kVectors, bool kPerVector>
 PYLSTM_FN void multiply_add(Vec<T> (&acc)[kRows][kVectors], const T* const (&a)[kRows], int64_t run,
@@ -67,14 +72,12 @@ void tile(const Left<T>* lefts, int n_lefts, const T* panel, int64_t run_skip, c
 #pragma GCC unroll 6
   for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 4
-    for (int v = 0; v < kVectors; ++v) {
-      acc[r][v] = from ? V::load(from[r] + v * V::kWidth) : V(0.0);
-    }
+    for (int v = 0; v < kVectors; ++v) acc[r][v] = V(0.0);
   }
   for (const Left<T>* left = lefts; left != lefts + n_lefts; ++left) {
     const T* a[kRows];
 #pragma GCC unroll 6
-    for (int r = 0; r < kRows; ++r) a[r] = left->rows[r];
+    for (int r = 0; r < kRows; ++r) a[r] = left->rows[r] + left->offset;
     for (int64_t run = 0; run < left->runs; ++run) {
       if (left->vector_stride != 0) {
         multiply_add<T, kRows, kVectors, true>(acc, a, left->run, left->k_stride,
@@ -90,7 +93,10 @@ void tile(const Left<T>* lefts, int n_lefts, const T* panel, int64_t run_skip, c
 #pragma GCC unroll 6
   for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 4
-    for (int v = 0; v < kVectors; ++v) acc[r][v].store(to[r] + v * V::kWidth);
+    for (int v = 0; v < kVectors; ++v) {
+      if (from) acc[r][v] += V::load(from[r] + v * V::kWidth);
+      acc[r][v].store(to[r] + v * V::kWidth);
+    }
   }
 }
 
@@ -142,51 +148,43 @@ struct Tiles {
   PYLSTM_FN int64_t begin(int64_t i) const { return n * i / count; }
 };
 
-// One pass over k: the tiles take turns on a panel.
-template <class T>
-void multiply_pass(const Left<T>* lefts, int n_lefts, int64_t n, const T* panel, int64_t run_skip,
-                   int vectors, const T* const* from, T* const* to) {
-  const Tiles tiles(n);
-  for (int64_t i = 0; i < tiles.count; ++i) {
-    const int64_t begin = tiles.begin(i);
-    Left<T> part[kMaxLefts];
-    for (int l = 0; l < n_lefts; ++l) {
-      part[l] = lefts[l];
-      part[l].rows += begin;
-    }
-    tile_function<T>(static_cast<int>(tiles.begin(i + 1) - begin), vectors)(
-        part, n_lefts, panel, run_skip, from ? from + begin : nullptr, to + begin);
-  }
-}
-
 // to[row] = from[row] + Σ left · panel for n rows; the panel is [k][vectors][width] with `run_skip`
-// elements left out after each run. `scratch` holds n pointers.
+// elements left out after each run. from null: zeros.
+//
+// k is cut into blocks, each of which all rows pass over while its panel is in the L1 cache. Blocks
+// are summed apart: an error grows with the length of a chain of additions.
 template <class T>
 void multiply(const Left<T>* lefts, int n_lefts, int64_t n, const T* panel, int64_t run_skip,
-              int vectors, const T* const* from, T* const* to, const T** scratch) {
-  // So much of a panel stays in the L2 cache while all rows pass over it.
-  constexpr int64_t kBlock = 512;
-  int64_t all = 0;
-  for (int l = 0; l < n_lefts; ++l) all += lefts[l].run * lefts[l].runs;
-  if (all <= kBlock + kBlock / 2 || n <= kTileRows) {
-    return multiply_pass(lefts, n_lefts, n, panel, run_skip, vectors, from, to);
-  }
-  for (int l = 0; l < n_lefts; ++l) {
-    Left<T> part = lefts[l];
-    part.rows = scratch;
-    const bool cuts_runs = part.run > kBlock;  // else blocks of whole runs
-    const int64_t pieces = cuts_runs ? part.run : part.runs;
-    const int64_t step = cuts_runs ? kBlock : max(1, kBlock / part.run);
-    const int64_t stride = cuts_runs ? part.k_stride : part.run_stride;
-    const int64_t piece =
-        cuts_runs ? vectors * Vec<T>::kWidth : part.run * vectors * Vec<T>::kWidth + run_skip;
-    for (int64_t first = 0; first < pieces; first += step) {
-      (cuts_runs ? part.run : part.runs) = min(step, pieces - first);
-      for (int64_t i = 0; i < n; ++i) scratch[i] = lefts[l].rows[i] + first * stride;
-      multiply_pass(&part, 1, n, panel + first * piece, run_skip, vectors, from, to);
-      from = to;
+              int vectors, const T* const* from, T* const* to) {
+  constexpr int64_t kBlock = 128;
+  const Tiles tiles(n);
+  int64_t done = 0;  // pieces of the left that is at hand
+  for (const Left<T>* const end = lefts + n_lefts; lefts != end;) {
+    Left<T> block[kMaxLefts];
+    int n_parts = 0;
+    int64_t panel_elements = 0;
+    for (int64_t room = kBlock; room > 0 && lefts != end;) {
+      const int64_t rest = lefts->pieces() - done;
+      const int64_t fit = max(1, room / lefts->piece());
+      const int64_t count = rest <= fit + fit / 2 ? rest : fit;
+      block[n_parts++] = lefts->slice(done, count);
+      panel_elements += count * (lefts->piece() * vectors * Vec<T>::kWidth + run_skip);
+      room -= count * lefts->piece();
+      done = count == rest ? 0 : done + count;
+      if (done == 0) ++lefts;
     }
-    panel += pieces * piece;
+    for (int64_t i = 0; i < tiles.count; ++i) {
+      const int64_t begin = tiles.begin(i);
+      Left<T> part[kMaxLefts];
+      for (int l = 0; l < n_parts; ++l) {
+        part[l] = block[l];
+        part[l].rows += begin;
+      }
+      tile_function<T>(static_cast<int>(tiles.begin(i + 1) - begin), vectors)(
+          part, n_parts, panel, run_skip, from ? from + begin : nullptr, to + begin);
+    }
+    panel += panel_elements;
+    from = to;
   }
 }
 
