@@ -37,7 +37,8 @@ class Forward {
         buffers_(buffers),
         panels_{problem.units},
         streams_(problem.batch * problem.time <= kStreamEntries),
-        may_project_(!streams_ && problem.batch <= kProjectRows * threads) {
+        may_project_(!streams_ && fills_block(problem.features) &&
+                     problem.batch <= kProjectRows * threads) {
     const int64_t padded = panels_.padded();
     if (!streams_) {
       weights_ = arena.take<T>(panels_.count() * panel_elements());
@@ -106,6 +107,7 @@ class Forward {
   // With at most so many (row, step), the weights are read where they lie.
   static constexpr int64_t kStreamEntries = 8;
   // With at most so many rows to a step, x W comes first for several steps: W is read less often.
+  // Only where it is a sum of its own in any case, lest results depend on the number of threads.
   static constexpr int64_t kProjectRows = 2 * kTileRows;
   static constexpr int64_t kProjectedEntries = 8 * kTileRows;
   static constexpr int64_t kNotProjected = -1;
@@ -229,11 +231,11 @@ class Forward {
       s.rows[n++] = static_cast<int32_t>(row);
     });
     if (streams_) stream(units, n, s);
-    for (int64_t panel = units.first; panel < units.last; ++panel) {
+    for (int64_t at = units.first; at < units.last; ++at) {
+      // There and back: the last panels of a step are still in the cache at the next.
+      const int64_t panel = step % 2 == 0 ? at : units.first + units.last - 1 - at;
       if (!streams_) multiply_panel(panel, entry, n, s);
-      apply_gates(step, panel, z_stride(units), n, s);
-      if (!streams_) continue;
-      for (int64_t i = 0; i < n; ++i) s.z_rows[i] += V::kWidth;
+      apply_gates(step, panel, units, n, s);
     }
     for (int64_t i = 0; i < n; ++i) {
       s.current[s.rows[i]] ^= 1;
@@ -289,24 +291,26 @@ class Forward {
     return streams_ ? first_unit(units.last - units.first) : V::kWidth;
   }
 
-  void apply_gates(int64_t step, int64_t panel, int64_t z_stride, int64_t n, const Scratch<T>& s) {
+  void apply_gates(int64_t step, int64_t panel, Range units, int64_t n, const Scratch<T>& s) {
     if (p_.activation == Activation::kTanh && p_.recurrent_activation == Activation::kSigmoid) {
-      apply_gates(act::Tanh{}, act::Sigmoid{}, step, panel, z_stride, n, s);
+      apply_gates(act::Tanh{}, act::Sigmoid{}, step, panel, units, n, s);
     } else {
       apply_gates(RuntimeActivation<T>(p_.activation),
-                  RuntimeActivation<T>(p_.recurrent_activation), step, panel, z_stride, n, s);
+                  RuntimeActivation<T>(p_.recurrent_activation), step, panel, units, n, s);
     }
   }
 
   template <class Act, class Rec>
-  void apply_gates(const Act& act, const Rec& rec, int64_t step, int64_t panel, int64_t z_stride,
+  void apply_gates(const Act& act, const Rec& rec, int64_t step, int64_t panel, Range units,
                    int64_t n, const Scratch<T>& s) {
     const int64_t unit = first_unit(panel), lanes = panels_.lanes(panel);
     const int64_t padded = panels_.padded();
+    const int64_t z_stride = this->z_stride(units);
+    const int64_t z_offset = streams_ ? first_unit(panel - units.first) : 0;
     T* const reserve = static_cast<T*>(buffers_.reserve);
     for (int64_t i = 0; i < n; ++i) {
       const int64_t row = s.rows[i];
-      const T* z = s.z_rows[i];
+      const T* z = s.z_rows[i] + z_offset;
       const CellForward<V> cell =
           cell_forward(act, rec, V::load(z), V::load(z + z_stride), V::load(z + 2 * z_stride),
                        V::load(z + 3 * z_stride), V::load(c(row) + unit));

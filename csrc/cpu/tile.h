@@ -153,17 +153,21 @@ struct Tiles {
 //
 // k is cut into blocks, each of which all rows pass over while its panel is in the L1 cache. Blocks
 // are summed apart: an error grows with the length of a chain of additions.
+constexpr int64_t kBlock = 128;
+
+// Whether a left side of so many k is summed apart from the next. Shorter ones share a block.
+PYLSTM_FN bool fills_block(int64_t k) { return k >= kBlock / 2; }
+
 template <class T>
 void multiply(const Left<T>* lefts, int n_lefts, int64_t n, const T* panel, int64_t run_skip,
               int vectors, const T* const* from, T* const* to) {
-  constexpr int64_t kBlock = 128;
   const Tiles tiles(n);
   int64_t done = 0;  // pieces of the left that is at hand
   for (const Left<T>* const end = lefts + n_lefts; lefts != end;) {
     Left<T> block[kMaxLefts];
     int n_parts = 0;
     int64_t panel_elements = 0;
-    for (int64_t room = kBlock; room > 0 && lefts != end;) {
+    for (int64_t room = kBlock; !fills_block(kBlock - room) && lefts != end;) {
       const int64_t rest = lefts->pieces() - done;
       const int64_t fit = max(1, room / lefts->piece());
       const int64_t count = rest <= fit + fit / 2 ? rest : fit;
