@@ -44,7 +44,11 @@ PYLSTM_FN void multiply_add(Vec<T> (&acc)[kRows][kVectors], const T* const (&a)[
   for (int64_t k = 0, offset = 0; k < run; ++k, offset += k_stride) {
     V right[kVectors];
 #pragma GCC unroll 4
-    for (int v = 0; v < kVectors; ++v) right[v] = V::load(b + v * V::kWidth);
+    for (int v = 0; v < kVectors; ++v) {
+      // One row or two read the panel faster than the hardware foresees.
+      if constexpr (kRows <= 2) __builtin_prefetch(b + (16 * kVectors + v) * V::kWidth);
+      right[v] = V::load(b + v * V::kWidth);
+    }
     b += kVectors * V::kWidth;
 #pragma GCC unroll 6
     for (int r = 0; r < kRows; ++r) {
