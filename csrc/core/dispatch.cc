@@ -27,11 +27,6 @@ const char* resident_obstacle(const Problem& problem, const DeviceProperties& de
   if (problem.dtype == DType::kFloat32 && !problem.allow_tf32) {
     return "true float32 has no tensor-core path (TF32 is off)";
   }
-  if (problem.activation != Activation::kTanh ||
-      problem.recurrent_activation != Activation::kSigmoid) {
-    return "activations other than tanh and sigmoid";
-  }
-  if (problem.has_recurrent_dropout) return "recurrent dropout";
   return nullptr;
 }
 
@@ -45,6 +40,7 @@ ResidentPlan make_plan(const Problem& problem, int depth_steps, int shared_steps
   plan.splits = splits;
   plan.warps = warps;
   plan.slices = static_cast<int>(ceil_div(problem.units, plan.block_units()));
+  plan.forward_operands = problem.has_recurrent_dropout ? kGates : 1;
   plan.element_bytes = static_cast<int>(element_bytes(problem.dtype));
   plan.operand_pitch = (depth_steps + shared_steps) * splits * tensor_core_depth(problem.dtype) +
                        16 / plan.element_bytes;
@@ -56,6 +52,11 @@ void divide_rows(ResidentPlan& plan, const Problem& problem, int groups_that_fit
   plan.rows = ceil_div(problem.batch, 8) <= groups_that_fit ? 8 : 16;
   plan.tiles = static_cast<int>(ceil_div(problem.batch, plan.rows));
   plan.groups = plan.tiles;
+}
+
+// A wide block's threads have too few registers for any other.
+bool has_default_cell(const Problem& problem) {
+  return problem.has_default_activations() && !problem.has_recurrent_dropout;
 }
 
 bool fits(const ResidentPlan& plan, int buffers, const DeviceProperties& device) {
@@ -92,8 +93,8 @@ Choice choose_kernel(const Problem& problem, const DeviceProperties& device) {
 
   const int depth = tensor_core_depth(problem.dtype);
   const int unit_groups = static_cast<int>(ceil_div(problem.units, ResidentPlan::kUnitsPerWarp));
-  if (unit_groups <= ResidentPlan::kWideBlockWarps) {
-    const bool wide = unit_groups > ResidentPlan::kMaxWarps;
+  const bool wide = unit_groups > ResidentPlan::kMaxWarps;
+  if (!wide || (unit_groups <= ResidentPlan::kWideBlockWarps && has_default_cell(problem))) {
     const int steps = static_cast<int>(ceil_div(problem.units, depth));
     const int in_registers = wide || steps <= 4 ? 4 : 8;
     ResidentPlan plan =

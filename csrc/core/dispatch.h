@@ -42,6 +42,7 @@ struct ResidentPlan {
   int groups;         // of `slices` blocks each; group i takes the tiles i, i + groups, ...
   int operand_pitch;  // elements of one row of h, or of one gate of dz, in shared memory
   int element_bytes;
+  int forward_operands;  // 1, or with recurrent dropout an h for each gate
 
   PYLSTM_FN int block_units() const { return warps / splits * kUnitsPerWarp; }
   PYLSTM_FN int block_threads() const { return 32 * warps; }
@@ -52,11 +53,11 @@ struct ResidentPlan {
   // `buffers` copies, the warps' partial sums where they split the depth, the state of the units,
   // and weights.
   PYLSTM_FN int operand_elements(bool backward) const {
-    return (backward ? 4 : 1) * kTileRows * operand_pitch;
+    return (backward ? 4 : forward_operands) * kTileRows * operand_pitch;
   }
   PYLSTM_FN int partial_floats() const { return splits > 1 ? block_threads() * 16 : 0; }
   PYLSTM_FN int state_floats(bool backward) const {
-    return tiles_per_group() * block_threads() * thread_elements() * (backward ? 3 : 1);
+    return tiles_per_group() * block_threads() * thread_elements() * (backward ? 3 : 2);
   }
   PYLSTM_FN int weight_bytes() const { return warps * shared_steps * kStepBytes; }
   PYLSTM_FN int shared_bytes(bool backward, int buffers) const {

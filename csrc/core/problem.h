@@ -39,6 +39,10 @@ struct Problem {
   bool save_for_backward = false;     // forward fills the reserve
   bool allow_tf32 = false;            // GPU: float32 products may round their operands to TF32
 
+  bool has_default_activations() const {
+    return activation == Activation::kTanh && recurrent_activation == Activation::kSigmoid;
+  }
+
   int64_t y_elements() const { return batch * (return_sequences ? time : 1) * units; }
   int64_t state_elements() const { return batch * units; }
   int64_t kernel_elements() const { return features * kGates * units; }

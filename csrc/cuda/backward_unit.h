@@ -55,6 +55,11 @@ struct BackwardArrays {
     } while (step >= 0 && step < time && !active(b, step));
     return step;
   }
+  // Of the h that a gate multiplies.
+  __device__ Compute<T> multiplier(int gate, int64_t b, int64_t unit) const {
+    return recurrent_dropout ? to_compute(recurrent_dropout[(gate * batch + b) * units + unit])
+                             : Compute<T>(1);
+  }
   // Makes h the value that `step` multiplied by the recurrent kernel.
   __device__ void write_previous_h(int64_t b, int64_t step, int64_t unit, T h) const {
     const int64_t at = row(b, step) * units + unit;
@@ -63,8 +68,8 @@ struct BackwardArrays {
       return;
     }
     for (int g = 0; g < kGates; ++g) {
-      previous_h[g * batch * time * units + at] = from_compute<T>(
-          to_compute(h) * to_compute(recurrent_dropout[(g * batch + b) * units + unit]));
+      previous_h[g * batch * time * units + at] =
+          from_compute<T>(to_compute(h) * multiplier(g, b, unit));
     }
   }
 };

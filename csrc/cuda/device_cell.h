@@ -1,5 +1,4 @@
-// The cell with activations chosen at run time. Out of line: 25 formulas per gate are much code,
-// and the kernels that call it are bound by their products.
+// The cell with activations chosen at run time. Out of line: 25 formulas per gate are much code.
 #pragma once
 
 #include "core/cell.h"
@@ -11,10 +10,11 @@ namespace pylstm::cuda {
 struct CellActivations {
   act::Runtime activation;
   act::Runtime recurrent;
+  bool are_default;  // the resident kernels have the formulas of these in line
 };
 
 inline CellActivations cell_activations(const Problem& problem) {
-  return {{problem.activation}, {problem.recurrent_activation}};
+  return {{problem.activation}, {problem.recurrent_activation}, problem.has_default_activations()};
 }
 
 template <class V>

@@ -36,6 +36,8 @@ struct ForwardArrays {
   }
   __device__ int64_t row(int64_t b, int64_t step) const { return b * time + input_time(step); }
   __device__ bool active(int64_t b, int64_t step) const { return !mask || mask[row(b, step)]; }
+  // The products read the planes [first_plane, planes).
+  __device__ int first_plane() const { return recurrent_dropout ? 1 : 0; }
   __device__ int planes() const { return recurrent_dropout ? 1 + kGates : 1; }
   __device__ T* plane(int64_t step, int index) const {
     return state + (2 * index + (step & 1)) * batch * padded_units(units);
@@ -43,13 +45,16 @@ struct ForwardArrays {
   __device__ T& h_state(int64_t step, int64_t b, int64_t unit) const {
     return plane(step, 0)[b * padded_units(units) + unit];
   }
+  // h times a gate's multipliers.
+  __device__ T dropped(T h_value, int gate, int64_t b, int64_t unit) const {
+    return from_compute<T>(to_compute(h_value) *
+                           to_compute(recurrent_dropout[(gate * batch + b) * units + unit]));
+  }
   // Makes h the input of `step`.
   __device__ void write_state(int64_t step, int64_t b, int64_t unit, T h_value) const {
     h_state(step, b, unit) = h_value;
     for (int g = 1; g < planes(); ++g) {
-      plane(step, g)[b * padded_units(units) + unit] =
-          from_compute<T>(to_compute(h_value) *
-                          to_compute(recurrent_dropout[((g - 1) * batch + b) * units + unit]));
+      plane(step, g)[b * padded_units(units) + unit] = dropped(h_value, g - 1, b, unit);
     }
   }
 };

@@ -27,6 +27,8 @@ struct ResidentShape {
   static constexpr int kBuffers = kExchange == Exchange::kGrid ? 1 : 2;
   static constexpr int kMaxThreads = 32 * kMaxWarps_;
   static constexpr bool kSharedWeights = kMaxWarps_ > ResidentPlan::kMaxWarps;
+  // Any activations and recurrent dropout, for which 128 registers a thread are too few.
+  static constexpr bool kAnyCell = !kSharedWeights;
 };
 
 // Where a thread stands, and which (row, unit) pairs are its own: those of its elements of the
@@ -65,11 +67,13 @@ struct ResidentMemory {
   Gates<uint32_t>* weights;
   int operand_elements;
   int pitch;
+  int gate_stride;  // between the operands of two gates
 
   __device__ ResidentMemory(const ResidentPlan& plan, bool backward) {
     operand = reinterpret_cast<T*>(shared_memory());
     operand_elements = plan.operand_elements(backward);
     pitch = plan.operand_pitch;
+    gate_stride = ResidentPlan::kTileRows * pitch;
     partial = reinterpret_cast<float*>(operand + Shape::kBuffers * operand_elements);
     state = partial + plan.partial_floats();
     weights = reinterpret_cast<Gates<uint32_t>*>(state + plan.state_floats(backward));
@@ -78,7 +82,7 @@ struct ResidentMemory {
     return operand + (Shape::kBuffers == 1 ? 0 : step % 2) * operand_elements;
   }
   // Value `index` of `count` that an element of a tile (numbered within the group) keeps.
-  __device__ float& kept(int tile, int element, int index = 0, int count = 1) const {
+  __device__ float& kept(int tile, int element, int index, int count) const {
     return state[((tile * Shape::kElements + element) * count + index) * blockDim.x + threadIdx.x];
   }
   // What lies beyond the batch and the units must be zero, not NaN. Whole block.
@@ -254,11 +258,12 @@ __device__ inline void arrive(unsigned* arrivals) {
   }
 }
 
-// kGrid: waits until `count` blocks have arrived, then brings `rows` rows, each of `operands` times
-// `padded` elements (see padded_units), into shared memory. Whole block.
+// kGrid: waits until `count` blocks have arrived, then brings `operands` times `rows` rows of
+// `padded` elements (see padded_units) into shared memory. Whole block.
 template <class T>
-__device__ inline void fetch_operand(T* shared, int pitch, const T* global, int padded, int rows,
-                                     int operands, const unsigned* arrivals, unsigned count) {
+__device__ inline void fetch_operand(T* shared, int pitch, const T* global, int64_t row_stride,
+                                     int64_t operand_stride, int padded, int rows, int operands,
+                                     const unsigned* arrivals, unsigned count) {
   if (threadIdx.x == 0) wait_acquire(arrivals, count);
   __syncthreads();
   constexpr int kRun = 16 / sizeof(T);
@@ -268,7 +273,7 @@ __device__ inline void fetch_operand(T* shared, int pitch, const T* global, int 
     const int operand = i / runs % operands;
     const int column = i % runs * kRun;
     copy_async(shared + (operand * ResidentPlan::kTileRows + row) * pitch + column,
-               global + (row * operands + operand) * padded + column, 16);
+               global + row * row_stride + operand * operand_stride + column, 16);
   }
   commit_copies();
   wait_copies<0>();

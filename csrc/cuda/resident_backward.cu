@@ -13,7 +13,6 @@ __global__ void __launch_bounds__(Shape::kMaxThreads, 1)
   const ResidentPlace<Shape> place(plan);
   const ResidentMemory<Shape> memory(plan, /*backward=*/true);
   const int units = static_cast<int>(arrays.units);
-  const int gate_stride = ResidentPlan::kTileRows * memory.pitch;
 
   const int column = place.first_unit + place.lane / 4;
   const ResidentWeights<Shape> weights(
@@ -67,17 +66,18 @@ __global__ void __launch_bounds__(Shape::kMaxThreads, 1)
       if constexpr (Shape::kExchange == Exchange::kGrid) {
         if (step + 1 < arrays.time) {
           const int64_t left = arrays.batch - first_row;
-          fetch_operand(
-              memory.buffer(0), memory.pitch, &arrays.exchanged(step + 1, first_row, 0, 0),
-              static_cast<int>(padded_units(units)),
-              left < plan.rows ? static_cast<int>(left) : plan.rows, kGates, arrays.arrivals + tile,
-              static_cast<unsigned>(arrays.time - 1 - step) * plan.slices);
+          fetch_operand(memory.buffer(0), memory.pitch,
+                        &arrays.exchanged(step + 1, first_row, 0, 0), kGates * padded_units(units),
+                        padded_units(units), static_cast<int>(padded_units(units)),
+                        left < plan.rows ? static_cast<int>(left) : plan.rows, kGates,
+                        arrays.arrivals + tile,
+                        static_cast<unsigned>(arrays.time - 1 - step) * plan.slices);
         }
       }
       float accumulator[4][4] = {};
       if (step + 1 < arrays.time) {
         weights.template multiply<false>(accumulator, operand + place.first_depth, memory.pitch,
-                                         gate_stride);
+                                         memory.gate_stride);
       }
       float product[Shape::kElements][4];
       sum_splits(place, memory.partial, accumulator, product);
@@ -87,7 +87,11 @@ __global__ void __launch_bounds__(Shape::kMaxThreads, 1)
         if (!exists(tile, e)) continue;
         const int64_t b = first_row + place.row(e);
         const int unit = place.unit(e);
-        const float dh = product[e][0] + product[e][1] + product[e][2] + product[e][3];
+        float dh = 0;
+#pragma unroll
+        for (int g = 0; g < kGates; ++g) {
+          dh += product[e][g] * (Shape::kAnyCell ? arrays.multiplier(g, b, unit) : 1.0f);
+        }
         UnitGradient<float> state = load_state(local, e);
         if (step < 0) {
           arrays.dh0[b * units + unit] = from_compute<T>(dh + state.dh);
@@ -96,7 +100,10 @@ __global__ void __launch_bounds__(Shape::kMaxThreads, 1)
         }
         const Gates<T> dz = backward_unit(
             arrays, b, step, unit, inputs[e], dh, state,
-            [](const Gates<float>& saved, float c_prev, float c, float dh, float dc) {
+            [&](const Gates<float>& saved, float c_prev, float c, float dh, float dc) {
+              if (Shape::kAnyCell && !arrays.activations.are_default) {
+                return runtime_cell_backward(arrays.activations, saved, c_prev, c, dh, dc);
+              }
               return cell_backward(act::Tanh(), act::Sigmoid(), saved.value[0], saved.value[1],
                                    saved.value[2], saved.value[3], c_prev, c, dh, dc);
             });
@@ -107,7 +114,7 @@ __global__ void __launch_bounds__(Shape::kMaxThreads, 1)
           if constexpr (Shape::kExchange == Exchange::kGrid) {
             arrays.exchanged(step, b, g, unit) = dz.value[g];
           } else {
-            publish<Shape>(next + g * gate_stride, dz.value[g], plan.slices);
+            publish<Shape>(next + g * memory.gate_stride, dz.value[g], plan.slices);
           }
         }
       }

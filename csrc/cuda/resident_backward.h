@@ -1,5 +1,4 @@
-// The backward pass through time in one launch, the recurrent weights on chip; tanh and
-// sigmoid, without recurrent dropout.
+// The backward pass through time in one launch, the recurrent weights on chip.
 #pragma once
 
 #include <cuda_runtime.h>

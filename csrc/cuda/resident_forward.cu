@@ -13,6 +13,8 @@ __global__ void __launch_bounds__(Shape::kMaxThreads, 1)
   const ResidentPlace<Shape> place(plan);
   const ResidentMemory<Shape> memory(plan, /*backward=*/false);
   const int units = static_cast<int>(arrays.units);
+  const int padded = static_cast<int>(padded_units(units));
+  const int operands = Shape::kAnyCell ? arrays.planes() - arrays.first_plane() : 1;
 
   const int column = place.first_unit + place.lane / 4;
   const ResidentWeights<Shape> weights(
@@ -33,13 +35,18 @@ __global__ void __launch_bounds__(Shape::kMaxThreads, 1)
 #pragma unroll
     for (int e = 0; e < Shape::kElements; ++e) {
       if (!exists(tile, e)) continue;
-      memory.kept(local, e) = arrays.c_state[(first_row + place.row(e)) * units + place.unit(e)];
+      const int64_t b = first_row + place.row(e);
+      memory.kept(local, e, 0, 2) = arrays.c_state[b * units + place.unit(e)];
+      memory.kept(local, e, 1, 2) = to_compute(arrays.h_state(0, b, place.unit(e)));
     }
     if constexpr (Shape::kExchange != Exchange::kGrid) {
       for (int i = threadIdx.x; i < plan.rows * units; i += blockDim.x) {
         if (first_row + i / units >= arrays.batch) break;
-        memory.buffer(0)[i / units * memory.pitch + i % units] =
-            arrays.h_state(0, first_row + i / units, i % units);
+        for (int g = 0; g < operands; ++g) {
+          memory.buffer(0)[g * memory.gate_stride + i / units * memory.pitch + i % units] =
+              arrays.plane(0,
+                           arrays.first_plane() + g)[(first_row + i / units) * padded + i % units];
+        }
       }
     }
   }
@@ -74,12 +81,18 @@ __global__ void __launch_bounds__(Shape::kMaxThreads, 1)
       T* operand = memory.buffer(step);
       if constexpr (Shape::kExchange == Exchange::kGrid) {
         const int64_t left = arrays.batch - first_row;
-        fetch_operand(operand, memory.pitch, &arrays.h_state(step, first_row, 0),
-                      static_cast<int>(padded_units(units)),
-                      left < plan.rows ? static_cast<int>(left) : plan.rows, 1,
+        fetch_operand(operand, memory.pitch,
+                      arrays.plane(step, arrays.first_plane()) + first_row * padded, padded,
+                      2 * arrays.batch * padded, padded,
+                      left < plan.rows ? static_cast<int>(left) : plan.rows, operands,
                       arrays.arrivals + tile, static_cast<unsigned>(step) * plan.slices);
       }
-      weights.template multiply<true>(accumulator, operand + place.first_depth, memory.pitch, 0);
+      if (operands == 1) {
+        weights.template multiply<true>(accumulator, operand + place.first_depth, memory.pitch, 0);
+      } else {
+        weights.template multiply<false>(accumulator, operand + place.first_depth, memory.pitch,
+                                         memory.gate_stride);
+      }
       float sums[Shape::kElements][4];
       sum_splits(place, memory.partial, accumulator, sums);
 
@@ -88,19 +101,30 @@ __global__ void __launch_bounds__(Shape::kMaxThreads, 1)
         if (!exists(tile, e)) continue;
         const int64_t b = first_row_of(plan, tile) + place.row(e);
         const int unit = place.unit(e);
-        const int at = place.row(e) * memory.pitch + unit;
         const Gates<float> z = {{sums[e][0], sums[e][1], sums[e][2], sums[e][3]}};
-        T h = operand[at];
-        forward_unit(arrays, b, step, unit, arrays.active(b, step), z, memory.kept(local, e), h,
-                     [](const Gates<float>& z, float c) {
+        T h = from_compute<T>(memory.kept(local, e, 1, 2));
+        forward_unit(arrays, b, step, unit, arrays.active(b, step), z, memory.kept(local, e, 0, 2),
+                     h, [&](const Gates<float>& z, float c) {
+                       if (Shape::kAnyCell && !arrays.activations.are_default) {
+                         return runtime_cell_forward(arrays.activations, z, c);
+                       }
                        return cell_forward(act::Tanh(), act::Sigmoid(), z.value[0], z.value[1],
                                            z.value[2], z.value[3], c);
                      });
         if constexpr (Shape::kExchange == Exchange::kGrid) {
-          arrays.h_state(step + 1, b, unit) = h;
+          arrays.write_state(step + 1, b, unit, h);
         } else {
-          publish<Shape>(memory.buffer(step + 1) + at, h, plan.slices);
+          T* next = memory.buffer(step + 1) + place.row(e) * memory.pitch + unit;
+          if (operands == 1) {
+            publish<Shape>(next, h, plan.slices);
+          } else {
+            for (int g = 0; g < kGates; ++g) {
+              publish<Shape>(next + g * memory.gate_stride, arrays.dropped(h, g, b, unit),
+                             plan.slices);
+            }
+          }
         }
+        memory.kept(local, e, 1, 2) = to_compute(h);
       }
       if constexpr (Shape::kExchange != Exchange::kGrid) {
         if (step + 1 < arrays.time) start(tile, step + 1);

@@ -1,5 +1,4 @@
-// The forward pass in one launch, the recurrent weights on chip; tanh and sigmoid, without
-// recurrent dropout.
+// The forward pass in one launch, the recurrent weights on chip.
 #pragma once
 
 #include <cuda_runtime.h>

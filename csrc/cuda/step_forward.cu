@@ -18,7 +18,7 @@ __global__ void __launch_bounds__(kBlockThreads)
   // Without recurrent dropout one pass over all gates, else one pass each: their h differ.
   BlockProduct<Arithmetic, ShapeT, Contiguous::kDepth, Contiguous::kOuter> product;
   const int planes = arrays.planes();
-  for (int plane = planes > 1; plane < planes; ++plane) {
+  for (int plane = arrays.first_plane(); plane < planes; ++plane) {
     const unsigned gates = plane ? 1u << (plane - 1) : 15u;
     const Operand<T> h{arrays.plane(step, plane), padded_units(units), arrays.batch, units, nullptr,
                        recurrent_kernel.aligned};

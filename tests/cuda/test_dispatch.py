@@ -66,9 +66,6 @@ def test_sizes(shim, device, batch, units, kernel, dtype):
     [
         ({"dtype": "float64"}, "float64"),
         ({"dtype": "float32"}, "true float32"),
-        ({"dtype": "float16", "activation": "relu"}, "activations other than"),
-        ({"dtype": "float16", "recurrent_activation": "hard_sigmoid"}, "activations other than"),
-        ({"dtype": "float16", "recurrent_dropout": True}, "recurrent dropout"),
         ({"dtype": "float16", "batch": 0}, "nothing to compute"),
     ],
 )
@@ -76,6 +73,17 @@ def test_what_only_the_step_kernel_does(shim, device, options, reason):
     kernel, given = choose(shim, device, Case(**options))
     assert kernel == "step"
     assert (reason if device != "T4" else "compute capability 8.0") in given
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"activation": "relu"}, {"recurrent_activation": "hard_sigmoid"}, {"recurrent_dropout": True}],
+)
+def test_other_cells(shim, options):
+    assert choose(shim, "A100", Case(dtype="float16", units=64, **options))[0] == "block"
+    assert choose(shim, "A100", Case(dtype="float16", units=65, **options))[0] == "grid"
+    assert choose(shim, "H100", Case(dtype="float16", units=65, **options))[0] == "cluster"
+    assert choose(shim, "H100", Case(dtype="float16", units=1024, **options))[0] == "grid"
 
 
 def test_tf32_takes_twice_the_registers(shim):

@@ -107,6 +107,39 @@ def test_resident_kernels(shim, dtype, mask, kernel, device, batch, units, tf32_
     check(shim, case, device)
 
 
+@pytest.mark.parametrize(
+    ("kernel", "device", "batch", "units"),
+    [("block", ampere, 18, 40), ("cluster", hopper, 17, 71), ("grid", ampere, 30, 121)],
+)
+@pytest.mark.parametrize(
+    "options",
+    [
+        # Smooth ones: where a derivative jumps, a rounded product may be on the other side.
+        {"activation": "elu", "recurrent_activation": "softsign", "mask": "left"},
+        {"recurrent_dropout": True},
+        {"recurrent_dropout": True, "activation": "silu", "mask": "holes"},
+    ],
+)
+@pytest.mark.parametrize("dtype", ["float16", "tf32"])
+def test_resident_kernels_with_other_cells(shim, dtype, options, kernel, device, batch, units):
+    types = {"allow_tf32": True} if dtype == "tf32" else {"dtype": dtype}
+    case = Case(batch=batch, units=units, time=3, **types, **options)
+    device = device(shim)
+    chosen, _ = shim.choose_kernel(case.problem(shim, save_for_backward=True), device)
+    assert chosen == kernel
+    check(shim, case, device)
+
+
+def test_resident_relu(shim):
+    """Values, whose rounding errors stay small at the bend."""
+    case = Case(dtype="float16", units=40, activation="relu", mask="left")
+    inputs = case.inputs()
+    outputs = harness.forward(shim, case, hopper(shim), inputs)
+    expected = reference.lstm_forward(**inputs, **case.options())
+    for name, value in zip("yhc", expected, strict=True):
+        assert harness.relative_error(outputs[name], value) <= case.tolerance, name
+
+
 def test_resident_grid_with_four_splits(shim):
     check(shim, Case(dtype="float16", batch=2, time=2, units=520), hopper(shim))
 
@@ -170,6 +203,8 @@ def test_any_problem(shim, data):
         dtype="float32" if dtype == "tf32" else dtype,
         allow_tf32=dtype == "tf32",
         mask=draw(strategies.sampled_from(MASKS)),
+        activation=draw(strategies.sampled_from(["tanh", "elu", "silu"])),
+        recurrent_activation=draw(strategies.sampled_from(["sigmoid", "softsign"])),
         **{
             name: draw(strategies.booleans())
             for name in (
