@@ -43,6 +43,12 @@ def load_cuda():
         BackendLoadError: It is absent, as where pylstm was built without CUDA, or present and
             cannot be loaded.
     """
+    if built_with("CUDA_VERSION") is None:
+        raise BackendLoadError(
+            "PYL131",
+            "pylstm was built without its CUDA kernels",
+            fix=_rebuild("clean build CUDA=ON", " with nvcc on the PATH"),
+        )
     return _load_module("_cuda")
 
 
@@ -140,8 +146,8 @@ def _broken(library, error):
     return BackendLoadError("PYL132", got=f"{library}: {error}", fix=_rebuild())
 
 
-def _rebuild():
+def _rebuild(targets="build", condition=""):
     checkout = _PACKAGE.parent
     if (checkout / "CMakeLists.txt").exists():
-        return f"make -C {checkout} build"
-    return "pip install --force-reinstall --no-deps pylstm"
+        return f"make -C {checkout} {targets}"
+    return f"pip install --force-reinstall --no-deps pylstm{condition}"

@@ -183,6 +183,7 @@ CODES = {
     "PYL135": Code(DeviceError, "no GPU here can run the CUDA kernels"),
     "PYL136": Code(DeviceError, "the GPU's memory does not suffice"),
     "PYL137": Code(DeviceError, "CUDA reports an error"),
+    "PYL138": Code(DeviceError, "the kernels do not reach the arrays where they are"),
     # The functional op.
     "PYL141": Code(ShapeError, "the shapes do not fit each other"),
     "PYL142": Code(DTypeError, "the arrays do not fit each other"),

@@ -3,6 +3,8 @@
 import functools
 import importlib
 
+import numpy as np
+
 from pylstm.errors import DTypeError, StateError
 from pylstm.ops.checks import check_activation, check_dtypes, check_lengths, check_shapes
 
@@ -15,6 +17,7 @@ _MODULES = {
     "tensorflow": "tensorflow",
     "torch": "torch",
 }
+_DLPACK_CPU = 1  # kDLCPU
 
 
 def lstm(
@@ -39,7 +42,8 @@ def lstm(
 
     Takes arrays of NumPy, CuPy, TensorFlow, torch or JAX and returns the same kind. All but NumPy's
     and CuPy's are differentiable, once, by x, the weights and the states. NumPy arrays may stand
-    among those of another framework.
+    among those of another framework. Other objects that share their memory are taken without a
+    copy: on a GPU (`__cuda_array_interface__`, DLPack) as CuPy's arrays, else (DLPack) as NumPy's.
 
         y = pylstm.lstm(x, kernel, recurrent_kernel, bias, lengths=lengths)
 
@@ -71,6 +75,8 @@ def lstm(
             `FeatureMismatchError` for x, `StateError`, and `MaskError` for mask and lengths.
         DTypeError: An argument is no array, is of another framework than the others, or has
             another dtype than x.
+        DeviceError: Arrays are on several devices, or on one that the kernels do not reach (JAX's
+            on a GPU), or the GPU cannot run them.
         PylstmError: An activation is unknown.
     """
     h0, c0 = _states(initial_state)
@@ -84,25 +90,21 @@ def lstm(
         "mask": mask,
         "recurrent_dropout": recurrent_dropout,
     }
+    tensors = {name: _shared(name, value) for name, value in tensors.items()}
     ops = _ops_for({name: value for name, value in tensors.items() if value is not None})
     check_dtypes(tensors)
     check_shapes(tensors)
     check_activation("activation", activation)
     check_activation("recurrent_activation", recurrent_activation)
+    x, mask = tensors["x"], tensors["mask"]
     if lengths is not None:
         within = ops.mask_from_lengths(check_lengths(lengths, x), x)
-        mask = within if mask is None else mask & within
+        tensors["mask"] = within if mask is None else mask & within
     if h0 is None:
-        h0 = c0 = ops.zero_state(x, recurrent_kernel.shape[0])
+        units = tensors["recurrent_kernel"].shape[0]
+        tensors["h0"] = tensors["c0"] = ops.zero_state(x, units)
     y, h, c = ops.lstm(
-        x,
-        h0,
-        c0,
-        kernel,
-        recurrent_kernel,
-        bias,
-        mask=mask,
-        recurrent_dropout=recurrent_dropout,
+        **tensors,
         activation=activation,
         recurrent_activation=recurrent_activation,
         go_backwards=go_backwards,
@@ -124,6 +126,33 @@ def _states(initial_state):
         + (f" of {len(initial_state)}" if isinstance(initial_state, (list, tuple)) else ""),
         fix="initial_state=[h, c]",
     )
+
+
+def _shared(name, value):
+    """The value, as an array of CuPy or NumPy where it is of an unknown kind and shares its memory
+    with them."""
+    if value is None or _module_name(type(value)) is not None:
+        return value
+    on_cpu = hasattr(value, "__dlpack_device__") and value.__dlpack_device__()[0] == _DLPACK_CPU
+    if on_cpu:
+        return np.from_dlpack(value)
+    for attribute, function in (
+        ("__cuda_array_interface__", "asarray"),
+        ("__dlpack_device__", "from_dlpack"),
+    ):
+        if hasattr(value, attribute):
+            try:
+                import cupy
+            except ImportError:
+                raise DTypeError(
+                    "PYL142",
+                    "CuPy, which takes such arrays, is not installed",
+                    expected="an array of CuPy, TensorFlow or torch on a GPU",
+                    got=f"{name} is a {type(value).__name__}",
+                    fix="pip install cupy-cuda13x",
+                ) from None
+            return getattr(cupy, function)(value)
+    return value
 
 
 def _ops_for(tensors):

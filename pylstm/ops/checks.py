@@ -9,7 +9,7 @@ import functools
 import numpy as np
 
 from pylstm._library import load_core
-from pylstm.errors import CODES, DTypeError, MaskError, PylstmError
+from pylstm.errors import CODES, DeviceError, DTypeError, MaskError, PylstmError
 
 _FLOATS = ("float16", "bfloat16", "float32", "float64")
 
@@ -94,6 +94,29 @@ def check_lengths(lengths, x):
         expected=f"integers (batch={batch},) from 0 to {time}",
         got=f"{shape} {dtype}{remark}",
         fix="one length for each sequence: lengths=[T_1, T_2, ...]",
+    )
+
+
+def check_devices(arrays, device_of, reachable, fix):
+    """Checks where arrays are.
+
+    Args:
+        arrays: The arrays of one framework, by name.
+        device_of: A function of an array that gives its device, such as "cuda:0" as text.
+        reachable: The kinds of devices, such as "cuda", that the kernels reach.
+        fix: What to write instead.
+
+    Raises:
+        DeviceError: They are on several devices, or on one that is not reachable.
+    """
+    devices = {device_of(array) for array in arrays.values()}
+    if len(devices) < 2 and all(str(d).partition(":")[0] in reachable for d in devices):
+        return
+    raise DeviceError(
+        "PYL138",
+        expected=f"all arrays on one device: {' or '.join(reachable)}",
+        got=", ".join(f"{name} on {device_of(array)}" for name, array in arrays.items()),
+        fix=fix,
     )
 
 

@@ -17,7 +17,7 @@ import contextlib
 from pylstm import _gpus
 from pylstm._library import load_cuda
 
-_INPUTS = (
+INPUTS = (
     "x",
     "h0",
     "c0",
@@ -27,7 +27,7 @@ _INPUTS = (
     "mask",
     "recurrent_dropout",
 )
-_WITH_GRADIENT = _INPUTS[:6]
+_WITH_GRADIENT = INPUTS[:6]
 
 
 def forward(framework, tensors, *, save_for_backward=False, **options):
@@ -49,7 +49,7 @@ def forward(framework, tensors, *, save_for_backward=False, **options):
         DeviceError: The GPU cannot run the kernels or lacks the memory, or CUDA reports an error.
         BackendLoadError: pylstm was built without CUDA.
     """
-    inputs = _present(framework, _INPUTS, tensors)
+    inputs = _present(framework, INPUTS, tensors)
     x, h0 = inputs["x"], inputs["h0"]
     with _explained_errors(framework), framework.on_device(x):
         call = _call(framework, inputs, save_for_backward, options)
@@ -78,7 +78,7 @@ def backward(framework, tensors, reserve, output_gradients, **options):
     Returns:
         The gradients of x, h0, c0, kernel, recurrent_kernel and bias, None for an absent bias.
     """
-    inputs = _present(framework, _INPUTS, tensors)
+    inputs = _present(framework, INPUTS, tensors)
     given = _present(framework, ("dy", "dh", "dc"), output_gradients)
     x = inputs["x"]
     with _explained_errors(framework), framework.on_device(x):

@@ -3,6 +3,7 @@
 import cupy
 
 from pylstm.ops import cuda
+from pylstm.ops.checks import check_devices
 
 
 def lstm(
@@ -25,7 +26,16 @@ def lstm(
         y, (B, T, H) or (B, H); h and c after the last step, (B, H).
     """
     arrays = (x, h0, c0, kernel, recurrent_kernel, bias, mask, recurrent_dropout)
-    arrays = [None if array is None else cupy.asarray(array) for array in arrays]
+    placed = {
+        name: array
+        for name, array in zip(cuda.INPUTS, arrays, strict=True)
+        if isinstance(array, cupy.ndarray)
+    }
+    fix = "copy them: with cupy.cuda.Device(0): x = cupy.array(x)"
+    check_devices(placed, _device, ("cuda",), fix)
+    device = next(iter(placed.values())).device
+    with device:
+        arrays = [None if array is None else cupy.asarray(array) for array in arrays]
     y, h, c, _ = cuda.forward(_CuPy, arrays, **options)
     return y, h, c
 
@@ -38,6 +48,10 @@ def zero_state(x, units):
 def mask_from_lengths(lengths, x):
     """Returns bool (B, T), True for the first lengths[b] steps of each sequence."""
     return cupy.arange(x.shape[1]) < cupy.asarray(lengths)[:, None]
+
+
+def _device(array):
+    return f"cuda:{array.device.id}"
 
 
 class _CuPy:

@@ -12,6 +12,8 @@ import numpy as np
 
 from pylstm._library import load_core
 from pylstm.errors import BackendLoadError
+from pylstm.ops import cuda
+from pylstm.ops.checks import check_devices
 
 _core = load_core()
 _TARGETS = {name: f"pylstm_lstm_{name}" for name in ("forward", "backward")}
@@ -51,8 +53,13 @@ def lstm(
 
     Returns:
         y, (B, T, H) or (B, H); h and c after the last step, (B, H).
+
+    Raises:
+        DeviceError: An array is not on the CPU. Under `jit` only XLA knows: it reports that
+            `pylstm_lstm_forward` has no implementation on the platform.
     """
     tensors = (x, h0, c0, kernel, recurrent_kernel, bias, mask, recurrent_dropout)
+    _check_devices(tensors)
     tensors = [None if t is None else jnp.asarray(t) for t in tensors]
     return _lstm(tuple(sorted(options.items())), *tensors)
 
@@ -65,6 +72,20 @@ def zero_state(x, units):
 def mask_from_lengths(lengths, x):
     """Returns bool (B, T), True for the first lengths[b] steps of each sequence."""
     return jnp.arange(x.shape[1]) < jnp.asarray(lengths)[:, None]
+
+
+def _check_devices(tensors):
+    arrays = {
+        name: tensor
+        for name, tensor in zip(cuda.INPUTS, tensors, strict=True)
+        if isinstance(tensor, jax.Array) and not isinstance(tensor, jax.core.Tracer)
+    }
+    fix = "jax.device_put(x, jax.devices('cpu')[0]), and the others alike"
+    check_devices(arrays, _platform, ("cpu",), fix)
+
+
+def _platform(array):
+    return next(iter(array.devices())).platform
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))

@@ -5,12 +5,14 @@ It computes on the tensors' own memory. `torch.compile` keeps `lstm` below in on
 """
 
 import ml_dtypes
+import numpy as np
 import torch
 from torch import Tensor
 
 from pylstm._library import load_core
 from pylstm.errors import PylstmError
 from pylstm.ops import cuda
+from pylstm.ops.checks import check_devices
 
 _core = load_core()
 _OPTIONS = (
@@ -36,13 +38,20 @@ def lstm(
 ):
     """Runs an LSTM over a batch of sequences; arguments as in `pylstm._core.forward`.
 
-    Differentiable once, by all floating arguments but `recurrent_dropout`.
+    Differentiable once, by all floating arguments but `recurrent_dropout`. NumPy arrays among the
+    arguments go to the device of the tensors.
 
     Returns:
         y, (B, T, H) or (B, H); h and c after the last step, (B, H).
     """
     tensors = (x, h0, c0, kernel, recurrent_kernel, bias, mask, recurrent_dropout)
-    tensors = [None if t is None else torch.as_tensor(t) for t in tensors]
+    placed = {
+        name: t for name, t in zip(cuda.INPUTS, tensors, strict=True) if isinstance(t, Tensor)
+    }
+    # On "meta" there are shapes alone.
+    check_devices(placed, _device, ("cpu", "cuda", "meta"), "move them with .to(x.device)")
+    device = next(iter(placed.values())).device
+    tensors = [None if t is None else torch.as_tensor(t, device=device) for t in tensors]
     needs_gradient = torch.is_grad_enabled() and any(
         t is not None and t.requires_grad for t in tensors
     )
@@ -53,13 +62,20 @@ def lstm(
 
 def zero_state(x, units):
     """Returns zeros (B, H) for inputs x (B, T, F)."""
-    return x.new_zeros(x.shape[0], units)
+    shape = (x.shape[0], units)
+    return x.new_zeros(shape) if isinstance(x, Tensor) else np.zeros(shape, x.dtype)
 
 
 def mask_from_lengths(lengths, x):
     """Returns bool (B, T), True for the first lengths[b] steps of each sequence."""
-    lengths = torch.as_tensor(lengths, device=x.device)
-    return torch.arange(x.shape[1], device=x.device) < lengths[:, None]
+    if not isinstance(x, Tensor) and not isinstance(lengths, Tensor):
+        return np.arange(x.shape[1]) < lengths[:, None]
+    lengths = torch.as_tensor(lengths, device=x.device if isinstance(x, Tensor) else None)
+    return torch.arange(x.shape[1], device=lengths.device) < lengths[:, None]
+
+
+def _device(tensor):
+    return tensor.device
 
 
 # The annotations are the operators' schemas.

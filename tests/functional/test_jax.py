@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import pylstm
-from pylstm.errors import FeatureMismatchError
+from pylstm.errors import DeviceError, FeatureMismatchError
 from tests.cpu.cases import Case, make_inputs
 from tests.functional import frameworks
 
@@ -69,3 +69,12 @@ def test_shapes_are_checked_while_tracing(arguments):
     x, *others = arguments
     with pytest.raises(FeatureMismatchError, match="axis 2 is 1, not 2"):
         jax.jit(call)(x[..., :1], *others)
+
+
+def test_arrays_on_a_gpu_are_refused(arguments, monkeypatch):
+    class Gpu:
+        platform = "gpu"
+
+    monkeypatch.setattr(type(arguments[0]), "devices", lambda array: {Gpu})
+    with pytest.raises(DeviceError, match=r"PYL138(.|\n)*x on gpu(.|\n)*device_put"):
+        call(*arguments)

@@ -1,5 +1,7 @@
 """`pylstm.lstm` on every framework: values, gradients, and the same errors."""
 
+import sys
+
 import numpy as np
 import pytest
 
@@ -207,3 +209,37 @@ def test_arrays_of_two_frameworks_are_refused():
     found = refused(torch, kernel=jax.array(zeros(4, 20)))
     assert found.code == "PYL142"
     assert "kernel of jax" in found.got
+
+
+class Shared:
+    """An array of an unknown kind that shares its memory by DLPack."""
+
+    def __init__(self, array, device=None):
+        self._array = array
+        self._device = device or array.__dlpack_device__()
+
+    def __dlpack__(self, **options):
+        return self._array.__dlpack__(**options)
+
+    def __dlpack_device__(self):
+        return self._device
+
+
+def test_memory_shared_by_dlpack():
+    x, kernel, recurrent_kernel = np.ones((2, 3, 4)), np.ones((4, 20)), np.ones((5, 20))
+    expected = pylstm.lstm(x, kernel, recurrent_kernel)
+    shared = [Shared(array) for array in (x, kernel, recurrent_kernel)]
+    np.testing.assert_array_equal(pylstm.lstm(*shared), expected)
+
+
+class OnGpu:
+    """An array of an unknown kind on a GPU."""
+
+    __cuda_array_interface__ = {"version": 3}  # noqa: RUF012
+
+
+@pytest.mark.parametrize("value", [OnGpu(), Shared(np.ones((4, 20)), device=(2, 0))])
+def test_memory_on_a_gpu_needs_cupy(monkeypatch, value):
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    with pytest.raises(errors.DTypeError, match=r"CuPy(.|\n)*kernel is a (.|\n)*pip install cupy"):
+        pylstm.lstm(np.ones((2, 3, 4)), value, np.ones((5, 20)))

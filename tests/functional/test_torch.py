@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import pylstm
-from pylstm.errors import PylstmError
+from pylstm.errors import DeviceError, PylstmError
 from tests.cpu.cases import Case, make_inputs
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
@@ -98,3 +98,19 @@ def test_no_second_derivative():
     (gradient,) = torch.autograd.grad(y.sum(), kernel, create_graph=True)
     with pytest.raises(PylstmError, match="PYL134"):
         gradient.sum().backward()
+
+
+def test_numpy_arrays_go_to_the_tensors_device():
+    """The device "meta" stands for a GPU: what stays behind would be refused."""
+    arrays = [np.ones(shape, np.float32) for shape in [(2, 3, 4), (4, 20), (5, 20)]]
+    for place in range(3):
+        mixed = list(arrays)
+        mixed[place] = torch.from_numpy(arrays[place]).to("meta")
+        y = pylstm.lstm(*mixed, lengths=[1, 2])
+        assert (y.shape, y.device.type) == ((2, 3, 5), "meta")
+
+
+def test_tensors_on_two_devices_are_refused():
+    x, _, _, kernel, recurrent_kernel, *_ = tensors(Case(), requires_grad=False)
+    with pytest.raises(DeviceError, match=r"PYL138(.|\n)*x on cpu,.* recurrent_kernel on meta"):
+        pylstm.lstm(x, kernel, recurrent_kernel.to("meta"))

@@ -56,6 +56,18 @@ def test_a_checkout_is_rebuilt_not_reinstalled(tmp_path, monkeypatch):
         load_tensorflow_ops()
 
 
+@pytest.mark.parametrize("checkout", [False, True])
+def test_built_without_cuda(tmp_path, monkeypatch, checkout):
+    monkeypatch.setattr(_library, "built_with", lambda name: None)
+    monkeypatch.setattr(_library, "_PACKAGE", tmp_path / "pylstm")
+    fix = "pip install .* with nvcc on the PATH"
+    if checkout:
+        (tmp_path / "CMakeLists.txt").touch()
+        fix = f"make -C {tmp_path} clean build CUDA=ON"
+    with pytest.raises(BackendLoadError, match=rf"PYL131.* without its CUDA(.|\n)*fix: +{fix}"):
+        _library.load_cuda.__wrapped__()
+
+
 def test_op_for_another_tensorflow(monkeypatch):
     """Refused before it is loaded: another ABI may load and then go wrong."""
     monkeypatch.setattr(tf, "__version__", "2.19.1")

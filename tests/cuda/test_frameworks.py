@@ -1,0 +1,160 @@
+"""CuPy's and torch's ways to the kernels, through the shim: host memory stands for the GPU's."""
+
+import contextlib
+import functools
+import sys
+import types
+
+import harness
+import numpy as np
+import pytest
+from harness import Case
+
+from pylstm import functional, reference
+from pylstm.errors import DeviceError
+from pylstm.ops import cuda
+
+STREAM = 4096  # what the shim gets and leaves alone
+
+
+class Recorder:
+    """`pylstm._cuda`, which also keeps the streams that it was called with."""
+
+    def __init__(self, binding):
+        self._binding = binding
+        self.streams = []
+        self.CudaError = binding.CudaError
+
+    def Call(self, **options):
+        call = self._binding.Call(**options)
+        return types.SimpleNamespace(
+            forward_workspace_bytes=call.forward_workspace_bytes,
+            backward_workspace_bytes=call.backward_workspace_bytes,
+            reserve_bytes=call.reserve_bytes,
+            forward=functools.partial(self._run, call.forward),
+            backward=functools.partial(self._run, call.backward),
+        )
+
+    def _run(self, run, pointers, stream):
+        self.streams.append(stream)
+        run(pointers, stream)
+
+
+@pytest.fixture
+def recorder(binding, monkeypatch):
+    recorder = Recorder(binding)
+    monkeypatch.setattr(cuda, "load_cuda", lambda: recorder)
+    return recorder
+
+
+class Device(contextlib.nullcontext):
+    def __init__(self, number):
+        super().__init__()
+        self.id = number
+
+
+class Array(np.ndarray):
+    """CuPy's array as far as pylstm uses it."""
+
+    device = Device(0)
+
+    @property
+    def data(self):
+        return types.SimpleNamespace(ptr=self.ctypes.data)
+
+
+class Foreign:
+    """Another library's array on the GPU."""
+
+    def __init__(self, array):
+        self.array = array
+        self.__cuda_array_interface__ = {"version": 3}
+
+
+@pytest.fixture
+def cupy(monkeypatch):
+    """A module of the name, on host memory."""
+
+    def asarray(value):
+        return np.asarray(value.array if isinstance(value, Foreign) else value).view(Array)
+
+    module = types.ModuleType("cupy")
+    module.ndarray = Array
+    module.asarray = asarray
+    module.ascontiguousarray = lambda array: np.ascontiguousarray(array).view(Array)
+    module.empty = lambda shape, dtype: harness.guarded(shape, dtype).view(Array)
+    module.zeros = lambda shape, dtype: np.zeros(shape, dtype).view(Array)
+    module.arange = np.arange
+    stream = types.SimpleNamespace(ptr=STREAM)
+    memory = types.SimpleNamespace(OutOfMemoryError=MemoryError)
+    module.cuda = types.SimpleNamespace(memory=memory, get_current_stream=lambda number: stream)
+    Array.__module__ = "cupy"
+    monkeypatch.setitem(sys.modules, "cupy", module)
+    monkeypatch.delitem(sys.modules, "pylstm.ops.cupy", raising=False)
+    functional._load_ops.cache_clear()
+    functional._module_name.cache_clear()
+    yield module
+    sys.modules.pop("pylstm.ops.cupy", None)
+    functional._load_ops.cache_clear()
+
+
+CASE = Case(batch=3, time=4, features=5, units=7)
+
+
+def arguments():
+    inputs = CASE.inputs()
+    expected = reference.lstm_forward(**inputs)[0]
+    state = [inputs.pop("h0"), inputs.pop("c0")]
+    return {n: a for n, a in inputs.items() if a is not None}, state, expected
+
+
+@pytest.mark.parametrize("among", [(), ("kernel",), ("x", "recurrent_kernel", "bias")])
+def test_cupy(recorder, cupy, among):
+    """NumPy's arrays `among` CuPy's are copied."""
+    inputs, state, expected = arguments()
+    inputs = {n: a if n in among else cupy.asarray(a) for n, a in inputs.items()}
+    y = functional.lstm(**inputs, initial_state=state)
+    assert isinstance(y, Array)
+    assert harness.relative_error(y, expected) <= CASE.tolerance
+    assert recorder.streams == [STREAM]
+
+
+def test_cuda_array_interface(recorder, cupy):
+    inputs, state, expected = arguments()
+    y = functional.lstm(**{n: Foreign(a) for n, a in inputs.items()}, initial_state=state)
+    assert isinstance(y, Array)
+    assert harness.relative_error(y, expected) <= CASE.tolerance
+
+
+def test_cupy_arrays_on_two_gpus(recorder, cupy):
+    inputs, state, _ = arguments()
+    inputs = {n: cupy.asarray(a) for n, a in inputs.items()}
+    inputs["kernel"].device = Device(1)
+    with pytest.raises(DeviceError, match=r"PYL138(.|\n)*x on cuda:0, kernel on cuda:1"):
+        functional.lstm(**inputs, initial_state=state)
+
+
+def test_torch_brings_its_current_stream(recorder, monkeypatch):
+    """To the forward and the backward pass; torch's CPU tensors stand for those on a GPU."""
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    op = pytest.importorskip("pylstm.ops.torch")
+    asked = []
+
+    def current_stream(device):
+        asked.append(device)
+        return types.SimpleNamespace(cuda_stream=STREAM)
+
+    monkeypatch.setattr(torch.cuda, "current_stream", current_stream)
+    monkeypatch.setattr(torch.cuda, "device", lambda device: contextlib.nullcontext())
+    inputs, output_gradients = CASE.inputs(), CASE.output_gradients()
+    tensors = [None if a is None else torch.from_numpy(a) for a in inputs.values()]
+    options = ("tanh", "sigmoid", False, True, False)
+    y, _, _, reserve = op._forward_cuda(*tensors, *options, True)
+    upstream = [torch.from_numpy(a) for a in output_gradients.values()]
+    gradients = op._backward_cuda(*tensors, reserve, *upstream, *options)
+    assert harness.relative_error(y.numpy(), reference.lstm_forward(**inputs)[0]) <= CASE.tolerance
+    expected = reference.lstm_backward(**inputs, **output_gradients)
+    for got, right in zip(gradients, expected, strict=True):
+        assert harness.relative_error(got.numpy(), right) <= 2 * CASE.tolerance
+    assert recorder.streams == [STREAM, STREAM]
+    assert asked == [tensors[0].device] * 2
