@@ -11,6 +11,7 @@ import argparse
 import os
 import pathlib
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -21,11 +22,14 @@ ROOT = record.ROOT
 # Seconds at most: of the checks, and of each tool of compute-sanitizer.
 CHECKS, TOOL = 150, 60
 TOOLS = ("memcheck", "racecheck")
+DONE = "checked: "  # what each check prints under them
 
 
 def main(arguments=None):
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu", description=__doc__)
-    parser.add_argument("--minutes", type=float, default=9, help="for all of it")
+    parser.add_argument(
+        "--minutes", type=float, default=8.5, help="for all of it, and one more if something hangs"
+    )
     parser.add_argument("--build", type=pathlib.Path, default=ROOT / "build" / "gpu")
     parser.add_argument("--results", type=pathlib.Path, default=record.RESULTS)
     options = parser.parse_args(arguments)
@@ -72,24 +76,26 @@ def sanitize(sanitizer, tool, seconds):
     command += ["-m", "benchmarks.gpu.check", "--sanitize"]
     # Each tensor is an allocation of its own, whose ends the tool knows.
     environment = os.environ | {"PYTORCH_NO_CUDA_MEMORY_CACHING": "1"}
+    process = subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env=environment,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,  # to stop what the tool watches, too
+    )
     try:
-        done = subprocess.run(
-            command,
-            cwd=ROOT,
-            env=environment,
-            timeout=seconds,
-            text=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-        )
-    except subprocess.TimeoutExpired as error:
-        seen = error.stdout.decode(errors="replace") if error.stdout else ""
-        if "=========     " in seen:  # a finding; its own banner has no indented line
-            return {"failed": seen[-4000:]}
-        return {"refused": f"nothing found in {seconds} s, when it was stopped"}
-    if done.returncode:
-        return {"failed": f"exit status {done.returncode}: {done.stdout[-4000:]}"}
-    return {"findings": 0}
+        said, _ = process.communicate(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        said, _ = process.communicate()
+        if "=========     " in said:  # a finding; its own banner has no indented line
+            return {"failed": said[-4000:]}
+        return {"refused": f"stopped after {seconds} s, {said.count(DONE)} checks without findings"}
+    if process.returncode:
+        return {"failed": f"exit status {process.returncode}: {said[-4000:]}"}
+    return {"findings": 0, "checks": said.count(DONE)}
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """`python -m benchmarks.gpu.report FILE`: a record as text."""
 
 import json
+import math
 import pathlib
 import statistics
 import sys
@@ -66,7 +67,7 @@ def tables(content):
 
 
 def _row(name, timing, peers):
-    floor = FLOORS[timing["kernel"]] * (2 if timing["mode"] == "training" else 1)
+    floor = FLOORS.get(timing["kernel"], math.nan) * (2 if timing["mode"] == "training" else 1)
     cells = [_step_cell(timing, peer) for peer in peers]
     ratio = speed_up(timing, "pylstm", "cudnn")
     return [name, timing["kernel"], f"{floor:.2f}", *cells, f"{ratio:.2f}×" if ratio else ""]
@@ -171,7 +172,9 @@ STEPS = [
 
 
 def _outcome(result):
-    return result.get("refused") or ("findings" if "failed" in result else "no findings")
+    if "failed" in result:
+        return "findings"
+    return result.get("refused") or f"no findings in {result['checks']} checks"
 
 
 def _markdown(titles, rows):

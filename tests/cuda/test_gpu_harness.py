@@ -9,6 +9,7 @@ import pytest
 from benchmarks import problem
 from benchmarks.cases import Case
 from benchmarks.gpu import report
+from benchmarks.gpu.__main__ import DONE
 from pylstm.ops import cuda
 
 check = pytest.importorskip("benchmarks.gpu.check", reason="torch is not installed")
@@ -20,8 +21,8 @@ timing = pytest.importorskip("benchmarks.gpu.timing")
 class OnHost(check.Guarded):
     """torch's CPU tensors, for the shim."""
 
-    def __init__(self, case):
-        super().__init__(case, device="cpu")
+    def __init__(self, case, **options):
+        super().__init__(case, device="cpu", **options)
 
     def on_device(self, tensor):
         return contextlib.nullcontext()
@@ -43,6 +44,15 @@ SMALL = check.cases([(3, 3, 5, 7), (5, 3, 4, 40)], check.VARIANTS)
 def test_the_check_passes_on_the_shim(shim_in_place, name):
     result = check.check(SMALL[name], OnHost(SMALL[name]))
     assert 0 < result["error"] <= 2
+
+
+def test_what_the_sanitizer_watches(shim_in_place, monkeypatch, capsys):
+    monkeypatch.setattr(check, "Guarded", OnHost)
+    monkeypatch.setattr(check, "SANITIZED_SIZES", check.SANITIZED_SIZES[:2])
+    check.sanitize()
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2 * len(check.SANITIZED_VARIANTS) * len(check.DTYPES)
+    assert all(line.startswith(DONE) for line in lines)
 
 
 def test_the_check_sees_a_wrong_number(shim_in_place, monkeypatch):
