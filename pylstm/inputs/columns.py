@@ -1,7 +1,8 @@
 """Inputs, targets and sample weights as columns: one entry for each sample.
 
-A column is `Dense` (one array) or `Sequences` (arrays of several lengths). A model's inputs
-are one column, or a tuple or dict of them. A list is always one column, never several.
+A column is `Dense` (one array; `Stacked` if it was a list) or `Sequences` (arrays of several
+lengths). A model's inputs are one column, or a tuple or dict of them. A list is always one
+column, never several.
 """
 
 import dataclasses
@@ -30,6 +31,10 @@ class Dense:
 
     def take(self, rows):
         return Dense(np.asarray(self.values)[rows])
+
+
+class Stacked(Dense):
+    """Samples that came as a list, by chance or not of one shape."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -154,7 +159,7 @@ def read_column(values, report=None):
     if report is not None:
         code, done = ("PYL127", "were stacked") if is_dense else ("PYL126", "were padded, masked")
         report(code, got=f"{len(arrays)} sequences", done=done, silent=True)
-    return Dense(np.stack(arrays)) if is_dense else Sequences(arrays)
+    return Stacked(np.stack(arrays)) if is_dense else Sequences(arrays)
 
 
 def _weights_of_classes(labels, class_weight):

@@ -12,7 +12,7 @@ import numpy as np
 from pylstm.errors import DTypeError, RaggedError
 from pylstm.inputs import explain
 from pylstm.inputs.padding import pad
-from pylstm.inputs.sequences import as_sequences, mismatch, readable_by_numpy
+from pylstm.inputs.sequences import as_numpy, as_sequences, mismatch
 
 FLOATS = frozenset(("float16", "bfloat16", "float32", "float64"))
 
@@ -133,9 +133,8 @@ def _as_numpy(value):
             got=f"masked array {value.shape}",
             fix="layer(x.filled(0), mask=~x.mask.any(axis=-1))",
         )
-    value = readable_by_numpy(value)
     if isinstance(value, (int, float, complex)) or hasattr(value, "__array__"):
-        return np.asarray(value)
+        return as_numpy(value)
     raise DTypeError(
         "PYL118",
         "this is not an array, a tensor or a list of sequences",

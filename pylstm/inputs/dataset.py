@@ -179,7 +179,7 @@ class SequenceDataset(keras.utils.PyDataset):
         return self._as_batch(mask)
 
     def _as_batch(self, array):
-        return _open_time(array) if self._maxlen is None else array
+        return open_time(array) if self._maxlen is None else array
 
 
 def one_batch(columns, **options):
@@ -206,7 +206,8 @@ class _OpenTime(np.ndarray):
         return (shape[0], None, *shape[2:]) if self.is_batch else shape
 
 
-def _open_time(array):
+def open_time(array):
+    """The array (batch, time, ...) as one whose number of steps Keras does not rely on."""
     array = array.view(_OpenTime)
     array.is_batch = True  # on this array alone: views of it are plain
     return array

@@ -51,7 +51,7 @@ def enter_column(column, declared, report):
     if isinstance(column, Dense):
         x = column.values
         reading = _read_as(declared, static_shape(x), dtype_name(x), Origin.MODEL, report)
-        return column if reading is None else Dense(apply_reading(reading, x))
+        return column if reading is None else type(column)(apply_reading(reading, x))
     first = column.values[0]
     shape = (column.size, None, *first.shape[1:])
     reading = _read_as(declared, shape, dtype_name(first), Origin.JOINED, report)

@@ -9,10 +9,10 @@ from keras.src.backend.common.masking import get_keras_mask
 from keras.src.models.functional import Functional
 
 from pylstm.errors import BatchMismatchError, DTypeError, PylstmError, RaggedError, RankError
-from pylstm.inputs.columns import read_columns
+from pylstm.inputs.columns import Dense, Sequences, Stacked, read_columns
 from pylstm.inputs.contract import Known
 from pylstm.inputs.corrections import Corrections
-from pylstm.inputs.dataset import SequenceDataset, one_batch
+from pylstm.inputs.dataset import SequenceDataset, one_batch, open_time
 from pylstm.inputs.entry import enter, enter_column
 from pylstm.inputs.knowledge import memory_of
 from pylstm.inputs.structure import map_parts, split_inputs, split_targets
@@ -107,11 +107,32 @@ def _read_each(model, batches, failures):
             x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
             _check_is_batch(model, x, y)
             data = read_data(model, x, y, sample_weight)
-            parts = (x, y, sample_weight) if data is None else feed_batch(model, data)
+            parts = (x, y, sample_weight)
+            if data is not None:
+                parts = feed_batch(model, _of_any_length(model, data))
         except PylstmError as error:
             failures.append(error)
             raise
         yield tuple(part for part in parts if part is not None)
+
+
+def _of_any_length(model, data):
+    """The columns of a batch, that those after it may differ from in their number of steps.
+
+    Keras takes for fixed what the first two batches have in common.
+    """
+    if _obstacle_to_ragged(model) is not None:
+        return data
+
+    def opened(column, declared):
+        is_open = declared is None or (len(declared) == 3 and declared[1] is None)
+        if not isinstance(column, Dense) or np.ndim(column.values) < 3 or not is_open:
+            return column
+        if isinstance(column, Stacked):
+            return Sequences(list(column.values))
+        return Dense(open_time(np.asarray(column.values)))
+
+    return data._replace(x=map_inputs(model, opened, data.x))
 
 
 def _check_is_batch(model, x, y):
@@ -138,11 +159,7 @@ def _padding(model):
     Raises:
         RaggedError: There can be no ragged tensors, and no layer masks a value.
     """
-    obstacle = None
-    if keras.backend.backend() != "tensorflow":
-        obstacle = f"on Keras' {keras.backend.backend()} backend"
-    elif model.jit_compile:
-        obstacle = "with jit_compile=True"
+    obstacle = _obstacle_to_ragged(model)
     if obstacle is None:
         return {"ragged": True}
     value = _value_that_is_masked(model)
@@ -156,6 +173,13 @@ def _padding(model):
             "with a value that no step holds",
         )
     return {"ragged": False, "mask_value": value}
+
+
+def _obstacle_to_ragged(model):
+    """Where there can be no ragged tensors, or None."""
+    if keras.backend.backend() != "tensorflow":
+        return f"on Keras' {keras.backend.backend()} backend"
+    return "with jit_compile=True" if model.jit_compile else None
 
 
 def map_inputs(model, function, inputs):

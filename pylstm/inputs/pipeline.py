@@ -15,6 +15,12 @@ _UNEQUAL = re.compile(
     r"\[tensor\]: \[([\d,]*)\], \[batch\]: \[([\d,]*)\]",
     re.DOTALL,
 )
+# What Keras says of a generator's third batch, or a later one.
+_OTHER_BATCH = re.compile(
+    r"Generator yielded an element of shape (\(.*?\)) where an element of shape (\(.*?\)) was"
+)
+# What tf.data says of one, for ragged tensors after dense ones, or before them.
+_OTHER_KIND = re.compile(r"`generator` yielded an element .*Ragged")
 # Keras quotes the data, and means its container.
 _UNKNOWN_TYPE = re.compile(r"Unrecognized data type: x=.*\(of type <class '(.*)'>\)", re.DOTALL)
 # What Keras says where it builds or calls a model.
@@ -62,6 +68,23 @@ def _explained(text):
             got=f"{first} and {other} in one batch",
             fix="dataset.ragged_batch(batch_size) in the place of batch, "
             "or pylstm.dataset(sequences, labels)",
+        )
+    other_batch = _OTHER_BATCH.search(text)
+    if other_batch:
+        return RaggedError(
+            "PYL114",
+            "the generator's batches differ in their sizes",
+            expected=f"{other_batch[2]}, as the first batches",
+            got=other_batch[1],
+            fix="keras.Input((None, features)) in front     for any number of steps",
+        )
+    if _OTHER_KIND.search(text):
+        return RaggedError(
+            "PYL114",
+            "the generator's batches differ in their kind",
+            expected="lists of sequences in every batch, or arrays in every batch",
+            got="some of each",
+            fix="list(x)     in the place of x, where it is an array",
         )
     unknown = _UNKNOWN_TYPE.search(text)
     if unknown:

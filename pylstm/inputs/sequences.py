@@ -50,12 +50,26 @@ def as_sequences(seqs, report=None):
     return _same_dtype(_same_trailing_shape(_without_batch_axes(arrays, report or _warn)))
 
 
-def readable_by_numpy(value):
-    """A torch tensor as one that NumPy reads: detached, on the host; else the value itself."""
-    if not hasattr(value, "detach"):
-        return value
-    value = value.detach().cpu()
-    return value.float() if str(value.dtype) == "torch.bfloat16" else value
+def as_numpy(value):
+    """The array of a value, of a torch tensor, too.
+
+    Raises:
+        ValueError: The value has parts of different sizes.
+        DTypeError: Its own library refuses.
+    """
+    try:
+        if hasattr(value, "detach"):
+            value = value.detach().cpu()
+            value = value.float() if str(value.dtype) == "torch.bfloat16" else value
+        return np.asarray(value)
+    except (TypeError, RuntimeError) as error:
+        raise DTypeError(
+            "PYL118",
+            "this cannot be read as an array",
+            expected="numbers, in host memory",
+            got=f"{type(value).__name__}: {error}",
+            fix="a NumPy array of it",
+        ) from None
 
 
 def _rows_of_ragged(ragged):
@@ -81,7 +95,9 @@ def _rows_of(seqs):
 def _as_array(item, index):
     if not isinstance(item, np.ndarray):
         try:
-            item = np.asarray(readable_by_numpy(item))
+            item = as_numpy(item)
+        except DTypeError:
+            raise
         except ValueError as error:
             raise RaggedError(
                 "PYL114",

@@ -241,6 +241,20 @@ def test_row_45_torch_gradients_and_bfloat16():
     assert_reads(list(rounded), rounded.float().numpy())
 
 
+class Unreadable:
+    """As CuPy's arrays, which NumPy may not read."""
+
+    def __array__(self, *_, **__):
+        raise TypeError("implicit conversion is not allowed")
+
+
+@pytest.mark.parametrize("wrong", [Unreadable(), [Unreadable()]])
+def test_row_45_what_its_library_does_not_let_numpy_read(wrong):
+    with pytest.raises(errors.DTypeError, match=r"PYL118.*cannot be read") as caught:
+        lstm(3)(wrong)
+    assert caught.value.got == "Unreadable: implicit conversion is not allowed"
+
+
 def test_row_45_generators_and_datasets_are_refused():
     ways = {
         "list(x)": (s for s in EQUAL),

@@ -350,6 +350,37 @@ def test_row_45_generators_of_batches():
     np.testing.assert_allclose(model.predict(batches(), steps=2, verbose=0), want, atol=1e-6)
 
 
+@pytest.mark.parametrize("lengths", [[3, 3, 2], [3, 3, 2, 4, 3], [3, 3, 3, 3, 1]])
+@pytest.mark.parametrize("as_batch", [list, pylstm.pad, lambda seqs: np.stack(seqs[:1])])
+def test_row_45_batches_of_a_generator_may_differ_in_length(lengths, as_batch):
+    """Keras fixes what the first two batches have in common."""
+    seqs = sequences(lengths)
+    batches = [as_batch(seqs[start : start + 2]) for start in range(0, len(seqs), 2)]
+    model = classifier()
+    each = [model.predict(batch, verbose=0) for batch in batches]
+    together = model.predict(((batch,) for batch in batches), verbose=0)
+    np.testing.assert_allclose(together, np.concatenate(each), atol=1e-6)
+    model.fit(((b, np.zeros(len(e))) for b, e in zip(batches, each, strict=True)), verbose=0)
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_row_45_lists_and_arrays_from_one_generator(order):
+    batches = [np.zeros((2, 3, 5), np.float32), sequences([3, 2])][::order]
+    with pytest.raises(errors.RaggedError, match=r"PYL114.*differ in their kind") as caught:
+        classifier().predict(((batch,) for batch in batches), verbose=0)
+    assert caught.value.fix.startswith("list(x)")
+    assert classifier().predict(((list(b),) for b in batches), verbose=0).shape == (4, 2)
+
+
+def test_row_45_batches_of_a_generator_of_other_sizes_than_declared():
+    model = pylstm.Sequential([keras.Input((3, 5)), pylstm.LSTM(2)])
+    batches = ((np.zeros((2, steps, 5)),) for steps in (3, 3, 4))
+    with pytest.raises(errors.RaggedError, match=r"PYL114.*generator's batches differ") as caught:
+        model.predict(batches, verbose=0)
+    assert caught.value.got == "(2, 4, 5)"
+    assert caught.value.expected.startswith("(None, 3, 5)")
+
+
 @pytest.mark.parametrize("iterator", [iter, lambda samples: (sample for sample in samples)])
 def test_row_45_iterators_of_single_samples(iterator):
     model = classifier()
