@@ -84,7 +84,7 @@ Choice choose_kernel(const Problem& problem, const DeviceProperties& device) {
   const int64_t large_tiles = ceil_div(problem.batch, 64) * ceil_div(problem.units, 16);
   Choice step = {Kernel::kStep, large_tiles < device.multiprocessors, {}, ""};
   const auto because = [&](const std::string& reason) {
-    step.reason = "one launch per step: " + reason;
+    step.reason = "one product per step: " + reason;
     return step;
   };
 

@@ -16,7 +16,7 @@ struct DeviceProperties {
 
 // All but the first keep the recurrent weights on chip for the whole sequence, on tensor cores.
 enum class Kernel {
-  kStep,     // one launch per time step
+  kStep,     // one product per time step, in one launch where all its blocks run at once
   kBlock,    // one block per tile of rows, no traffic between multiprocessors
   kCluster,  // a thread-block cluster per tile of rows, h goes through distributed shared memory
   kGrid,     // a cooperative grid, h goes through L2

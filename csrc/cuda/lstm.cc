@@ -80,8 +80,11 @@ void lstm_forward(const Problem& wanted, const ForwardBuffers& buffers,
                   const DeviceProperties& device, cudaStream_t stream) {
   const Problem problem = supported(wanted, device);
   const Choice choice = choose_kernel(problem, device);
-  (choice.kernel == Kernel::kStep ? launch_step_forward : launch_resident_forward)(problem, buffers,
-                                                                                   choice, stream);
+  if (choice.kernel == Kernel::kStep) {
+    launch_step_forward(problem, buffers, choice, device.multiprocessors, stream);
+  } else {
+    launch_resident_forward(problem, buffers, choice, stream);
+  }
 }
 
 void lstm_backward(const Problem& wanted, const BackwardBuffers& buffers,
@@ -89,8 +92,13 @@ void lstm_backward(const Problem& wanted, const BackwardBuffers& buffers,
   const Problem problem = supported(wanted, device);
   const BackwardWorkspace workspace(problem, device, buffers.workspace);
   const Choice choice = choose_kernel(problem, device);
-  (choice.kernel == Kernel::kStep ? launch_step_backward : launch_resident_backward)(
-      problem, buffers, workspace.dz, workspace.previous_h, workspace.time_pass, choice, stream);
+  if (choice.kernel == Kernel::kStep) {
+    launch_step_backward(problem, buffers, workspace.dz, workspace.previous_h, workspace.time_pass,
+                         choice, device.multiprocessors, stream);
+  } else {
+    launch_resident_backward(problem, buffers, workspace.dz, workspace.previous_h,
+                             workspace.time_pass, choice, stream);
+  }
   launch_weight_gradients(problem, buffers, workspace.dz, workspace.previous_h, workspace.weights,
                           device.multiprocessors, stream);
 }

@@ -1,81 +1,84 @@
 #include "cuda/backward_unit.h"
 #include "cuda/block_product.h"
-#include "cuda/check.h"
 #include "cuda/step_backward.h"
+#include "cuda/step_launch.h"
 
 namespace pylstm::cuda {
 namespace {
 
-// Takes dz of `step` + 1 back through the recurrent kernel, then the cell of `step`; at step -1
-// what is left is the gradient of the initial states.
+// Takes dz of a step's successor back through the recurrent kernel, then the step's cell; at step
+// -1 what is left is the gradient of the initial states. Turn 0 is the last step.
 template <class Arithmetic, class ShapeT, class T = typename Arithmetic::Element>
 __global__ void __launch_bounds__(kBlockThreads)
-    step_backward(BackwardArrays<T> arrays, Operand<T> recurrent_kernel, int64_t step) {
+    step_backward(BackwardArrays<T> arrays, Operand<T> recurrent_kernel, int64_t first,
+                  int64_t last) {
   using V = Compute<T>;
   constexpr int kUnits = ShapeT::kTileColumns;
   const int64_t units = arrays.units;
   const int64_t first_row = int64_t{blockIdx.x} * ShapeT::kTileRows;
   const int64_t first_unit = int64_t{blockIdx.y} * kUnits;
 
-  BlockProduct<Arithmetic, ShapeT, Contiguous::kDepth, Contiguous::kDepth> product;
-  if (step + 1 < arrays.time) {
-    const Operand<T> dz{arrays.dz + arrays.input_time(step + 1) * kGates * units,
-                        arrays.time * kGates * units,
-                        arrays.batch,
-                        kGates * units,
-                        nullptr,
-                        recurrent_kernel.aligned};
-    if (arrays.recurrent_dropout) {
-      Accumulator<V, ShapeT::kRows> total = {};
-      for (int g = 0; g < kGates; ++g) {
-        product.accumulate(dz, first_row, recurrent_kernel, first_unit, PlainColumns{0}, g * units,
-                           (g + 1) * units);
-        product.move_scaled(total, [&](int row, int column) {
-          const int64_t b = first_row + row, unit = first_unit + column;
-          return b < arrays.batch && unit < units
-                     ? to_compute(arrays.recurrent_dropout[(g * arrays.batch + b) * units + unit])
-                     : V(0);
-        });
+  for (int64_t turn = first; turn < last; ++turn) {
+    if (turn > first) grid_barrier(arrays.arrivals, turn - first);
+    const int64_t step = arrays.time - 1 - turn;
+    BlockProduct<Arithmetic, ShapeT, Contiguous::kDepth, Contiguous::kDepth> product;
+    if (step + 1 < arrays.time) {
+      const Operand<T> dz{arrays.dz + arrays.input_time(step + 1) * kGates * units,
+                          arrays.time * kGates * units,
+                          arrays.batch,
+                          kGates * units,
+                          nullptr,
+                          recurrent_kernel.aligned};
+      if (arrays.recurrent_dropout) {
+        Accumulator<V, ShapeT::kRows> total = {};
+        for (int g = 0; g < kGates; ++g) {
+          product.accumulate(dz, first_row, recurrent_kernel, first_unit, PlainColumns{0},
+                             g * units, (g + 1) * units);
+          product.move_scaled(total, [&](int row, int column) {
+            const int64_t b = first_row + row, unit = first_unit + column;
+            return b < arrays.batch && unit < units
+                       ? to_compute(arrays.recurrent_dropout[(g * arrays.batch + b) * units + unit])
+                       : V(0);
+          });
+        }
+        product.store_result(total);
+      } else {
+        product.accumulate(dz, first_row, recurrent_kernel, first_unit, PlainColumns{0}, 0,
+                           kGates * units);
+        product.store_result();
       }
-      product.store_result(total);
     } else {
-      product.accumulate(dz, first_row, recurrent_kernel, first_unit, PlainColumns{0}, 0,
-                         kGates * units);
       product.store_result();
     }
-  } else {
-    product.store_result();
-  }
 
-  for (int i = threadIdx.x; i < ShapeT::kTileRows * kUnits; i += kBlockThreads) {
-    const int64_t b = first_row + i / kUnits;
-    const int64_t unit = first_unit + i % kUnits;
-    if (b >= arrays.batch || unit >= units) continue;
-    const int64_t at = b * units + unit;
-    const V dh = product.result(i / kUnits, i % kUnits);
-    if (step >= 0) {
-      backward_unit(arrays, b, step, unit, load_backward_inputs(arrays, b, step, unit), dh,
-                    arrays.state[at], [&](const Gates<V>& saved, V c_prev, V c, V dh, V dc) {
-                      return runtime_cell_backward(arrays.activations, saved, c_prev, c, dh, dc);
-                    });
-    } else {
-      arrays.dh0[at] = from_compute<T>(dh + arrays.state[at].dh);
-      arrays.dc0[at] = from_compute<T>(arrays.state[at].dc);
+    for (int i = threadIdx.x; i < ShapeT::kTileRows * kUnits; i += kBlockThreads) {
+      const int64_t b = first_row + i / kUnits;
+      const int64_t unit = first_unit + i % kUnits;
+      if (b >= arrays.batch || unit >= units) continue;
+      const int64_t at = b * units + unit;
+      const V dh = product.result(i / kUnits, i % kUnits);
+      if (step >= 0) {
+        backward_unit(arrays, b, step, unit, load_backward_inputs(arrays, b, step, unit), dh,
+                      arrays.state[at], [&](const Gates<V>& saved, V c_prev, V c, V dh, V dc) {
+                        return runtime_cell_backward(arrays.activations, saved, c_prev, c, dh, dc);
+                      });
+      } else {
+        arrays.dh0[at] = from_compute<T>(dh + arrays.state[at].dh);
+        arrays.dc0[at] = from_compute<T>(arrays.state[at].dc);
+      }
     }
   }
 }
 
 template <class Arithmetic, class ShapeT, class T>
-void launch_steps(const Problem& problem, const BackwardArrays<T>& arrays,
-                  const Operand<T>& recurrent_kernel, cudaStream_t stream) {
+void launch_tiles(const Problem& problem, const BackwardArrays<T>& arrays,
+                  const Operand<T>& recurrent_kernel, int multiprocessors, cudaStream_t stream) {
   using Product = BlockProduct<Arithmetic, ShapeT, Contiguous::kDepth, Contiguous::kDepth>;
   const dim3 grid(static_cast<unsigned>(ceil_div(problem.batch, ShapeT::kTileRows)),
                   static_cast<unsigned>(ceil_div(problem.units, ShapeT::kTileColumns)));
-  for (int64_t step = problem.time - 1; step >= -1; --step) {
-    launch_kernel("step_backward", step_backward<Arithmetic, ShapeT>,
-                  {grid, kBlockThreads, Product::kSharedBytes, stream}, arrays, recurrent_kernel,
-                  step);
-  }
+  launch_steps("step_backward", step_backward<Arithmetic, ShapeT>,
+               {grid, kBlockThreads, Product::kSharedBytes, stream}, problem.time + 1,
+               multiprocessors, arrays, recurrent_kernel);
 }
 
 }  // namespace
@@ -91,7 +94,7 @@ int64_t step_backward_workspace_bytes(const Problem& problem) {
 
 void launch_step_backward(const Problem& problem, const BackwardBuffers& buffers, void* dz,
                           void* previous_h, void* workspace_data, const Choice& choice,
-                          cudaStream_t stream) {
+                          int multiprocessors, cudaStream_t stream) {
   visit_math(problem, [&](auto arithmetic) {
     using Arithmetic = decltype(arithmetic);
     using T = typename Arithmetic::Element;
@@ -104,9 +107,11 @@ void launch_step_backward(const Problem& problem, const BackwardBuffers& buffers
         make_operand(static_cast<const T*>(buffers.recurrent_kernel), kGates * units, units,
                      kGates * units, units);
     if (choice.small_tiles) {
-      launch_steps<Arithmetic, SmallShape>(problem, arrays, recurrent_kernel, stream);
+      launch_tiles<Arithmetic, SmallShape>(problem, arrays, recurrent_kernel, multiprocessors,
+                                           stream);
     } else {
-      launch_steps<Arithmetic, LargeShape>(problem, arrays, recurrent_kernel, stream);
+      launch_tiles<Arithmetic, LargeShape>(problem, arrays, recurrent_kernel, multiprocessors,
+                                           stream);
     }
   });
 }

@@ -1,59 +1,62 @@
 #include "cuda/block_product.h"
-#include "cuda/check.h"
 #include "cuda/forward_unit.h"
 #include "cuda/step_forward.h"
+#include "cuda/step_launch.h"
 
 namespace pylstm::cuda {
 namespace {
 
 template <class Arithmetic, class ShapeT, class T = typename Arithmetic::Element>
 __global__ void __launch_bounds__(kBlockThreads)
-    step_forward(ForwardArrays<T> arrays, Operand<T> recurrent_kernel, int64_t step) {
+    step_forward(ForwardArrays<T> arrays, Operand<T> recurrent_kernel, int64_t first,
+                 int64_t last) {
   using V = Compute<T>;
   constexpr int kUnits = ShapeT::kTileColumns / 4;
   const int64_t units = arrays.units;
   const int64_t first_row = int64_t{blockIdx.x} * ShapeT::kTileRows;
   const int64_t first_unit = int64_t{blockIdx.y} * kUnits;
 
-  // Without recurrent dropout one pass over all gates, else one pass each: their h differ.
-  BlockProduct<Arithmetic, ShapeT, Contiguous::kDepth, Contiguous::kOuter> product;
-  const int planes = arrays.planes();
-  for (int plane = arrays.first_plane(); plane < planes; ++plane) {
-    const unsigned gates = plane ? 1u << (plane - 1) : 15u;
-    const Operand<T> h{arrays.plane(step, plane), padded_units(units), arrays.batch, units, nullptr,
-                       recurrent_kernel.aligned};
-    product.accumulate(h, first_row, recurrent_kernel, 0, GateColumns{first_unit, units, gates}, 0,
-                       units, gates);
-  }
-  product.store_result();
+  for (int64_t step = first; step < last; ++step) {
+    if (step > first) grid_barrier(arrays.arrivals, step - first);
+    // Without recurrent dropout one pass over all gates, else one pass each: their h differ.
+    BlockProduct<Arithmetic, ShapeT, Contiguous::kDepth, Contiguous::kOuter> product;
+    const int planes = arrays.planes();
+    for (int plane = arrays.first_plane(); plane < planes; ++plane) {
+      const unsigned gates = plane ? 1u << (plane - 1) : 15u;
+      const Operand<T> h{
+          arrays.plane(step, plane), padded_units(units), arrays.batch, units, nullptr,
+          recurrent_kernel.aligned};
+      product.accumulate(h, first_row, recurrent_kernel, 0, GateColumns{first_unit, units, gates},
+                         0, units, gates);
+    }
+    product.store_result();
 
-  for (int i = threadIdx.x; i < ShapeT::kTileRows * kUnits; i += kBlockThreads) {
-    const int64_t b = first_row + i / kUnits;
-    const int64_t unit = first_unit + i % kUnits;
-    if (b >= arrays.batch || unit >= units) continue;
-    const int64_t at = b * units + unit;
-    Gates<V> z = arrays.z[arrays.row(b, step) * units + unit];
+    for (int i = threadIdx.x; i < ShapeT::kTileRows * kUnits; i += kBlockThreads) {
+      const int64_t b = first_row + i / kUnits;
+      const int64_t unit = first_unit + i % kUnits;
+      if (b >= arrays.batch || unit >= units) continue;
+      const int64_t at = b * units + unit;
+      Gates<V> z = arrays.z[arrays.row(b, step) * units + unit];
 #pragma unroll
-    for (int g = 0; g < kGates; ++g) z.value[g] += product.gate(i / kUnits, i % kUnits, g);
-    T h = arrays.h_state(step, b, unit);
-    forward_unit(
-        arrays, b, step, unit, arrays.active(b, step), z, arrays.c_state[at], h,
-        [&](const Gates<V>& z, V c) { return runtime_cell_forward(arrays.activations, z, c); });
-    arrays.write_state(step + 1, b, unit, h);
+      for (int g = 0; g < kGates; ++g) z.value[g] += product.gate(i / kUnits, i % kUnits, g);
+      T h = arrays.h_state(step, b, unit);
+      forward_unit(
+          arrays, b, step, unit, arrays.active(b, step), z, arrays.c_state[at], h,
+          [&](const Gates<V>& z, V c) { return runtime_cell_forward(arrays.activations, z, c); });
+      arrays.write_state(step + 1, b, unit, h);
+    }
   }
 }
 
 template <class Arithmetic, class ShapeT, class T>
-void launch_steps(const Problem& problem, const ForwardArrays<T>& arrays,
-                  const Operand<T>& recurrent_kernel, cudaStream_t stream) {
+void launch_tiles(const Problem& problem, const ForwardArrays<T>& arrays,
+                  const Operand<T>& recurrent_kernel, int multiprocessors, cudaStream_t stream) {
   using Product = BlockProduct<Arithmetic, ShapeT, Contiguous::kDepth, Contiguous::kOuter>;
   const dim3 grid(static_cast<unsigned>(ceil_div(problem.batch, ShapeT::kTileRows)),
                   static_cast<unsigned>(ceil_div(problem.units, ShapeT::kTileColumns / 4)));
-  for (int64_t step = 0; step < problem.time; ++step) {
-    launch_kernel("step_forward", step_forward<Arithmetic, ShapeT>,
-                  {grid, kBlockThreads, Product::kSharedBytes, stream}, arrays, recurrent_kernel,
-                  step);
-  }
+  launch_steps("step_forward", step_forward<Arithmetic, ShapeT>,
+               {grid, kBlockThreads, Product::kSharedBytes, stream}, problem.time, multiprocessors,
+               arrays, recurrent_kernel);
 }
 
 }  // namespace
@@ -68,7 +71,7 @@ int64_t step_forward_workspace_bytes(const Problem& problem) {
 }
 
 void launch_step_forward(const Problem& problem, const ForwardBuffers& buffers,
-                         const Choice& choice, cudaStream_t stream) {
+                         const Choice& choice, int multiprocessors, cudaStream_t stream) {
   visit_math(problem, [&](auto arithmetic) {
     using Arithmetic = decltype(arithmetic);
     using T = typename Arithmetic::Element;
@@ -80,9 +83,11 @@ void launch_step_forward(const Problem& problem, const ForwardBuffers& buffers,
         make_operand(static_cast<const T*>(buffers.recurrent_kernel), kGates * units, units,
                      kGates * units, units);
     if (choice.small_tiles) {
-      launch_steps<Arithmetic, SmallShape>(problem, arrays, recurrent_kernel, stream);
+      launch_tiles<Arithmetic, SmallShape>(problem, arrays, recurrent_kernel, multiprocessors,
+                                           stream);
     } else {
-      launch_steps<Arithmetic, LargeShape>(problem, arrays, recurrent_kernel, stream);
+      launch_tiles<Arithmetic, LargeShape>(problem, arrays, recurrent_kernel, multiprocessors,
+                                           stream);
     }
   });
 }

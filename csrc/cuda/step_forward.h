@@ -1,4 +1,4 @@
-// The forward pass with one kernel launch per time step, for any size and element type.
+// The forward pass with one product per step, for any size and element type.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -10,6 +10,6 @@ namespace pylstm::cuda {
 
 int64_t step_forward_workspace_bytes(const Problem& problem);
 void launch_step_forward(const Problem& problem, const ForwardBuffers& buffers,
-                         const Choice& choice, cudaStream_t stream);
+                         const Choice& choice, int multiprocessors, cudaStream_t stream);
 
 }  // namespace pylstm::cuda

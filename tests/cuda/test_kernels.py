@@ -80,6 +80,20 @@ def test_tf32(shim, size, device):
     check(shim, Case(allow_tf32=True, **SIZES[size]), device(shim))
 
 
+def test_the_step_kernel_is_launched_once_where_its_blocks_run_at_once(shim):
+    def launches(device, time):
+        case = Case(batch=21, units=72, time=time)
+        inputs = case.inputs()
+        start = shim.launches()
+        outputs = harness.forward(shim, case, device, inputs, save_for_backward=True)
+        middle = shim.launches()
+        harness.backward(shim, case, device, inputs, outputs["reserve"], case.output_gradients())
+        return np.array([middle - start, shim.launches() - middle])
+
+    for device, more in (hopper(shim), 0), (one_multiprocessor(shim), 6):
+        np.testing.assert_array_equal(launches(device, 9) - launches(device, 3), more)
+
+
 RESIDENT = [
     # kernel, device, batch, units, and units with TF32, whose weights take twice the room
     ("block", hopper, 3, 7, 7),

@@ -77,6 +77,7 @@ Fiber* current = nullptr;
 jmp_buf scheduler;
 ucontext_t scheduler_context;
 size_t alive = 0;
+int64_t launch_count = 0;
 const std::function<void()>* thread_body;
 dim3 current_grid, current_block;
 
@@ -195,10 +196,13 @@ void run_blocks(const std::vector<unsigned>& indices, size_t shared_bytes, unsig
 
 }  // namespace
 
+int64_t launches() { return launch_count; }
+
 void set_seed(uint64_t seed) { random_engine.seed(seed); }
 
 void run_grid(const std::function<void()>& thread, dim3 grid, dim3 block, size_t shared_bytes,
               bool cooperative, unsigned cluster) {
+  ++launch_count;
   thread_body = &thread;
   current_grid = grid;
   current_block = block;

@@ -21,6 +21,9 @@ void set_seed(uint64_t seed);
 void run_grid(const std::function<void()>& thread, dim3 grid, dim3 block, size_t shared_bytes,
               bool cooperative, unsigned cluster);
 
+// How many grids have run.
+int64_t launches();
+
 // For the code of a running thread:
 const dim3& thread_index();
 const dim3& block_index();
