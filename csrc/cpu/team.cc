@@ -74,11 +74,17 @@ class ClosedTeam final : public Team {
   // On the caller's thread.
   void lead(int wanted, int patience_us) {
     if (wanted > 1) {
-      const auto deadline =
-          std::chrono::steady_clock::now() + std::chrono::microseconds(patience_us);
-      while (joined_.load(std::memory_order_relaxed) < wanted &&
-             std::chrono::steady_clock::now() < deadline) {
-        pause();
+      // Yields soon: a thread that was woken on this core could not start before.
+      constexpr auto kSpin = std::chrono::microseconds(20);
+      const auto start = std::chrono::steady_clock::now();
+      for (auto waited = start - start; joined_.load(std::memory_order_relaxed) < wanted &&
+                                        waited < std::chrono::microseconds(patience_us);
+           waited = std::chrono::steady_clock::now() - start) {
+        if (waited < kSpin) {
+          pause();
+        } else {
+          std::this_thread::yield();
+        }
       }
     }
     // The size must be visible before the closing: members cannot read joined_ any more.
