@@ -77,8 +77,8 @@ class Forward {
   void run(Team& team, int rank) {
     const Split split = choose_split(p_, team.size(), kTileRows, V::kWidth);
     if (rank == 0) deal_rows(p_, buffers_.mask, split.row_groups, group_of_row_);
-    for (int64_t panel = rank; panel < panels_.count() && !streams_; panel += team.size()) {
-      pack(panel);
+    if (!streams_) {
+      pack({panels_.count() * rank / team.size(), panels_.count() * (rank + 1) / team.size()});
     }
     const int group = rank / split.unit_groups;
     const int member = rank % split.unit_groups;
@@ -134,16 +134,28 @@ class Forward {
     return dropped_h_ + (row * 2 + which) * kGates * panels_.padded();
   }
 
-  void pack(int64_t panel) {
-    T* to = weights_ + panel * panel_elements();
-    pack_gate_panel(static_cast<const S*>(buffers_.kernel), p_.features, p_.units, panel, to);
-    pack_gate_panel(static_cast<const S*>(buffers_.recurrent_kernel), p_.units, p_.units, panel,
-                    to + p_.features * panels_.kGateWidth);
-    T* bias = bias_ + panel * panels_.kGateWidth;
-    if (buffers_.bias) {
-      pack_gate_panel(static_cast<const S*>(buffers_.bias), 1, p_.units, panel, bias);
-    } else {
-      for (int64_t i = 0; i < panels_.kGateWidth; ++i) bias[i] = T(0);
+  void pack(Range panels) {
+    pack_matrix(static_cast<const S*>(buffers_.kernel), p_.features, panels, weights_);
+    pack_matrix(static_cast<const S*>(buffers_.recurrent_kernel), p_.units, panels,
+                weights_ + p_.features * panels_.kGateWidth);
+    for (int64_t panel = panels.first; panel < panels.last; ++panel) {
+      T* bias = bias_ + panel * panels_.kGateWidth;
+      if (buffers_.bias) {
+        pack_gate_panel(static_cast<const S*>(buffers_.bias), 1, p_.units, panel, bias);
+      } else {
+        for (int64_t i = 0; i < panels_.kGateWidth; ++i) bias[i] = T(0);
+      }
+    }
+  }
+
+  // A few rows at a time for all panels, so that the matrix is read along its rows.
+  void pack_matrix(const S* matrix, int64_t k, Range panels, T* to) {
+    constexpr int64_t kRows = 16;
+    for (int64_t row = 0; row < k; row += kRows) {
+      for (int64_t panel = panels.first; panel < panels.last; ++panel) {
+        pack_gate_panel(matrix + row * kGates * p_.units, min(kRows, k - row), p_.units, panel,
+                        to + panel * panel_elements() + row * panels_.kGateWidth);
+      }
     }
   }
 

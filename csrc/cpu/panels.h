@@ -35,24 +35,48 @@ void pack_gate_panel(const S* matrix, int64_t k, int64_t units, int64_t panel, C
   }
 }
 
+// Vector i takes lane i of all: blocks of half the size are exchanged, then their blocks.
+template <class T>
+PYLSTM_FN void transpose(Vec<T> (&v)[Vec<T>::kWidth]) {
+  constexpr int kWidth = Vec<T>::kWidth;
+#pragma GCC unroll 4
+  for (int block = kWidth / 2; block > 0; block /= 2) {
+    typename Vec<T>::Mask first, second;
+#pragma GCC unroll 16
+    for (int lane = 0; lane < kWidth; ++lane) {
+      const bool from_second = lane & block;
+      first[lane] = from_second ? kWidth + lane - block : lane;
+      second[lane] = from_second ? kWidth + lane : lane + block;
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < kWidth; ++i) {
+      if (i & block) continue;
+      const Vec<T> a = v[i], b = v[i + block];
+      v[i] = __builtin_shuffle(a.raw, b.raw, first);
+      v[i + block] = __builtin_shuffle(a.raw, b.raw, second);
+    }
+  }
+}
+
 // The transpose of a (columns, 4H) matrix, for products with rows in gate-panel order: vectors
 // [first, first + vectors) of the columns, as [k = (panel, gate, lane)][vectors][width].
 template <class S>
 void pack_transposed_panel(const S* matrix, int64_t columns, int64_t units, int64_t first,
                            int64_t vectors, Compute<S>* to) {
-  using T = Compute<S>;
-  const UnitPanels<T> panels{units};
+  using V = Vec<Compute<S>>;
+  const UnitPanels<Compute<S>> panels{units};
   constexpr int64_t kWidth = panels.kWidth;
-  const int64_t row_length = vectors * kWidth;
   for (int64_t p = 0; p < panels.count(); ++p) {
-    for (int64_t g = 0; g < kGates; ++g, to += kWidth * row_length) {
-      for (int64_t column = 0; column < row_length; ++column) {
-        const int64_t source = first * kWidth + column;
-        const int64_t lanes = source < columns ? panels.lanes(p) : 0;
-        const S* in = matrix + (source * kGates + g) * units + p * kWidth;
-        T* out = to + column;
-        for (int64_t w = 0; w < lanes; ++w, out += row_length) *out = widen(in[w]);
-        for (int64_t w = lanes; w < kWidth; ++w, out += row_length) *out = T(0);
+    for (int64_t g = 0; g < kGates; ++g, to += kWidth * vectors * kWidth) {
+      for (int64_t v = 0; v < vectors; ++v) {
+        const int64_t column = (first + v) * kWidth;
+        V square[kWidth];
+        for (int64_t i = 0; i < kWidth; ++i) {
+          const S* row = matrix + ((column + i) * kGates + g) * units + p * kWidth;
+          square[i] = column + i < columns ? load_lanes(row, panels.lanes(p)) : V(0.0);
+        }
+        transpose(square);
+        for (int64_t i = 0; i < kWidth; ++i) square[i].store(to + (i * vectors + v) * kWidth);
       }
     }
   }
