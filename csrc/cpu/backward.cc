@@ -24,6 +24,7 @@ struct Scratch {
   const T** left_rows;   // [max(B, kRowBlock)], of the product at hand
   T** out_rows;          // the same
   T* products;           // [max(gates · tile rows, kRowBlock)][tile columns]
+  T* lefts;              // [copies][kRowBlock][left stride], rows of [x | 1 | h]ᵀ
 };
 
 template <class S>
@@ -57,6 +58,7 @@ class Backward {
       s.left_rows = arena.take<const T*>(max(p_.batch, kRowBlock));
       s.out_rows = arena.take<T*>(max(p_.batch, kRowBlock));
       s.products = arena.take<T>(max(kGates * kTileRows, kRowBlock) * kTileColumns);
+      s.lefts = arena.take<T>(state_copies() * left_copy_stride());
       if (scratch_) scratch_[i] = s;
     }
     bytes_ = arena.used();
@@ -130,6 +132,8 @@ class Backward {
   int64_t input_rows() const { return p_.features + (p_.use_bias ? 1 : 0); }
   int64_t input_stride() const { return odd_lines(input_rows()); }
   int64_t weight_rows() const { return input_rows() + p_.units; }
+  int64_t left_stride() const { return odd_lines(capacity_); }
+  int64_t left_copy_stride() const { return kRowBlock * left_stride(); }
 
   T* dh(int64_t row) const { return dh_ + row * panels_.padded(); }
   T* dc(int64_t row) const { return dc_ + row * panels_.padded(); }
@@ -376,38 +380,63 @@ class Backward {
     }
   }
 
-  // [x | 1 | h]ᵀ dz, added up over the chunks. Each thread takes a run of the blocks.
+  // [x | 1 | h]ᵀ dz, added up over the chunks, a block of rows after the other for many panels: the
+  // block is first laid out along the entries. Each thread takes an even share of rows × panels.
   void weight_products(int64_t entries, bool first_chunk, int rank, int threads,
                        const Scratch<T>& s) {
-    const int64_t input_blocks = ceil_div(input_rows(), kRowBlock);
-    const int64_t blocks = input_blocks + ceil_div(p_.units, kRowBlock);
-    const int64_t all = panels_.count() * blocks;
-    for (int64_t i = all * rank / threads; i < all * (rank + 1) / threads; ++i) {
-      const int64_t panel = i / blocks, block = i % blocks;
-      if (block < input_blocks) {
-        const int64_t first = block * kRowBlock;
-        weight_rows_of_panel(panel, first, min(kRowBlock, input_rows() - first), inputs_ + first,
-                             {nullptr, entries, 1, input_stride()}, first_chunk, s);
-      } else {
-        const int64_t first = (block - input_blocks) * kRowBlock;
-        weight_rows_of_panel(panel, input_rows() + first, min(kRowBlock, p_.units - first),
-                             states_ + first,
-                             {nullptr, entries, 1, state_stride(), 0,
-                              p_.has_recurrent_dropout ? state_copy_stride() : 0},
-                             first_chunk, s);
+    const int64_t all = weight_rows() * panels_.count();
+    const int64_t begin = all * rank / threads, end = all * (rank + 1) / threads;
+    const auto panels_of = [&](int64_t first_row, int64_t n) -> Range {
+      const auto panel = [&](int64_t share) {
+        return min(panels_.count(), ceil_div(max(0, share - first_row * panels_.count()), n));
+      };
+      return {panel(begin), panel(end)};
+    };
+    for (int64_t first = 0; first < input_rows(); first += kRowBlock) {
+      const int64_t n = min(kRowBlock, input_rows() - first);
+      const Range panels = panels_of(first, n);
+      if (panels.first == panels.last) continue;
+      transpose_entries(inputs_ + first, input_stride(), entries, n, s.lefts);
+      weight_block(panels, first, n, entries, 0, first_chunk, s);
+    }
+    for (int64_t first = 0; first < p_.units; first += kRowBlock) {
+      const int64_t n = min(kRowBlock, p_.units - first);
+      const Range panels = panels_of(input_rows() + first, n);
+      if (panels.first == panels.last) continue;
+      for (int64_t copy = 0; copy < state_copies(); ++copy) {
+        transpose_entries(states_ + copy * state_copy_stride() + first, state_stride(), entries, n,
+                          s.lefts + copy * left_copy_stride());
+      }
+      weight_block(panels, input_rows() + first, n, entries,
+                   p_.has_recurrent_dropout ? left_copy_stride() : 0, first_chunk, s);
+    }
+  }
+
+  // n columns of [entry][stride] to [column][left_stride()]; whole vectors are read and written.
+  void transpose_entries(const T* from, int64_t stride, int64_t entries, int64_t n, T* to) const {
+    for (int64_t entry = 0; entry < entries; entry += V::kWidth) {
+      for (int64_t column = 0; column < n; column += V::kWidth) {
+        V square[V::kWidth];
+        for (int64_t i = 0; i < V::kWidth; ++i) {
+          square[i] = V::load(from + min(entry + i, entries - 1) * stride + column);
+        }
+        transpose(square);
+        for (int64_t i = 0; i < V::kWidth; ++i) {
+          square[i].store(to + (column + i) * left_stride() + entry);
+        }
       }
     }
   }
 
-  void weight_rows_of_panel(int64_t panel, int64_t first, int64_t n, const T* columns, Left<T> left,
-                            bool first_chunk, const Scratch<T>& s) {
-    for (int64_t i = 0; i < n; ++i) {
-      s.left_rows[i] = columns + i;
-      s.out_rows[i] = weight(panel, first + i);
+  void weight_block(Range panels, int64_t first, int64_t n, int64_t entries, int64_t vector_stride,
+                    bool first_chunk, const Scratch<T>& s) {
+    for (int64_t i = 0; i < n; ++i) s.left_rows[i] = s.lefts + i * left_stride();
+    const Left<T> left{s.left_rows, entries, 1, 1, 0, vector_stride};
+    for (int64_t panel = panels.first; panel < panels.last; ++panel) {
+      for (int64_t i = 0; i < n; ++i) s.out_rows[i] = weight(panel, first + i);
+      multiply<T>(&left, 1, n, dz(panel, 0), 0, kGates, first_chunk ? nullptr : s.out_rows,
+                  s.out_rows);
     }
-    left.rows = s.left_rows;
-    multiply<T>(&left, 1, n, dz(panel, 0), 0, kGates, first_chunk ? nullptr : s.out_rows,
-                s.out_rows);
   }
 
   // dx = dz Wᵀ, for blocks of entries that the threads take in turns.
