@@ -18,13 +18,13 @@ namespace {
 // Scratch of one thread.
 template <class T>
 struct Scratch {
-  int32_t* rows;         // [B], the active rows of this step
-  int64_t* entries;      // [B], their entries in the chunk
-  int64_t* latest;       // per row of the batch: its newest active step before this one, or -1
-  const T** left_rows;   // [max(B, kRowBlock)], of the product at hand
-  T** out_rows;          // the same
-  T* products;           // [max(gates · tile rows, kRowBlock)][tile columns]
-  T* lefts;              // [copies][kRowBlock][left stride], rows of [x | 1 | h]ᵀ
+  int32_t* rows;        // [B], the active rows of this step
+  int64_t* entries;     // [B], their entries in the chunk
+  int64_t* latest;      // per row of the batch: its newest active step before this one, or -1
+  const T** left_rows;  // [max(B, kRowBlock)], of the product at hand
+  T** out_rows;         // the same
+  T* products;          // [max(gates · tile rows, kRowBlock)][tile columns]
+  T* lefts;             // [copies][kRowBlock][left stride], rows of [x | 1 | h]ᵀ
 };
 
 template <class S>

@@ -19,7 +19,7 @@ struct Scratch {
   uint8_t* started;  // per row: an active step has been
   const T** x_rows;
   const T** h_rows;
-  const T** from_rows;   // what z starts from: the bias, or x W + b
+  const T** from_rows;  // what z starts from: the bias, or x W + b
   T** z_rows;
   T* z;          // [rows][gate][width], pre-activations of one panel; of all panels when streaming
   T* x;          // [rows][F], only where x needs conversion

@@ -37,11 +37,15 @@ struct Left {
   }
 };
 
+template <class T>
+constexpr int64_t kLine = 64 / sizeof(T);  // of the cache
+
 template <class T, int kRows, int kVectors, bool kPerVector>
 PYLSTM_FN void multiply_add(Vec<T> (&acc)[kRows][kVectors], const T* const (&a)[kRows], int64_t run,
-                            int64_t k_stride, int64_t vector_stride, const T* b) {
+                            int64_t k_stride, int64_t vector_stride, const T* b, const T* ahead) {
   using V = Vec<T>;
   for (int64_t k = 0, offset = 0; k < run; ++k, offset += k_stride) {
+    __builtin_prefetch(ahead + k * kLine<T>, 0, 2);
     V right[kVectors];
 #pragma GCC unroll 4
     for (int v = 0; v < kVectors; ++v) {
@@ -67,10 +71,10 @@ PYLSTM_FN void multiply_add(Vec<T> (&acc)[kRows][kVectors], const T* const (&a)[
 }
 
 // to[row] = from[row] + left · panel; the panel is [k][kVectors][width], `run_skip` elements are
-// left out after each run. from null: zeros.
+// left out after each run. from null: zeros. At each k it fetches a cache line of `ahead`.
 template <class T, int kRows, int kVectors>
 void tile(const Left<T>* lefts, int n_lefts, const T* panel, int64_t run_skip, const T* const* from,
-          T* const* to) {
+          T* const* to, const T* ahead) {
   using V = Vec<T>;
   V acc[kRows][kVectors];
 #pragma GCC unroll 6
@@ -85,11 +89,12 @@ void tile(const Left<T>* lefts, int n_lefts, const T* panel, int64_t run_skip, c
     for (int64_t run = 0; run < left->runs; ++run) {
       if (left->vector_stride != 0) {
         multiply_add<T, kRows, kVectors, true>(acc, a, left->run, left->k_stride,
-                                               left->vector_stride, panel);
+                                               left->vector_stride, panel, ahead);
       } else {
-        multiply_add<T, kRows, kVectors, false>(acc, a, left->run, left->k_stride, 0, panel);
+        multiply_add<T, kRows, kVectors, false>(acc, a, left->run, left->k_stride, 0, panel, ahead);
       }
       panel += left->run * kVectors * V::kWidth + run_skip;
+      ahead += left->run * kLine<T>;
 #pragma GCC unroll 6
       for (int r = 0; r < kRows; ++r) a[r] += left->run_stride;
     }
@@ -105,7 +110,8 @@ void tile(const Left<T>* lefts, int n_lefts, const T* panel, int64_t run_skip, c
 }
 
 template <class T>
-using TileFunction = void (*)(const Left<T>*, int, const T*, int64_t, const T* const*, T* const*);
+using TileFunction = void (*)(const Left<T>*, int, const T*, int64_t, const T* const*, T* const*,
+                              const T*);
 
 template <class T, int kRows>
 TileFunction<T> tile_of_vectors(int vectors) {
@@ -171,7 +177,8 @@ void multiply(const Left<T>* lefts, int n_lefts, int64_t n, const T* panel, int6
     Left<T> block[kMaxLefts];
     int n_parts = 0;
     int64_t panel_elements = 0;
-    for (int64_t room = kBlock; !fills_block(kBlock - room) && lefts != end;) {
+    int64_t room = kBlock;
+    while (!fills_block(kBlock - room) && lefts != end) {
       const int64_t rest = lefts->pieces() - done;
       const int64_t fit = max(1, room / lefts->piece());
       const int64_t count = rest <= fit + fit / 2 ? rest : fit;
@@ -181,6 +188,7 @@ void multiply(const Left<T>* lefts, int n_lefts, int64_t n, const T* panel, int6
       done = count == rest ? 0 : done + count;
       if (done == 0) ++lefts;
     }
+    const T* ahead = panel + panel_elements;
     for (int64_t i = 0; i < tiles.count; ++i) {
       const int64_t begin = tiles.begin(i);
       Left<T> part[kMaxLefts];
@@ -189,7 +197,10 @@ void multiply(const Left<T>* lefts, int n_lefts, int64_t n, const T* panel, int6
         part[l].rows += begin;
       }
       tile_function<T>(static_cast<int>(tiles.begin(i + 1) - begin), vectors)(
-          part, n_parts, panel, run_skip, from ? from + begin : nullptr, to + begin);
+          part, n_parts, panel, run_skip, from ? from + begin : nullptr, to + begin, ahead);
+      // The tiles share the fetching of the next block.
+      const bool fetched = ahead + (kBlock - room) * kLine<T> >= panel + 2 * panel_elements;
+      ahead = fetched ? panel : ahead + (kBlock - room) * kLine<T>;
     }
     panel += panel_elements;
     from = to;
