@@ -5,11 +5,11 @@
 namespace pylstm::cuda {
 namespace {
 
-constexpr int kPrefetchSteps = 4;
-
 template <class Shape, class T = typename Shape::T>
 __global__ void __launch_bounds__(Shape::kMaxThreads, 1)
     resident_backward(BackwardArrays<T> arrays, ResidentPlan plan, const T* recurrent_kernel) {
+#if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 800  // dispatch chooses it from 8.0 on
+  constexpr int kPrefetchSteps = 4;
   const ResidentPlace<Shape> place(plan);
   const ResidentMemory<Shape> memory(plan, /*backward=*/true);
   const int units = static_cast<int>(arrays.units);
@@ -121,6 +121,9 @@ __global__ void __launch_bounds__(Shape::kMaxThreads, 1)
       arrive<Shape>(arrays.arrivals + tile);
     }
   }
+#else
+  __trap();
+#endif
 }
 
 }  // namespace
