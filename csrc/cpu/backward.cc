@@ -122,10 +122,7 @@ class Backward {
   int64_t first_unit(int64_t panel) const { return panel * V::kWidth; }
   int64_t feature_vectors() const { return ceil_div(p_.features, V::kWidth); }
   // Strides are odd multiples of a cache line, lest entries fall into the same cache sets.
-  static int64_t odd_lines(int64_t n) {
-    constexpr int64_t kLine = 64 / sizeof(T);
-    return (ceil_div(n, kLine) | 1) * kLine;
-  }
+  static int64_t odd_lines(int64_t n) { return (ceil_div(n, kLine<T>) | 1) * kLine<T>; }
   int64_t state_copies() const { return p_.has_recurrent_dropout ? kGates : 1; }
   int64_t state_copy_stride() const { return odd_lines(panels_.padded()); }
   int64_t state_stride() const { return state_copies() * state_copy_stride(); }

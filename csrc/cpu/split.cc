@@ -8,23 +8,30 @@ namespace pylstm::cpu {
 
 namespace {
 
-double operations(const Problem& p) {
-  return 2.0 * p.batch * p.time * kGates * p.units * (p.features + p.units);
+double weight_bytes(const Problem& p) {
+  return double(p.kernel_elements() + p.recurrent_kernel_elements()) * compute_bytes(p.dtype);
+}
+
+// What one core takes, roughly: its arithmetic, or the reading of weights beyond its cache.
+double microseconds(const Problem& p) {
+  constexpr double kOperations = 1e5, kBytes = 5e4;  // a microsecond
+  constexpr double kCacheBytes = 1 << 20;
+  const double operations = 2.0 * p.batch * p.time * kGates * p.units * (p.features + p.units);
+  const double read = weight_bytes(p) > kCacheBytes ? p.time * weight_bytes(p) : 0.0;
+  return std::max(operations / kOperations, read / kBytes);
 }
 
 }  // namespace
 
 int useful_threads(const Problem& problem, int available) {
-  // A thread has to earn its start: some ten microseconds.
-  constexpr double kWorkPerThread = 2e6;
+  constexpr double kStart = 20;  // microseconds that a thread has to be worth
   return static_cast<int>(
-      std::clamp(operations(problem) / kWorkPerThread, 1.0, double(std::max(1, available))));
+      std::clamp(microseconds(problem) / kStart, 1.0, double(std::max(1, available))));
 }
 
 int start_patience_us(const Problem& problem) {
-  constexpr double kOperationsPerMicrosecond = 1e5, kFraction = 0.125;
-  return static_cast<int>(
-      std::clamp(operations(problem) / kOperationsPerMicrosecond * kFraction, 5.0, 2000.0));
+  constexpr double kFraction = 0.125;
+  return static_cast<int>(std::clamp(microseconds(problem) * kFraction, 5.0, 2000.0));
 }
 
 Split choose_split(const Problem& problem, int threads, int tile_rows, int width) {

@@ -158,52 +158,65 @@ struct Tiles {
   PYLSTM_FN int64_t begin(int64_t i) const { return n * i / count; }
 };
 
-// to[row] = from[row] + Σ left · panel for n rows; the panel is [k][vectors][width] with `run_skip`
-// elements left out after each run. from null: zeros.
-//
-// k is cut into blocks, each of which all rows pass over while its panel is in the L1 cache. Blocks
-// are summed apart: an error grows with the length of a chain of additions.
+// k is cut into blocks: all rows pass over a block while its panel is in the L1 cache. Blocks are
+// summed apart, since an error grows with the length of a chain of additions.
 constexpr int64_t kBlock = 128;
 
-// Whether a left side of so many k is summed apart from the next. Shorter ones share a block.
+// Whether a left side of so many k is summed apart from the next. A shorter one shares a block.
 PYLSTM_FN bool fills_block(int64_t k) { return k >= kBlock / 2; }
 
+// The part of the left sides that lies in one block.
+template <class T>
+struct Block {
+  Left<T> parts[kMaxLefts];
+  int count = 0;
+  int64_t k = 0;
+
+  // Takes a part of `*left`, from piece `*done` on; moves both on. Returns the panel's elements.
+  int64_t take(const Left<T>** left, int64_t* done, int vectors, int64_t run_skip) {
+    const int64_t rest = (*left)->pieces() - *done;
+    const int64_t fit = max(1, (kBlock - k) / (*left)->piece());
+    const int64_t pieces = rest <= fit + fit / 2 ? rest : fit;  // leaves no small rest
+    const int64_t piece = (*left)->piece();
+    parts[count++] = (*left)->slice(*done, pieces);
+    k += pieces * piece;
+    *done += pieces;
+    if (pieces == rest) {
+      ++*left;
+      *done = 0;
+    }
+    return pieces * (piece * vectors * Vec<T>::kWidth + run_skip);
+  }
+};
+
+// to[row] = from[row] + Σ left · panel for n rows; the panel is [k][vectors][width] with `run_skip`
+// elements left out after each run. from null: zeros.
 template <class T>
 void multiply(const Left<T>* lefts, int n_lefts, int64_t n, const T* panel, int64_t run_skip,
               int vectors, const T* const* from, T* const* to) {
   const Tiles tiles(n);
-  int64_t done = 0;  // pieces of the left that is at hand
-  for (const Left<T>* const end = lefts + n_lefts; lefts != end;) {
-    Left<T> block[kMaxLefts];
-    int n_parts = 0;
-    int64_t panel_elements = 0;
-    int64_t room = kBlock;
-    while (!fills_block(kBlock - room) && lefts != end) {
-      const int64_t rest = lefts->pieces() - done;
-      const int64_t fit = max(1, room / lefts->piece());
-      const int64_t count = rest <= fit + fit / 2 ? rest : fit;
-      block[n_parts++] = lefts->slice(done, count);
-      panel_elements += count * (lefts->piece() * vectors * Vec<T>::kWidth + run_skip);
-      room -= count * lefts->piece();
-      done = count == rest ? 0 : done + count;
-      if (done == 0) ++lefts;
+  const Left<T>* left = lefts;
+  const Left<T>* const end = lefts + n_lefts;
+  for (int64_t done = 0; left != end; from = to) {
+    Block<T> block;
+    const T* next = panel;
+    while (left != end && !fills_block(block.k)) {
+      next += block.take(&left, &done, vectors, run_skip);
     }
-    const T* ahead = panel + panel_elements;
+    const T* ahead = next;  // the tiles share the fetching of the next block
     for (int64_t i = 0; i < tiles.count; ++i) {
       const int64_t begin = tiles.begin(i);
-      Left<T> part[kMaxLefts];
-      for (int l = 0; l < n_parts; ++l) {
-        part[l] = block[l];
-        part[l].rows += begin;
+      Left<T> parts[kMaxLefts];
+      for (int l = 0; l < block.count; ++l) {
+        parts[l] = block.parts[l];
+        parts[l].rows += begin;
       }
       tile_function<T>(static_cast<int>(tiles.begin(i + 1) - begin), vectors)(
-          part, n_parts, panel, run_skip, from ? from + begin : nullptr, to + begin, ahead);
-      // The tiles share the fetching of the next block.
-      const bool fetched = ahead + (kBlock - room) * kLine<T> >= panel + 2 * panel_elements;
-      ahead = fetched ? panel : ahead + (kBlock - room) * kLine<T>;
+          parts, block.count, panel, run_skip, from ? from + begin : nullptr, to + begin, ahead);
+      ahead += block.k * kLine<T>;
+      if (ahead - next >= next - panel) ahead = panel;  // all of it is on its way
     }
-    panel += panel_elements;
-    from = to;
+    panel = next;
   }
 }
 
