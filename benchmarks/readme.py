@@ -46,11 +46,17 @@ def _results_page(content):
             report.summary(records),
             report.options_cost(records),
             report.streaming_floor(records),
+            *_scaling_section(content),
             "## Cases",
             "Milliseconds a call: median (quartiles).",
             report.table(records) + "\n",
         ]
     )
+
+
+def _scaling_section(content):
+    tables = report.scaling(content)
+    return ["## Scaling", "The kernel alone, by the NumPy binding.", tables] if tables else []
 
 
 def replace_between_markers(path, name, text):

@@ -100,6 +100,25 @@ def streaming_floor(records: list[dict]) -> str:
     return _markdown(titles, rows)
 
 
+def scaling(content: dict) -> str:
+    """How time grows with each size, as Markdown tables; empty where it was not measured."""
+    parts = []
+    for sweep in content.get("scaling", []):
+        name = sweep["name"]
+        titles = ["ms", *(f"{name} {size}" for size in sweep["sizes"]), "slope"]
+        rows = [
+            [
+                f"{p['pass']}, {p['threads']} thread{'s' if p['threads'] > 1 else ''}",
+                *map(_milliseconds, p["seconds"]),
+                f"{p['slope']:.2f}",
+            ]
+            for p in sweep["passes"]
+        ]
+        rows.append(["arithmetic", *[""] * len(sweep["sizes"]), f"{sweep['arithmetic_slope']:.2f}"])
+        parts.append(_markdown(titles, rows))
+    return "\n\n".join(parts)
+
+
 def environment(content: dict) -> str:
     """The machine, the rates it reached (uneven ones tell of a busy machine), the versions."""
     about = content["environment"]

@@ -9,16 +9,10 @@ from tensorflow.python.eager.record import could_possibly_record
 
 from pylstm._library import load_tensorflow_ops
 from pylstm.errors import PylstmError
+from pylstm.ops import OPTIONS
 
 _ops = load_tensorflow_ops()
 _FIXED_INPUTS = 5  # x, h0, c0, kernel, recurrent_kernel; those that may be absent follow
-_OPTIONS = (
-    "activation",
-    "recurrent_activation",
-    "go_backwards",
-    "return_sequences",
-    "zero_output_for_mask",
-)
 
 
 def lstm(
@@ -102,7 +96,7 @@ def mask_from_lengths(lengths, x):
 @tf.RegisterGradient("PylstmLstm")
 def _lstm_gradient(op, dy, dh, dc, _):
     inputs = _grouped(op)
-    options = {name: op.get_attr(name) for name in _OPTIONS}
+    options = {name: op.get_attr(name) for name in OPTIONS}
     y, h, c, reserve = op.outputs
     if not op.get_attr("save_for_backward"):
         reserve = _ops.pylstm_lstm(*inputs, **options, save_for_backward=True).reserve

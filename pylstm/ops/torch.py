@@ -11,17 +11,10 @@ from torch import Tensor
 
 from pylstm._library import load_core
 from pylstm.errors import PylstmError
-from pylstm.ops import cuda
+from pylstm.ops import OPTIONS, cuda
 from pylstm.ops.checks import check_devices
 
 _core = load_core()
-_OPTIONS = (
-    "activation",
-    "recurrent_activation",
-    "go_backwards",
-    "return_sequences",
-    "zero_output_for_mask",
-)
 
 
 def lstm(
@@ -55,7 +48,7 @@ def lstm(
     needs_gradient = torch.is_grad_enabled() and any(
         t is not None and t.requires_grad for t in tensors
     )
-    options = [options[name] for name in _OPTIONS]
+    options = [options[name] for name in OPTIONS]
     y, h, c, _ = _forward(*tensors, *options, needs_gradient)
     return y, h, c
 
@@ -147,7 +140,7 @@ def _backward(
 @_forward.register_kernel("cuda")
 def _forward_cuda(*arguments):
     tensors, options, save_for_backward = arguments[:8], arguments[8:-1], arguments[-1]
-    options = dict(zip(_OPTIONS, options, strict=True))
+    options = dict(zip(OPTIONS, options, strict=True))
     y, h, c, reserve = cuda.forward(_Cuda, tensors, save_for_backward=save_for_backward, **options)
     reserve = y.new_empty(0, dtype=torch.uint8) if reserve is None else reserve
     return y, h, c, reserve
@@ -156,7 +149,7 @@ def _forward_cuda(*arguments):
 @_backward.register_kernel("cuda")
 def _backward_cuda(*arguments):
     inputs, (reserve, dy, dh, dc), options = arguments[:8], arguments[8:12], arguments[12:]
-    options = dict(zip(_OPTIONS, options, strict=True))
+    options = dict(zip(OPTIONS, options, strict=True))
     gradients = cuda.backward(_Cuda, inputs, reserve, (dy, dh, dc), **options)
     return [gradient for gradient in gradients if gradient is not None]
 

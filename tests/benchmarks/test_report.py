@@ -2,7 +2,7 @@ import dataclasses
 
 import pytest
 
-from benchmarks import readme, report
+from benchmarks import readme, report, scaling
 from benchmarks.cases import SIX
 from benchmarks.picture import draw_speed_ups
 
@@ -63,3 +63,19 @@ def test_the_picture_is_drawn(tmp_path):
         [FASTER, SLOWER, record(mode="training", pylstm_layer=1.0, keras_layer=2.0)], path
     )
     assert path.read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_slope_is_that_of_the_logarithms():
+    assert scaling.slope([2, 4, 8], [12.0, 48.0, 192.0]) == pytest.approx(2)
+
+
+def test_scaling_is_a_table_for_each_size():
+    sweep = {
+        "name": "T",
+        "sizes": [25, 50],
+        "arithmetic_slope": 1.0,
+        "passes": [{"pass": "forward", "threads": 2, "seconds": [1e-3, 1.9e-3], "slope": 0.926}],
+    }
+    table = report.scaling({"scaling": [sweep]})
+    assert "| forward, 2 threads | 1 | 1.9 | 0.93 |" in table
+    assert report.scaling({}) == ""
