@@ -37,14 +37,14 @@ int start_patience_us(const Problem& problem) {
 Split choose_split(const Problem& problem, int threads, int tile_rows, int width) {
   // Weights beyond a core's cache are read again at every step: better a part of them by each.
   constexpr double kCacheBytes = 4 << 20;
-  const double weight_bytes =
-      double(kGates) * problem.units * problem.units * compute_bytes(problem.dtype);
+  const double recurrent_bytes =
+      double(problem.recurrent_kernel_elements()) * compute_bytes(problem.dtype);
   const int64_t tiles = (problem.batch + tile_rows - 1) / tile_rows;
   const int64_t panels = (problem.units + width - 1) / width;
   const auto at_most = [threads](int64_t limit, int divisor) {
     return static_cast<int>(std::clamp<int64_t>(threads / divisor, 1, std::max<int64_t>(1, limit)));
   };
-  if (weight_bytes >= kCacheBytes) {
+  if (recurrent_bytes >= kCacheBytes) {
     const int unit_groups = at_most(panels, 1);
     return {at_most(tiles, unit_groups), unit_groups};
   }

@@ -104,6 +104,7 @@ LARGE = (
     Case(batch=20, time=6, features=330, units=330),
     Case(batch=1, time=1, features=100, units=600),
     Case(batch=24, time=50, features=20, units=65, dropout=True, mask="left"),
+    Case(batch=7, time=5, features=100, units=230, dropout=True, mask="holes"),
 )
 
 
