@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "bindings/aligned_memory.h"
+#include "bindings/kept_memory.h"
 #include "bindings/shapes.h"
 #include "bindings/thread_pool.h"
 #include "core/activation_names.h"
@@ -27,12 +28,6 @@ namespace {
 
 // Every byte 0xff: a NaN in every floating type.
 void fill_with_nan(void* memory, int64_t bytes) { std::memset(memory, 0xff, bytes); }
-
-AlignedMemory allocate(int64_t bytes, bool poison) {
-  AlignedMemory memory = allocate_aligned(bytes);
-  if (poison) fill_with_nan(memory.get(), bytes);
-  return memory;
-}
 
 std::string dtype_name(const py::dtype& dtype) { return py::str(dtype); }
 
@@ -262,9 +257,14 @@ py::tuple forward(py::handle x, py::handle h0, py::handle c0, py::handle kernel,
   Result h(in.x.array(), {problem.batch, problem.units}, poison);
   Result c(in.x.array(), {problem.batch, problem.units}, poison);
   AlignedMemory reserve;
-  if (save_for_backward) reserve = allocate(problem.reserve_bytes(), poison);
-  const AlignedMemory workspace =
-      allocate(cpu::forward_workspace_bytes(problem, isa, executor.concurrency()), poison);
+  if (save_for_backward) {
+    reserve = allocate_aligned(problem.reserve_bytes());
+    if (poison) fill_with_nan(reserve.get(), problem.reserve_bytes());
+  }
+  const int64_t workspace_bytes =
+      cpu::forward_workspace_bytes(problem, isa, executor.concurrency());
+  const KeptMemory workspace(workspace_bytes);
+  if (poison) fill_with_nan(workspace.get(), workspace_bytes);
 
   ForwardBuffers buffers{};
   buffers.x = in.x.data();
@@ -346,8 +346,10 @@ py::tuple backward(py::handle x, py::handle h0, py::handle c0, py::handle kernel
   Result drecurrent_kernel = gradient_of(in.recurrent_kernel);
   std::optional<Result> dbias;
   if (problem.use_bias) dbias = gradient_of(in.bias);
-  const AlignedMemory workspace =
-      allocate(cpu::backward_workspace_bytes(problem, isa, executor.concurrency()), poison);
+  const int64_t workspace_bytes =
+      cpu::backward_workspace_bytes(problem, isa, executor.concurrency());
+  const KeptMemory workspace(workspace_bytes);
+  if (poison) fill_with_nan(workspace.get(), workspace_bytes);
 
   BackwardBuffers buffers{};
   buffers.x = in.x.data();

@@ -1,5 +1,6 @@
 """The NumPy binding: what it checks, how it takes arrays, threads and processes."""
 
+import resource
 import subprocess
 import sys
 import textwrap
@@ -222,6 +223,27 @@ def test_calls_from_several_threads_at_once():
     for got, exact in zip(results, expected, strict=True):
         for one, other in zip(got[:3], exact[:3], strict=True):
             np.testing.assert_array_equal(one, other)
+
+
+def test_calls_at_the_same_time_have_scratch_memory_of_their_own():
+    """Sizes on both sides of what is kept between calls; each call fills its scratch with NaN."""
+    sizes = ((5, 33), (3, 150), (9, 250), (4, 400), (5, 600))
+    calls = [arguments(Case(batch=b, time=4, features=64, units=h)) for b, h in sizes] * 6
+    expected = [_core.forward(**call, threads=1) for call in calls]
+    with ThreadPoolExecutor(4) as pool:
+        results = list(pool.map(lambda call: _core.forward(**call, poison=True), calls))
+    for got, exact in zip(results, expected, strict=True):
+        for one, other in zip(got[:3], exact[:3], strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+def test_scratch_memory_is_not_mapped_anew_by_each_call():
+    call = arguments(Case(batch=4, time=4, units=1500))  # 36 MB of scratch
+    _core.forward(**call)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(10):
+        _core.forward(**call)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before < 100
 
 
 def test_other_threads_run_during_a_call():

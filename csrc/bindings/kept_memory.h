@@ -1,0 +1,45 @@
+// Scratch memory of one call. The system maps, clears and unmaps a large block at each call, which
+// takes as long as a small call's arithmetic: so one block is kept for the next call.
+#pragma once
+
+#include <atomic>
+#include <memory>
+
+#include "bindings/aligned_memory.h"
+
+namespace pylstm {
+
+// Calls at the same time have a block each, and the last to end keeps its own. A block is given up
+// when a call wants more, or less than a quarter of it.
+class KeptMemory {
+ public:
+  explicit KeptMemory(int64_t bytes) {
+    if (bytes >= kWorthKeeping) block_.reset(kept().exchange(nullptr));
+    if (block_ && bytes <= block_->bytes && block_->bytes / 4 <= bytes) return;
+    block_.reset();
+    block_ = std::make_unique<Block>(Block{allocate_aligned(bytes), bytes});
+  }
+  KeptMemory(const KeptMemory&) = delete;
+  ~KeptMemory() {
+    if (block_->bytes >= kWorthKeeping) delete kept().exchange(block_.release());
+  }
+
+  void* get() const { return block_->memory.get(); }
+
+ private:
+  struct Block {
+    AlignedMemory memory;
+    int64_t bytes;
+  };
+  static constexpr int64_t kWorthKeeping = 1 << 20;
+
+  // Never freed: a thread may still compute while the process ends.
+  static std::atomic<Block*>& kept() {
+    static std::atomic<Block*> block{nullptr};
+    return block;
+  }
+
+  std::unique_ptr<Block> block_;
+};
+
+}  // namespace pylstm
