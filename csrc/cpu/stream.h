@@ -2,51 +2,86 @@
 // weight is read once, in order.
 #pragma once
 
+#include <type_traits>
+
 #include "cpu/storage.h"
 #include "cpu/tile.h"
 
 namespace pylstm::cpu::PYLSTM_ISA {
 
-// out[column] += Σ_k left[k] matrix[k][column] for kRows rows of the matrix, `stride` apart.
-template <int kRows, class S>
-PYLSTM_FN void stream_rows(const Compute<S>* left, const S* matrix, int64_t stride, int64_t columns,
-                           Compute<S>* out) {
-  using V = Vec<Compute<S>>;
-  V factor[kRows];
+// Σ_k factor[row][k] matrix[k][column] is added to out[row][column] for kVectors vectors of columns,
+// `lanes` of each.
+template <int kRows, int kK, int kVectors, class S, class V = Vec<Compute<S>>>
+PYLSTM_FN void stream_tile(const V (&factor)[kRows][kK], const S* matrix, int64_t stride,
+                           int64_t lanes, Compute<S>* const (&out)[kRows], int64_t column) {
+  V sum[kRows][kVectors];
 #pragma GCC unroll 8
-  for (int k = 0; k < kRows; ++k) factor[k] = V::broadcast(left + k);
-  for (int64_t column = 0; column < columns; column += V::kWidth) {
-    const int64_t lanes = min(V::kWidth, columns - column);
-    V sum = V::load(out + column);
-#pragma GCC unroll 8
-    for (int k = 0; k < kRows; ++k) {
-      const S* weights = matrix + k * stride + column;
-      __builtin_prefetch(weights + kRows * stride);
-      sum += factor[k] * load_lanes(weights, lanes);
+  for (int k = 0; k < kK; ++k) {
+#pragma GCC unroll 2
+    for (int v = 0; v < kVectors; ++v) {
+      const V weights = load_lanes(matrix + k * stride + column + v * V::kWidth, lanes);
+#pragma GCC unroll 2
+      for (int r = 0; r < kRows; ++r) {
+        sum[r][v] = k == 0 ? factor[r][k] * weights : sum[r][v] + factor[r][k] * weights;
+      }
     }
-    sum.store(out + column);
+  }
+#pragma GCC unroll 2
+  for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 2
+    for (int v = 0; v < kVectors; ++v) {
+      Compute<S>* to = out[r] + column + v * V::kWidth;
+      (V::load_n(to, lanes) + sum[r][v]).store_n(to, lanes);
+    }
   }
 }
 
-// out[row] += left[row] · matrix (k, columns); out is padded to whole vectors.
+// out[row] += left[row] · kK rows of the matrix, `stride` apart.
+template <int kRows, int kK, class S>
+void stream_rows(const Compute<S>* const* left, int64_t left_offset, const S* matrix,
+                 int64_t stride, int64_t columns, Compute<S>* const* to, int64_t to_offset) {
+  using V = Vec<Compute<S>>;
+  constexpr int64_t kWidth = V::kWidth, kBytes = kWidth * sizeof(S);
+  V factor[kRows][kK];
+  Compute<S>* out[kRows];
+#pragma GCC unroll 2
+  for (int r = 0; r < kRows; ++r) {
+    out[r] = to[r] + to_offset;
+#pragma GCC unroll 8
+    for (int k = 0; k < kK; ++k) factor[r][k] = V::broadcast(left[r] + left_offset + k);
+  }
+  // Loads that cross cache lines take twice as long, so the first vector ends where one does.
+  const auto misalignment = static_cast<int64_t>(reinterpret_cast<uintptr_t>(matrix) % kBytes);
+  int64_t column = min(columns, (kBytes - misalignment) % kBytes / int64_t(sizeof(S)));
+  if (column > 0) stream_tile<kRows, kK, 1>(factor, matrix, stride, column, out, 0);
+  for (; column + 2 * kWidth <= columns; column += 2 * kWidth) {
+    stream_tile<kRows, kK, 2>(factor, matrix, stride, kWidth, out, column);
+  }
+  for (; column < columns; column += kWidth) {
+    stream_tile<kRows, kK, 1>(factor, matrix, stride, min(kWidth, columns - column), out, column);
+  }
+}
+
+// out[row] += left[row] · matrix (k, columns), for n rows.
 template <class S>
-void stream_product(const Compute<S>* const* left, int64_t left_offset, int64_t rows, int64_t k,
+void stream_product(const Compute<S>* const* left, int64_t left_offset, int64_t n, int64_t k,
                     const S* matrix, int64_t stride, int64_t columns, Compute<S>* const* out,
                     int64_t out_offset) {
   constexpr int kBlock = 8;
+  const auto add = [&](auto block, int64_t i) {
+    int64_t row = 0;
+    for (; row + 2 <= n; row += 2) {
+      stream_rows<2, block>(left + row, left_offset + i, matrix + i * stride, stride, columns,
+                            out + row, out_offset);
+    }
+    if (row < n) {
+      stream_rows<1, block>(left + row, left_offset + i, matrix + i * stride, stride, columns,
+                            out + row, out_offset);
+    }
+  };
   int64_t i = 0;
-  for (; i + kBlock <= k; i += kBlock) {
-    for (int64_t row = 0; row < rows; ++row) {
-      stream_rows<kBlock>(left[row] + left_offset + i, matrix + i * stride, stride, columns,
-                          out[row] + out_offset);
-    }
-  }
-  for (; i < k; ++i) {
-    for (int64_t row = 0; row < rows; ++row) {
-      stream_rows<1>(left[row] + left_offset + i, matrix + i * stride, stride, columns,
-                     out[row] + out_offset);
-    }
-  }
+  for (; i + kBlock <= k; i += kBlock) add(std::integral_constant<int, kBlock>{}, i);
+  for (; i < k; ++i) add(std::integral_constant<int, 1>{}, i);
 }
 
 }  // namespace pylstm::cpu::PYLSTM_ISA
