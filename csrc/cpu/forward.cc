@@ -24,6 +24,7 @@ struct Scratch {
   T* z;          // [rows][gate][width], pre-activations of one panel; of all panels when streaming
   T* x;          // [rows][F], only where x needs conversion
   T* projected;  // [panel][entry][gate][width], x W + b of the next steps' active rows
+  T* block;      // [k][gate][width], a block of W in one panel
 };
 
 template <class S>
@@ -36,14 +37,12 @@ class Forward {
       : p_(problem),
         buffers_(buffers),
         panels_{problem.units},
-        streams_(problem.batch * problem.time <= kStreamEntries),
-        may_project_(!streams_ && fills_block(problem.features) &&
-                     problem.batch <= kProjectRows * threads) {
+        streams_(reads_weights_rarely(problem)),
+        projects_(problem.features > 0 &&
+                  (streams_ ? problem.time > 1 : has_few_rows(problem, threads))) {
     const int64_t padded = panels_.padded();
-    if (!streams_) {
-      weights_ = arena.take<T>(panels_.count() * panel_elements());
-      bias_ = arena.take<T>(panels_.count() * panels_.kGateWidth);
-    }
+    if (!streams_) weights_ = arena.take<T>(panels_.count() * panel_elements());
+    bias_ = arena.take<T>(panels_.count() * panels_.kGateWidth);
     h_ = arena.take<T>(p_.batch * 2 * padded);
     c_ = arena.take<T>(p_.batch * padded);
     if (p_.has_recurrent_dropout) {
@@ -63,9 +62,10 @@ class Forward {
       s.z_rows = arena.take<T*>(entry_capacity());
       s.z = arena.take<T>(p_.batch * (streams_ ? panels_.count() : 1) * panels_.kGateWidth);
       s.x = kConverts ? arena.take<T>(entry_capacity() * p_.features) : nullptr;
-      s.projected = nullptr;
-      if (may_project_) {
-        s.projected = arena.take<T>(panels_.count() * kProjectedEntries * panels_.kGateWidth);
+      s.projected = s.block = nullptr;
+      if (projects_) {
+        s.projected = arena.take<T>(panels_.count() * entry_capacity() * panels_.kGateWidth);
+        s.block = arena.take<T>(kLargestBlock * panels_.kGateWidth);
       }
       if (scratch_) scratch_[i] = s;
     }
@@ -77,26 +77,23 @@ class Forward {
   void run(Team& team, int rank) {
     const Split split = choose_split(p_, team.size(), kTileRows, V::kWidth);
     if (rank == 0) deal_rows(p_, buffers_.mask, split.row_groups, group_of_row_);
-    if (!streams_) {
-      pack({panels_.count() * rank / team.size(), panels_.count() * (rank + 1) / team.size()});
-    }
+    pack({panels_.count() * rank / team.size(), panels_.count() * (rank + 1) / team.size()});
     const int group = rank / split.unit_groups;
     const int member = rank % split.unit_groups;
     const bool works = rank < split.threads();
     const Range units{panels_.count() * member / split.unit_groups,
                       panels_.count() * (member + 1) / split.unit_groups};
-    const bool projects = may_project_ && ceil_div(p_.batch, split.row_groups) <= kProjectRows;
     const Scratch<T>& s = scratch_[rank];
     team.barrier();  // group_of_row_
     if (works) begin(group, units, s);
     team.barrier();
     if (!works) return;
     for (int64_t step = 0, ready = 0, entry = 0; step < p_.time; ++step) {
-      if (projects && step == ready) {
+      if (projects_ && step == ready) {
         ready = project(step, group, units, s);
         entry = 0;
       }
-      entry += run_step(step, projects ? entry : kNotProjected, group, units, s);
+      entry += run_step(step, projects_ ? entry : kNotProjected, group, units, s);
       team.barrier(group, split.unit_groups);
     }
     end(group, units, s);
@@ -104,12 +101,13 @@ class Forward {
 
  private:
   static constexpr bool kConverts = sizeof(S) != sizeof(T);
-  // With at most so many (row, step), the weights are read where they lie.
+  // With at most so many (row, step), or rows and steps, R is read where it lies.
   static constexpr int64_t kStreamEntries = 8;
+  static constexpr int64_t kStreamRows = 2;
+  static constexpr int64_t kStreamSteps = 32;
   // With at most so many rows to a step, x W comes first for several steps: W is read less often.
-  // Only where it is a sum of its own in any case, lest results depend on the number of threads.
   static constexpr int64_t kProjectRows = 2 * kTileRows;
-  static constexpr int64_t kProjectedEntries = 8 * kTileRows;
+  static constexpr int64_t kProjectedEntries = 32 * kTileRows;
   static constexpr int64_t kNotProjected = -1;
 
   struct Range {  // of panels
@@ -120,11 +118,21 @@ class Forward {
   bool active(int64_t row, int64_t step) const {
     return !buffers_.mask || buffers_.mask[row * p_.time + time_of(step)];
   }
+  static bool reads_weights_rarely(const Problem& p) {
+    return p.batch * p.time <= kStreamEntries ||
+           (!kConverts && p.batch <= kStreamRows && p.time <= kStreamSteps);
+  }
+  // Only where x W is a sum of its own in any case, lest results depend on the number of threads.
+  static bool has_few_rows(const Problem& p, int threads) {
+    const Split split = choose_split(p, threads, kTileRows, V::kWidth);
+    return fills_block(p.features) && ceil_div(p.batch, split.row_groups) <= kProjectRows;
+  }
   int64_t entry_capacity() const {
-    return may_project_ && p_.batch < kProjectedEntries ? kProjectedEntries : p_.batch;
+    return projects_ ? max(p_.batch, min(p_.batch * p_.time, kProjectedEntries)) : p_.batch;
   }
 
-  int64_t panel_elements() const { return (p_.features + p_.units) * panels_.kGateWidth; }
+  int64_t packed_features() const { return projects_ ? 0 : p_.features; }
+  int64_t panel_elements() const { return (packed_features() + p_.units) * panels_.kGateWidth; }
   int64_t first_unit(int64_t panel) const { return panel * V::kWidth; }
   T* h(int64_t row, int which) const { return h_ + (row * 2 + which) * panels_.padded(); }
   T* c(int64_t row) const { return c_ + row * panels_.padded(); }
@@ -135,9 +143,11 @@ class Forward {
   }
 
   void pack(Range panels) {
-    pack_matrix(static_cast<const S*>(buffers_.kernel), p_.features, panels, weights_);
-    pack_matrix(static_cast<const S*>(buffers_.recurrent_kernel), p_.units, panels,
-                weights_ + p_.features * panels_.kGateWidth);
+    if (!streams_) {
+      pack_matrix(static_cast<const S*>(buffers_.kernel), packed_features(), panels, weights_);
+      pack_matrix(static_cast<const S*>(buffers_.recurrent_kernel), p_.units, panels,
+                  weights_ + packed_features() * panels_.kGateWidth);
+    }
     for (int64_t panel = panels.first; panel < panels.last; ++panel) {
       T* bias = bias_ + panel * panels_.kGateWidth;
       if (buffers_.bias) {
@@ -206,27 +216,39 @@ class Forward {
     for (; step < p_.time; ++step) {
       int64_t n = 0;
       for_each_row(group, [&](int64_t row) { n += active(row, step); });
-      if (entries + n > kProjectedEntries) break;
+      if (entries + n > entry_capacity()) break;
       for_each_row(group, [&](int64_t row) {
         if (!active(row, step)) return;
         s.x_rows[entries] = input(row, step, entries, s);
         ++entries;
       });
     }
+    // A block of W stays in the cache for all entries.
     const Left<T> left{s.x_rows, p_.features, 1};
-    for (int64_t panel = units.first; panel < units.last; ++panel) {
-      for (int64_t i = 0; i < entries; ++i) {
-        s.from_rows[i] = bias_ + panel * panels_.kGateWidth;
-        s.z_rows[i] = projected(panel, i, s);
+    for (int64_t k = 0, count; k < p_.features; k += count) {
+      count = next_block(p_.features - k);
+      const Left<T> part = left.slice(k, count);
+      for (int64_t panel = units.first; panel < units.last; ++panel) {
+        pack_gate_panel(static_cast<const S*>(buffers_.kernel) + k * kGates * p_.units, count,
+                        p_.units, panel, s.block);
+        for (int64_t i = 0; i < entries; ++i) {
+          s.z_rows[i] = projected(panel, i, s);
+          s.from_rows[i] = k == 0 ? bias_ + panel * panels_.kGateWidth : s.z_rows[i];
+        }
+        multiply<T>(&part, 1, entries, s.block, 0, kGates, s.from_rows, s.z_rows);
       }
-      multiply<T>(&left, 1, entries, weights_ + panel * panel_elements(), 0, kGates, s.from_rows,
-                  s.z_rows);
     }
     return step;
   }
 
   T* projected(int64_t panel, int64_t entry, const Scratch<T>& s) const {
-    return s.projected + (panel * kProjectedEntries + entry) * panels_.kGateWidth;
+    return s.projected + (panel * entry_capacity() + entry) * panels_.kGateWidth;
+  }
+
+  // What a row's z starts from in a panel: x W + b, or b.
+  const T* start(int64_t panel, int64_t entry, int64_t i, const Scratch<T>& s) const {
+    return entry == kNotProjected ? bias_ + panel * panels_.kGateWidth
+                                  : projected(panel, entry + i, s);
   }
 
   // One step of a group's rows; `entry` is the place of the first in `projected`. Returns how many
@@ -242,7 +264,7 @@ class Forward {
       s.h_rows[n] = dropout_ ? dropped_h(row, s.current[row]) : h(row, s.current[row]);
       s.rows[n++] = static_cast<int32_t>(row);
     });
-    if (streams_) stream(units, n, s);
+    if (streams_) stream(units, entry, n, s);
     for (int64_t at = units.first; at < units.last; ++at) {
       // There and back: the last panels of a step are still in the cache at the next.
       const int64_t panel = step % 2 == 0 ? at : units.first + units.last - 1 - at;
@@ -261,37 +283,32 @@ class Forward {
     const T* weights = weights_ + panel * panel_elements();
     for (int64_t i = 0; i < n; ++i) {
       s.z_rows[i] = s.z + i * panels_.kGateWidth;
-      s.from_rows[i] = entry == kNotProjected ? bias_ + panel * panels_.kGateWidth
-                                              : projected(panel, entry + i, s);
+      s.from_rows[i] = start(panel, entry, i, s);
     }
     Left<T> lefts[] = {{s.x_rows, p_.features, 1}, {s.h_rows, p_.units, 1}};
     if (dropout_) lefts[1].vector_stride = panels_.padded();
-    if (entry == kNotProjected) {
-      multiply<T>(lefts, 2, n, weights, 0, kGates, s.from_rows, s.z_rows);
-    } else {
-      multiply<T>(lefts + 1, 1, n, weights + p_.features * panels_.kGateWidth, 0, kGates,
-                  s.from_rows, s.z_rows);
-    }
+    const bool skips_x = entry != kNotProjected;
+    multiply<T>(lefts + skips_x, kMaxLefts - skips_x, n, weights, 0, kGates, s.from_rows, s.z_rows);
   }
 
   // The same for all panels, with the weights where they lie. z is [row][gate][units of the range].
-  void stream(Range units, int64_t n, const Scratch<T>& s) {
+  void stream(Range units, int64_t entry, int64_t n, const Scratch<T>& s) {
     const int64_t first = first_unit(units.first);
     const int64_t columns = min(first_unit(units.last), p_.units) - first;
     const int64_t matrix_stride = kGates * p_.units;
     for (int64_t i = 0; i < n; ++i) s.z_rows[i] = s.z + i * kGates * z_stride(units);
     for (int64_t g = 0; g < kGates; ++g) {
       const int64_t at = g * p_.units + first, z_at = g * z_stride(units);
-      for (int64_t i = 0; i < n; ++i) {
-        for (int64_t u = 0; u < columns; u += V::kWidth) {
-          const V bias = buffers_.bias ? load_lanes(static_cast<const S*>(buffers_.bias) + at + u,
-                                                    min(V::kWidth, columns - u))
-                                       : V(0.0);
-          bias.store(s.z_rows[i] + z_at + u);
+      for (int64_t panel = units.first; panel < units.last; ++panel) {
+        for (int64_t i = 0; i < n; ++i) {
+          V::load(start(panel, entry, i, s) + g * V::kWidth)
+              .store(s.z_rows[i] + z_at + first_unit(panel - units.first));
         }
       }
-      stream_product(s.x_rows, 0, n, p_.features, static_cast<const S*>(buffers_.kernel) + at,
-                     matrix_stride, columns, s.z_rows, z_at);
+      if (entry == kNotProjected) {
+        stream_product(s.x_rows, 0, n, p_.features, static_cast<const S*>(buffers_.kernel) + at,
+                       matrix_stride, columns, s.z_rows, z_at);
+      }
       stream_product(s.h_rows, dropout_ ? g * panels_.padded() : 0, n, p_.units,
                      static_cast<const S*>(buffers_.recurrent_kernel) + at, matrix_stride, columns,
                      s.z_rows, z_at);
@@ -385,9 +402,9 @@ class Forward {
   const Problem& p_;
   const ForwardBuffers& buffers_;
   const UnitPanels<T> panels_;
-  const bool streams_;  // reads the weights where they lie
-  const bool may_project_;
-  T* weights_;              // [panel][F + H][gate][width]
+  const bool streams_;      // reads R where it lies
+  const bool projects_;     // computes x W ahead, for several steps at once
+  T* weights_;              // [panel][F + H, or H where x W comes ahead][gate][width]
   T* bias_;                 // [panel][gate][width]
   T* h_;                    // [B][2][padded units]; a step reads one and writes the other
   T* c_;                    // [B][padded units]

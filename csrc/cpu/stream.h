@@ -9,8 +9,8 @@
 
 namespace pylstm::cpu::PYLSTM_ISA {
 
-// Σ_k factor[row][k] matrix[k][column] is added to out[row][column] for kVectors vectors of columns,
-// `lanes` of each.
+// Σ_k factor[row][k] matrix[k][column] is added to out[row][column] for kVectors vectors of
+// columns, `lanes` of each.
 template <int kRows, int kK, int kVectors, class S, class V = Vec<Compute<S>>>
 PYLSTM_FN void stream_tile(const V (&factor)[kRows][kK], const S* matrix, int64_t stride,
                            int64_t lanes, Compute<S>* const (&out)[kRows], int64_t column) {

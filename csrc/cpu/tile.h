@@ -162,6 +162,12 @@ struct Tiles {
 // summed apart, since an error grows with the length of a chain of additions.
 constexpr int64_t kBlock = 128;
 
+// How many of the k that are left make the next block, of which `fit` fit; leaves no small rest.
+PYLSTM_FN int64_t next_block(int64_t left, int64_t fit = kBlock) {
+  return left <= fit + fit / 2 ? left : fit;
+}
+constexpr int64_t kLargestBlock = kBlock + kBlock / 2;
+
 // Whether a left side of so many k is summed apart from the next. A shorter one shares a block.
 PYLSTM_FN bool fills_block(int64_t k) { return k >= kBlock / 2; }
 
@@ -175,8 +181,7 @@ struct Block {
   // Takes a part of `*left`, from piece `*done` on; moves both on. Returns the panel's elements.
   int64_t take(const Left<T>** left, int64_t* done, int vectors, int64_t run_skip) {
     const int64_t rest = (*left)->pieces() - *done;
-    const int64_t fit = max(1, (kBlock - k) / (*left)->piece());
-    const int64_t pieces = rest <= fit + fit / 2 ? rest : fit;  // leaves no small rest
+    const int64_t pieces = next_block(rest, max(1, (kBlock - k) / (*left)->piece()));
     const int64_t piece = (*left)->piece();
     parts[count++] = (*left)->slice(*done, pieces);
     k += pieces * piece;

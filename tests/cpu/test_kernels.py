@@ -91,8 +91,9 @@ def test_empty(isa, case):
     check(case.with_(isa=isa))
 
 
-# Sizes on both sides of every boundary: rows of a tile, panels, chunks of the backward pass, and
-# the split of rows or of units among threads.
+# Sizes on both sides of every boundary: rows of a tile, panels, chunks of the backward pass, steps
+# whose x W is computed at once, weights read in place, and the split of rows or of units among
+# threads.
 LARGE = (
     Case(batch=32, time=60, features=13, units=50),
     Case(batch=64, time=9, features=80, units=130),
@@ -105,6 +106,13 @@ LARGE = (
     Case(batch=1, time=1, features=100, units=600),
     Case(batch=24, time=50, features=20, units=65, dropout=True, mask="left"),
     Case(batch=7, time=5, features=100, units=230, dropout=True, mask="holes"),
+    Case(batch=5, time=90, features=200, units=40, mask="right"),
+    Case(batch=1, time=25, features=130, units=205),
+    Case(batch=2, time=32, features=3, units=150, dropout=True, mask="holes"),
+    Case(batch=2, time=33, features=3, units=150, dropout=True, mask="holes"),
+    Case(batch=2, time=12, features=260, units=90, dtype="float64", options={"go_backwards": True}),
+    Case(batch=4, time=2, features=20, units=90, dtype="float16", mask="right"),
+    Case(batch=7, time=1, features=20, units=90, dropout=True, bias=False),
 )
 
 
