@@ -12,6 +12,7 @@ from pylstm.errors import BackendLoadError, DeviceError
 
 # Instruction sets that the CPU kernels are compiled for, best first, and what they need.
 CPU_KERNELS = {
+    "avx512_bf16": "AVX-512 F, BW, DQ, VL and BF16",
     "avx512": "AVX-512 F, BW, DQ and VL",
     "avx2": "AVX2 and FMA",
     "baseline": "nothing more than the platform has",
@@ -24,8 +25,8 @@ def show_config():
     for title, rows in (("versions", _versions()), ("kernels", _kernels())):
         print(title)
         for name, text in rows:
-            text = str(text).replace("\n", "\n" + " " * 16)
-            print(f"  {name:13} {text}")
+            text = str(text).replace("\n", "\n" + " " * 18)
+            print(f"  {name:15} {text}")
 
 
 def _versions():

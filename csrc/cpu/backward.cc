@@ -16,15 +16,17 @@ namespace pylstm::cpu::PYLSTM_ISA {
 namespace {
 
 // Scratch of one thread.
-template <class T>
+template <class S>
 struct Scratch {
+  using T = Compute<S>;
+  using E = Element<Operand<S>>;
   int32_t* rows;        // [B], the active rows of this step
   int64_t* entries;     // [B], their entries in the chunk
   int64_t* latest;      // per row of the batch: its newest active step before this one, or -1
-  const T** left_rows;  // [max(B, kRowBlock)], of the product at hand
+  const E** left_rows;  // [max(B, kRowBlock)], of the product at hand
   T** out_rows;         // the same
   T* products;          // [max(gates · tile rows, kRowBlock)][tile columns]
-  T* lefts;             // [copies][kRowBlock][left stride], rows of [x | 1 | h]ᵀ
+  E* lefts;             // [copies][kRowBlock][left stride], rows of [x | 1 | h]ᵀ
 };
 
 template <class S>
@@ -32,33 +34,40 @@ class Backward {
  public:
   using T = Compute<S>;
   using V = Vec<T>;
+  using O = Operand<S>;
+  using E = Element<O>;
 
   Backward(const Problem& problem, const BackwardBuffers& buffers, int threads, Arena arena)
       : p_(problem),
         buffers_(buffers),
         panels_{problem.units},
         capacity_(min(p_.batch * p_.time, max(p_.batch, kChunkEntries))) {
-    const int64_t padded = panels_.padded(), k = kGates * padded;
-    recurrent_ = arena.take<T>(padded * k);
-    kernel_ = arena.take<T>(feature_vectors() * V::kWidth * k);
+    const int64_t padded = panels_.padded();
+    recurrent_ = arena.take<O>(panels_.count() * transposed_elements());
+    kernel_ = arena.take<O>(feature_vectors() * transposed_elements());
     dh_ = arena.take<T>(p_.batch * padded);
     dc_ = arena.take<T>(p_.batch * padded);
-    dz_ = arena.take<T>(capacity_ * k);
-    inputs_ = arena.take<T>(capacity_ * input_stride());
-    states_ = arena.take<T>(capacity_ * state_stride());
+    dz_ = arena.take<E>(capacity_ * kGates * padded);
+    if constexpr (kPacksDz) {
+      dz_operands_ = arena.take<O>(operands<O>(capacity_) * kGates * padded);
+    } else {
+      dz_operands_ = dz_;
+    }
+    inputs_ = arena.take<E>(capacity_ * input_stride());
+    states_ = arena.take<E>(capacity_ * state_stride());
     x_of_entry_ = arena.take<int64_t>(capacity_);
     weights_ = arena.take<T>(panels_.count() * weight_rows() * panels_.kGateWidth);
     group_of_row_ = arena.take<int32_t>(p_.batch);
-    scratch_ = arena.take<Scratch<T>>(threads);
+    scratch_ = arena.take<Scratch<S>>(threads);
     for (int i = 0; i < threads; ++i) {
-      Scratch<T> s;
+      Scratch<S> s;
       s.rows = arena.take<int32_t>(p_.batch);
       s.entries = arena.take<int64_t>(p_.batch);
       s.latest = arena.take<int64_t>(p_.batch);
-      s.left_rows = arena.take<const T*>(max(p_.batch, kRowBlock));
+      s.left_rows = arena.take<const E*>(max(p_.batch, kRowBlock));
       s.out_rows = arena.take<T*>(max(p_.batch, kRowBlock));
       s.products = arena.take<T>(max(kGates * kTileRows, kRowBlock) * kTileColumns);
-      s.lefts = arena.take<T>(state_copies() * left_copy_stride());
+      s.lefts = arena.take<E>(state_copies() * left_copy_stride());
       if (scratch_) scratch_[i] = s;
     }
     bytes_ = arena.used();
@@ -68,7 +77,7 @@ class Backward {
 
   void run(Team& team, int rank) {
     const Split split = choose_split(p_, team.size(), kTileRows, V::kWidth);
-    const Scratch<T>& s = scratch_[rank];
+    const Scratch<S>& s = scratch_[rank];
     if (rank == 0) deal_rows(p_, buffers_.mask, split.row_groups, group_of_row_);
     const int group = rank / split.unit_groups;
     const int member = rank % split.unit_groups;
@@ -93,6 +102,10 @@ class Backward {
         }
       }
       team.barrier();
+      if (kPacksDz) {
+        pack_dz(chunk.entries, rank, team.size());
+        team.barrier();
+      }
       weight_products(chunk.entries, first_chunk, rank, team.size(), s);
       input_products(chunk.entries, rank, team.size(), s);
       team.barrier();
@@ -103,6 +116,7 @@ class Backward {
   }
 
  private:
+  static constexpr bool kPacksDz = kDepth<O> > 1;
   static constexpr int64_t kChunkEntries = 512;
   static constexpr int64_t kRowBlock = 16 * kTileRows;  // rows of a product of a chunk at a time
   static constexpr int64_t kTileColumns = kTileVectors * V::kWidth;
@@ -122,7 +136,7 @@ class Backward {
   int64_t first_unit(int64_t panel) const { return panel * V::kWidth; }
   int64_t feature_vectors() const { return ceil_div(p_.features, V::kWidth); }
   // Strides are odd multiples of a cache line, lest entries fall into the same cache sets.
-  static int64_t odd_lines(int64_t n) { return (ceil_div(n, kLine<T>) | 1) * kLine<T>; }
+  static int64_t odd_lines(int64_t n) { return (ceil_div(n, kLine<E>) | 1) * kLine<E>; }
   int64_t state_copies() const { return p_.has_recurrent_dropout ? kGates : 1; }
   int64_t state_copy_stride() const { return odd_lines(panels_.padded()); }
   int64_t state_stride() const { return state_copies() * state_copy_stride(); }
@@ -134,8 +148,12 @@ class Backward {
 
   T* dh(int64_t row) const { return dh_ + row * panels_.padded(); }
   T* dc(int64_t row) const { return dc_ + row * panels_.padded(); }
-  T* dz(int64_t panel, int64_t entry) const {
+  E* dz(int64_t panel, int64_t entry) const {
     return dz_ + (panel * capacity_ + entry) * panels_.kGateWidth;
+  }
+  // The same with the entries as k.
+  O* dz_operands(int64_t panel) const {
+    return dz_operands_ + panel * operands<O>(capacity_) * panels_.kGateWidth;
   }
   T* weight(int64_t panel, int64_t row) const {
     return weights_ + (panel * weight_rows() + row) * panels_.kGateWidth;
@@ -184,14 +202,12 @@ class Backward {
     }
   }
 
-  T* recurrent_panel(int64_t vector) const {
-    return recurrent_ + vector * V::kWidth * kGates * panels_.padded();
-  }
-  T* kernel_panel(int64_t vector) const {
-    return kernel_ + vector * V::kWidth * kGates * panels_.padded();
-  }
+  // Of a vector of columns.
+  int64_t transposed_elements() const { return V::kWidth * operands<O>(kGates * panels_.padded()); }
+  O* recurrent_panel(int64_t vector) const { return recurrent_ + vector * transposed_elements(); }
+  O* kernel_panel(int64_t vector) const { return kernel_ + vector * transposed_elements(); }
 
-  void begin(int group, Range units, const Scratch<T>& s) {
+  void begin(int group, Range units, const Scratch<S>& s) {
     for_each_row(group, [&](int64_t row) {
       s.latest[row] = latest_active(row, p_.time - 1);
       for (int64_t panel = units.first; panel < units.last; ++panel) {
@@ -205,7 +221,7 @@ class Backward {
 
   // dz of one step. `entry`: one past this step's entries, on return their first. Returns the
   // number of rows taking part, listed in the scratch.
-  int64_t run_step(int64_t step, int64_t* entry, int group, Range units, const Scratch<T>& s) {
+  int64_t run_step(int64_t step, int64_t* entry, int group, Range units, const Scratch<S>& s) {
     for (int64_t row = 0; row < p_.batch; ++row) *entry -= active(row, step);
     int64_t n = 0;
     for (int64_t row = 0, at = *entry; row < p_.batch; ++row) {
@@ -243,14 +259,14 @@ class Backward {
 
   void copy_input(int64_t row, int64_t step, int64_t entry) {
     const int64_t x = row * p_.time + time_of(step);
-    T* to = inputs_ + entry * input_stride();
-    widen_row(static_cast<const S*>(buffers_.x) + x * p_.features, p_.features, to);
-    if (p_.use_bias) to[p_.features] = T(1);
+    E* to = inputs_ + entry * input_stride();
+    convert_row(static_cast<const S*>(buffers_.x) + x * p_.features, p_.features, to);
+    if (p_.use_bias) narrow(T(1), to + p_.features);
     x_of_entry_[entry] = x;
   }
 
   // A masked step: its output was that of the latest active one, which is the h carried back.
-  void skip(int64_t row, int64_t step, Range units, const Scratch<T>& s) {
+  void skip(int64_t row, int64_t step, Range units, const Scratch<S>& s) {
     const bool repeats = !p_.zero_output_for_mask && s.latest[row] >= 0;
     for (int64_t panel = units.first; repeats && panel < units.last; ++panel) {
       const int64_t unit = first_unit(panel);
@@ -283,7 +299,7 @@ class Backward {
 
   template <class Act, class Rec>
   void apply_gates(const Act& act, const Rec& rec, int64_t step, int64_t panel, int64_t n,
-                   const Scratch<T>& s) {
+                   const Scratch<S>& s) {
     const int64_t unit = first_unit(panel), lanes = panels_.lanes(panel);
     const int64_t units = p_.units;
     for (int64_t i = 0; i < n; ++i) {
@@ -305,18 +321,18 @@ class Backward {
           V::load_n(now + 4 * units, lanes),
           V::load(dh(row) + unit) + output_gradient(row, step, panel), V::load(dc(row) + unit));
       cell.dc_prev.store(dc(row) + unit);
-      T* dz_row = dz(panel, s.entries[i]);
-      cell.dz_i.store(dz_row);
-      cell.dz_f.store(dz_row + V::kWidth);
-      cell.dz_g.store(dz_row + 2 * V::kWidth);
-      cell.dz_o.store(dz_row + 3 * V::kWidth);
-      T* state = states_ + s.entries[i] * state_stride() + unit;
+      E* dz_row = dz(panel, s.entries[i]);
+      store_lanes(cell.dz_i, dz_row, V::kWidth);
+      store_lanes(cell.dz_f, dz_row + V::kWidth, V::kWidth);
+      store_lanes(cell.dz_g, dz_row + 2 * V::kWidth, V::kWidth);
+      store_lanes(cell.dz_o, dz_row + 3 * V::kWidth, V::kWidth);
+      E* state = states_ + s.entries[i] * state_stride() + unit;
       if (p_.has_recurrent_dropout) {
         for (int64_t g = 0; g < kGates; ++g, state += state_copy_stride()) {
-          (h_prev * dropout(g, row, unit, lanes)).store(state);
+          store_lanes(h_prev * dropout(g, row, unit, lanes), state, V::kWidth);
         }
       } else {
-        h_prev.store(state);
+        store_lanes(h_prev, state, V::kWidth);
       }
     }
   }
@@ -328,8 +344,8 @@ class Backward {
   }
 
   // dh of the step before = dz Rᵀ, for the rows listed in the scratch.
-  void multiply_recurrent(Range units, int64_t n, const Scratch<T>& s) {
-    const Left<T> left = dz_left(s.left_rows);
+  void multiply_recurrent(Range units, int64_t n, const Scratch<S>& s) {
+    const Left<O> left = dz_left(s.left_rows);
     for (int64_t v = units.first; v < units.last; v += kTileVectors) {
       const int vectors = static_cast<int>(min(kTileVectors, units.last - v));
       if (p_.has_recurrent_dropout) {
@@ -342,27 +358,29 @@ class Backward {
         continue;
       }
       for (int64_t i = 0; i < n; ++i) s.out_rows[i] = dh(s.rows[i]) + first_unit(v);
-      multiply<T>(&left, 1, n, recurrent_panel(v), 0, vectors, nullptr, s.out_rows);
+      multiply<O>(&left, 1, n, recurrent_panel(v), 0, vectors, nullptr, s.out_rows);
     }
   }
 
   // Rows of dz, all gates.
-  Left<T> dz_left(const T* const* rows) const {
-    return {rows, panels_.kGateWidth, panels_.count(), 1, capacity_ * panels_.kGateWidth};
+  Left<O> dz_left(const E* const* rows) const {
+    constexpr int64_t kRun = panels_.kGateWidth / kDepth<O>;
+    return {rows, kRun, panels_.count(), 1, capacity_ * kRun};
   }
 
   // The same where each gate has its own dropout: dh = Σ mask_g ∘ (dz_g R_gᵀ).
   void multiply_recurrent_dropped(int64_t v, int vectors, int64_t first, int rows,
-                                  const Scratch<T>& s) {
-    const int64_t columns = vectors * V::kWidth;
+                                  const Scratch<S>& s) {
+    constexpr int64_t kRun = V::kWidth / kDepth<O>;
+    const int64_t gate_elements = kRun * vectors * V::kWidth;
     for (int64_t g = 0; g < kGates; ++g) {
       T* out[kTileRows];
       for (int r = 0; r < rows; ++r) out[r] = s.products + (g * kTileRows + r) * kTileColumns;
-      Left<T> left = dz_left(s.left_rows + first);
-      left.run = V::kWidth;
-      left.offset = g * V::kWidth;
-      multiply<T>(&left, 1, rows, recurrent_panel(v) + g * V::kWidth * columns,
-                  (kGates - 1) * V::kWidth * columns, vectors, nullptr, out);
+      Left<O> left = dz_left(s.left_rows + first);
+      left.run = kRun;
+      left.offset = g * kRun;
+      multiply<O>(&left, 1, rows, recurrent_panel(v) + g * gate_elements,
+                  (kGates - 1) * gate_elements, vectors, nullptr, out);
     }
     for (int r = 0; r < rows; ++r) {
       const int64_t row = s.rows[first + r];
@@ -377,10 +395,16 @@ class Backward {
     }
   }
 
+  void pack_dz(int64_t entries, int rank, int threads) {
+    for (int64_t panel = rank; panel < panels_.count(); panel += threads) {
+      pack_gate_panel(dz(panel, 0), entries, V::kWidth, 0, dz_operands(panel));
+    }
+  }
+
   // [x | 1 | h]ᵀ dz, added up over the chunks, a block of rows after the other for many panels: the
   // block is first laid out along the entries. Each thread takes an even share of rows × panels.
   void weight_products(int64_t entries, bool first_chunk, int rank, int threads,
-                       const Scratch<T>& s) {
+                       const Scratch<S>& s) {
     const int64_t all = weight_rows() * panels_.count();
     const int64_t begin = all * rank / threads, end = all * (rank + 1) / threads;
     const auto panels_of = [&](int64_t first_row, int64_t n) -> Range {
@@ -410,35 +434,35 @@ class Backward {
   }
 
   // n columns of [entry][stride] to [column][left_stride()]; whole vectors are read and written.
-  void transpose_entries(const T* from, int64_t stride, int64_t entries, int64_t n, T* to) const {
+  void transpose_entries(const E* from, int64_t stride, int64_t entries, int64_t n, E* to) const {
     for (int64_t entry = 0; entry < entries; entry += V::kWidth) {
       for (int64_t column = 0; column < n; column += V::kWidth) {
         V square[V::kWidth];
         for (int64_t i = 0; i < V::kWidth; ++i) {
-          square[i] = V::load(from + min(entry + i, entries - 1) * stride + column);
+          square[i] = load_lanes(from + min(entry + i, entries - 1) * stride + column, V::kWidth);
         }
         transpose(square);
         for (int64_t i = 0; i < V::kWidth; ++i) {
-          square[i].store(to + (column + i) * left_stride() + entry);
+          store_lanes(square[i], to + (column + i) * left_stride() + entry, V::kWidth);
         }
       }
     }
   }
 
   void weight_block(Range panels, int64_t first, int64_t n, int64_t entries, int64_t vector_stride,
-                    bool first_chunk, const Scratch<T>& s) {
+                    bool first_chunk, const Scratch<S>& s) {
     for (int64_t i = 0; i < n; ++i) s.left_rows[i] = s.lefts + i * left_stride();
-    const Left<T> left{s.left_rows, entries, 1, 1, 0, vector_stride};
+    const Left<O> left{s.left_rows, operands<O>(entries), 1, 1, 0, operands<O>(vector_stride)};
     for (int64_t panel = panels.first; panel < panels.last; ++panel) {
       for (int64_t i = 0; i < n; ++i) s.out_rows[i] = weight(panel, first + i);
-      multiply<T>(&left, 1, n, dz(panel, 0), 0, kGates, first_chunk ? nullptr : s.out_rows,
+      multiply<O>(&left, 1, n, dz_operands(panel), 0, kGates, first_chunk ? nullptr : s.out_rows,
                   s.out_rows);
     }
   }
 
   // dx = dz Wᵀ, for blocks of entries that the threads take in turns.
-  void input_products(int64_t entries, int rank, int threads, const Scratch<T>& s) {
-    const Left<T> left = dz_left(s.left_rows);
+  void input_products(int64_t entries, int rank, int threads, const Scratch<S>& s) {
+    const Left<O> left = dz_left(s.left_rows);
     for (int64_t first = rank * kRowBlock; first < entries; first += threads * kRowBlock) {
       const int64_t n = min(kRowBlock, entries - first);
       for (int64_t i = 0; i < n; ++i) {
@@ -448,10 +472,10 @@ class Backward {
       for (int64_t v = 0; v < feature_vectors(); v += kTileVectors) {
         const int vectors = static_cast<int>(min(kTileVectors, feature_vectors() - v));
         const int64_t columns = min(vectors * V::kWidth, p_.features - v * V::kWidth);
-        multiply<T>(&left, 1, n, kernel_panel(v), 0, vectors, nullptr, s.out_rows);
+        multiply<O>(&left, 1, n, kernel_panel(v), 0, vectors, nullptr, s.out_rows);
         for (int64_t i = 0; i < n; ++i) {
           S* dx = static_cast<S*>(buffers_.dx) + x_of_entry_[first + i] * p_.features;
-          narrow_row(s.out_rows[i], columns, dx + v * V::kWidth);
+          convert_row(s.out_rows[i], columns, dx + v * V::kWidth);
         }
       }
     }
@@ -488,17 +512,18 @@ class Backward {
   const BackwardBuffers& buffers_;
   const UnitPanels<T> panels_;
   const int64_t capacity_;  // entries of a chunk
-  T* recurrent_;            // Rᵀ, panels of up to 4 vectors of units
-  T* kernel_;               // Wᵀ, panels of up to 4 vectors of features
+  O* recurrent_;            // Rᵀ, panels of up to 4 vectors of units
+  O* kernel_;               // Wᵀ, panels of up to 4 vectors of features
   T* dh_;                   // [B][padded units]
   T* dc_;                   // [B][padded units]
-  T* dz_;                   // [panel][entry][gate][width]
-  T* inputs_;               // [entry][x | 1]
-  T* states_;               // [entry][h before the step], one copy per gate under dropout
+  E* dz_;                   // [panel][entry][gate][width]
+  O* dz_operands_;          // [panel][operands of the entries][gate][width]
+  E* inputs_;               // [entry][x | 1]
+  E* states_;               // [entry][h before the step], one copy per gate under dropout
   int64_t* x_of_entry_;     // (row, time) as an index into x's rows
   T* weights_;              // [panel][x | 1 | h][gate][width], gradients
   int32_t* group_of_row_;
-  Scratch<T>* scratch_;  // [threads]
+  Scratch<S>* scratch_;  // [threads]
   int64_t bytes_;
 };
 

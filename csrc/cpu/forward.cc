@@ -12,19 +12,21 @@ namespace pylstm::cpu::PYLSTM_ISA {
 namespace {
 
 // Scratch of one thread, for up to B rows, or the entries of `projected`.
-template <class T>
+template <class S>
 struct Scratch {
+  using T = Compute<S>;
+  using E = Element<Operand<S>>;
   int32_t* rows;     // the active rows of this step
   uint8_t* current;  // per row of the batch: which of its two h is the newest
   uint8_t* started;  // per row: an active step has been
-  const T** x_rows;
-  const T** h_rows;
+  const E** x_rows;
+  const E** h_rows;
   const T** from_rows;  // what z starts from: the bias, or x W + b
   T** z_rows;
   T* z;          // [rows][gate][width], pre-activations of one panel; of all panels when streaming
-  T* x;          // [rows][F], only where x needs conversion
+  E* x;          // [rows][F], only where x needs conversion
   T* projected;  // [panel][entry][gate][width], x W + b of the next steps' active rows
-  T* block;      // [k][gate][width], a block of W in one panel
+  Operand<S>* block;  // [k][gate][width], a block of W in one panel
 };
 
 template <class S>
@@ -32,6 +34,8 @@ class Forward {
  public:
   using T = Compute<S>;
   using V = Vec<T>;
+  using O = Operand<S>;
+  using E = Element<O>;
 
   Forward(const Problem& problem, const ForwardBuffers& buffers, int threads, Arena arena)
       : p_(problem),
@@ -41,31 +45,32 @@ class Forward {
         projects_(problem.features > 0 &&
                   (streams_ ? problem.time > 1 : has_few_rows(problem, threads))) {
     const int64_t padded = panels_.padded();
-    if (!streams_) weights_ = arena.take<T>(panels_.count() * panel_elements());
+    if (!streams_) weights_ = arena.take<O>(panels_.count() * panel_elements());
     bias_ = arena.take<T>(panels_.count() * panels_.kGateWidth);
-    h_ = arena.take<T>(p_.batch * 2 * padded);
+    h_ = arena.take<E>(p_.batch * 2 * padded);
     c_ = arena.take<T>(p_.batch * padded);
     if (p_.has_recurrent_dropout) {
       dropout_ = arena.take<T>(p_.batch * kGates * padded);
-      dropped_h_ = arena.take<T>(p_.batch * 2 * kGates * padded);
+      dropped_h_ = arena.take<E>(p_.batch * 2 * kGates * padded);
     }
     group_of_row_ = arena.take<int32_t>(p_.batch);
-    scratch_ = arena.take<Scratch<T>>(threads);
+    scratch_ = arena.take<Scratch<S>>(threads);
     for (int i = 0; i < threads; ++i) {
-      Scratch<T> s;
+      Scratch<S> s;
       s.rows = arena.take<int32_t>(p_.batch);
       s.current = arena.take<uint8_t>(p_.batch);
       s.started = arena.take<uint8_t>(p_.batch);
-      s.x_rows = arena.take<const T*>(entry_capacity());
-      s.h_rows = arena.take<const T*>(p_.batch);
+      s.x_rows = arena.take<const E*>(entry_capacity());
+      s.h_rows = arena.take<const E*>(p_.batch);
       s.from_rows = arena.take<const T*>(entry_capacity());
       s.z_rows = arena.take<T*>(entry_capacity());
       s.z = arena.take<T>(p_.batch * (streams_ ? panels_.count() : 1) * panels_.kGateWidth);
-      s.x = kConverts ? arena.take<T>(entry_capacity() * p_.features) : nullptr;
-      s.projected = s.block = nullptr;
+      s.x = reads_x_in_place() ? nullptr : arena.take<E>(entry_capacity() * x_stride());
+      s.projected = nullptr;
+      s.block = nullptr;
       if (projects_) {
         s.projected = arena.take<T>(panels_.count() * entry_capacity() * panels_.kGateWidth);
-        s.block = arena.take<T>(kLargestBlock * panels_.kGateWidth);
+        s.block = arena.take<O>(kLargestBlock * panels_.kGateWidth);
       }
       if (scratch_) scratch_[i] = s;
     }
@@ -83,7 +88,7 @@ class Forward {
     const bool works = rank < split.threads();
     const Range units{panels_.count() * member / split.unit_groups,
                       panels_.count() * (member + 1) / split.unit_groups};
-    const Scratch<T>& s = scratch_[rank];
+    const Scratch<S>& s = scratch_[rank];
     team.barrier();  // group_of_row_
     if (works) begin(group, units, s);
     team.barrier();
@@ -125,20 +130,26 @@ class Forward {
   // Only where x W is a sum of its own in any case, lest results depend on the number of threads.
   static bool has_few_rows(const Problem& p, int threads) {
     const Split split = choose_split(p, threads, kTileRows, V::kWidth);
-    return fills_block(p.features) && ceil_div(p.batch, split.row_groups) <= kProjectRows;
+    return fills_block(operands<O>(p.features)) &&
+           ceil_div(p.batch, split.row_groups) <= kProjectRows;
   }
   int64_t entry_capacity() const {
     return projects_ ? max(p_.batch, min(p_.batch * p_.time, kProjectedEntries)) : p_.batch;
   }
 
+  // Its rows are whole operands then.
+  bool reads_x_in_place() const { return sizeof(S) == sizeof(E) && p_.features % kDepth<O> == 0; }
+  int64_t x_stride() const { return operands<O>(p_.features) * kDepth<O>; }
   int64_t packed_features() const { return projects_ ? 0 : p_.features; }
-  int64_t panel_elements() const { return (packed_features() + p_.units) * panels_.kGateWidth; }
+  int64_t panel_elements() const {
+    return (operands<O>(packed_features()) + operands<O>(p_.units)) * panels_.kGateWidth;
+  }
   int64_t first_unit(int64_t panel) const { return panel * V::kWidth; }
-  T* h(int64_t row, int which) const { return h_ + (row * 2 + which) * panels_.padded(); }
+  E* h(int64_t row, int which) const { return h_ + (row * 2 + which) * panels_.padded(); }
   T* c(int64_t row) const { return c_ + row * panels_.padded(); }
   // [gate][padded units]
   T* dropout(int64_t row) const { return dropout_ + row * kGates * panels_.padded(); }
-  T* dropped_h(int64_t row, int which) const {
+  E* dropped_h(int64_t row, int which) const {
     return dropped_h_ + (row * 2 + which) * kGates * panels_.padded();
   }
 
@@ -146,7 +157,7 @@ class Forward {
     if (!streams_) {
       pack_matrix(static_cast<const S*>(buffers_.kernel), packed_features(), panels, weights_);
       pack_matrix(static_cast<const S*>(buffers_.recurrent_kernel), p_.units, panels,
-                  weights_ + packed_features() * panels_.kGateWidth);
+                  weights_ + operands<O>(packed_features()) * panels_.kGateWidth);
     }
     for (int64_t panel = panels.first; panel < panels.last; ++panel) {
       T* bias = bias_ + panel * panels_.kGateWidth;
@@ -159,12 +170,12 @@ class Forward {
   }
 
   // A few rows at a time for all panels, so that the matrix is read along its rows.
-  void pack_matrix(const S* matrix, int64_t k, Range panels, T* to) {
+  void pack_matrix(const S* matrix, int64_t k, Range panels, O* to) {
     constexpr int64_t kRows = 16;
     for (int64_t row = 0; row < k; row += kRows) {
       for (int64_t panel = panels.first; panel < panels.last; ++panel) {
         pack_gate_panel(matrix + row * kGates * p_.units, min(kRows, k - row), p_.units, panel,
-                        to + panel * panel_elements() + row * panels_.kGateWidth);
+                        to + panel * panel_elements() + operands<O>(row) * panels_.kGateWidth);
       }
     }
   }
@@ -176,7 +187,7 @@ class Forward {
     }
   }
 
-  void begin(int group, Range units, const Scratch<T>& s) {
+  void begin(int group, Range units, const Scratch<S>& s) {
     const S* h0 = static_cast<const S*>(buffers_.h0);
     const S* c0 = static_cast<const S*>(buffers_.c0);
     const S* masks = static_cast<const S*>(buffers_.recurrent_dropout);
@@ -186,32 +197,35 @@ class Forward {
       for (int64_t panel = units.first; panel < units.last; ++panel) {
         const int64_t unit = first_unit(panel), lanes = panels_.lanes(panel);
         const V state = load_lanes(h0 + row * p_.units + unit, lanes);
-        state.store(h(row, 0) + unit);
+        for (int which = 0; which < 2; ++which) store_lanes(state, h(row, which) + unit, V::kWidth);
         load_lanes(c0 + row * p_.units + unit, lanes).store(c(row) + unit);
         if (!masks) continue;
         for (int64_t g = 0; g < kGates; ++g) {
           const V mask = load_lanes(masks + (g * p_.batch + row) * p_.units + unit, lanes);
           mask.store(dropout(row) + g * panels_.padded() + unit);
-          (state * mask).store(dropped_h(row, 0) + g * panels_.padded() + unit);
+          for (int which = 0; which < 2; ++which) {
+            store_lanes(state * mask, dropped_h(row, which) + g * panels_.padded() + unit,
+                        V::kWidth);
+          }
         }
       }
     });
   }
 
   // The row of x at a step, converted into place `at` of the scratch where it has to be.
-  const T* input(int64_t row, int64_t step, int64_t at, const Scratch<T>& s) const {
+  const E* input(int64_t row, int64_t step, int64_t at, const Scratch<S>& s) const {
     const S* x = static_cast<const S*>(buffers_.x) + (row * p_.time + time_of(step)) * p_.features;
-    if constexpr (kConverts) {
-      T* to = s.x + at * p_.features;
-      widen_row(x, p_.features, to);
-      return to;
-    } else {
-      return x;
+    if constexpr (sizeof(S) == sizeof(E)) {
+      if (reads_x_in_place()) return x;
     }
+    E* to = s.x + at * x_stride();
+    convert_row(x, p_.features, to);
+    for (int64_t f = p_.features; f < x_stride(); ++f) narrow(T(0), to + f);
+    return to;
   }
 
   // x W + b for the active rows from `step` on, as many steps as fit; returns the step after them.
-  int64_t project(int64_t step, int group, Range units, const Scratch<T>& s) {
+  int64_t project(int64_t step, int group, Range units, const Scratch<S>& s) {
     int64_t entries = 0;
     for (; step < p_.time; ++step) {
       int64_t n = 0;
@@ -224,36 +238,37 @@ class Forward {
       });
     }
     // A block of W stays in the cache for all entries.
-    const Left<T> left{s.x_rows, p_.features, 1};
-    for (int64_t k = 0, count; k < p_.features; k += count) {
-      count = next_block(p_.features - k);
-      const Left<T> part = left.slice(k, count);
+    const Left<O> left{s.x_rows, operands<O>(p_.features), 1};
+    for (int64_t k = 0, count; k < left.run; k += count) {
+      count = next_block(left.run - k);
+      const Left<O> part = left.slice(k, count);
+      const int64_t first = k * kDepth<O>, rows = min(count * kDepth<O>, p_.features - first);
       for (int64_t panel = units.first; panel < units.last; ++panel) {
-        pack_gate_panel(static_cast<const S*>(buffers_.kernel) + k * kGates * p_.units, count,
+        pack_gate_panel(static_cast<const S*>(buffers_.kernel) + first * kGates * p_.units, rows,
                         p_.units, panel, s.block);
         for (int64_t i = 0; i < entries; ++i) {
           s.z_rows[i] = projected(panel, i, s);
           s.from_rows[i] = k == 0 ? bias_ + panel * panels_.kGateWidth : s.z_rows[i];
         }
-        multiply<T>(&part, 1, entries, s.block, 0, kGates, s.from_rows, s.z_rows);
+        multiply<O>(&part, 1, entries, s.block, 0, kGates, s.from_rows, s.z_rows);
       }
     }
     return step;
   }
 
-  T* projected(int64_t panel, int64_t entry, const Scratch<T>& s) const {
+  T* projected(int64_t panel, int64_t entry, const Scratch<S>& s) const {
     return s.projected + (panel * entry_capacity() + entry) * panels_.kGateWidth;
   }
 
   // What a row's z starts from in a panel: x W + b, or b.
-  const T* start(int64_t panel, int64_t entry, int64_t i, const Scratch<T>& s) const {
+  const T* start(int64_t panel, int64_t entry, int64_t i, const Scratch<S>& s) const {
     return entry == kNotProjected ? bias_ + panel * panels_.kGateWidth
                                   : projected(panel, entry + i, s);
   }
 
   // One step of a group's rows; `entry` is the place of the first in `projected`. Returns how many
   // rows are active.
-  int64_t run_step(int64_t step, int64_t entry, int group, Range units, const Scratch<T>& s) {
+  int64_t run_step(int64_t step, int64_t entry, int group, Range units, const Scratch<S>& s) {
     int64_t n = 0;
     for_each_row(group, [&](int64_t row) {
       if (!active(row, step)) {
@@ -279,20 +294,21 @@ class Forward {
   }
 
   // z = x W + h R + b for one panel of units.
-  void multiply_panel(int64_t panel, int64_t entry, int64_t n, const Scratch<T>& s) {
-    const T* weights = weights_ + panel * panel_elements();
+  void multiply_panel(int64_t panel, int64_t entry, int64_t n, const Scratch<S>& s) {
+    const O* weights = weights_ + panel * panel_elements();
     for (int64_t i = 0; i < n; ++i) {
       s.z_rows[i] = s.z + i * panels_.kGateWidth;
       s.from_rows[i] = start(panel, entry, i, s);
     }
-    Left<T> lefts[] = {{s.x_rows, p_.features, 1}, {s.h_rows, p_.units, 1}};
-    if (dropout_) lefts[1].vector_stride = panels_.padded();
+    Left<O> lefts[] = {{s.x_rows, operands<O>(p_.features), 1},
+                       {s.h_rows, operands<O>(p_.units), 1}};
+    if (dropout_) lefts[1].vector_stride = operands<O>(panels_.padded());
     const bool skips_x = entry != kNotProjected;
-    multiply<T>(lefts + skips_x, kMaxLefts - skips_x, n, weights, 0, kGates, s.from_rows, s.z_rows);
+    multiply<O>(lefts + skips_x, kMaxLefts - skips_x, n, weights, 0, kGates, s.from_rows, s.z_rows);
   }
 
   // The same for all panels, with the weights where they lie. z is [row][gate][units of the range].
-  void stream(Range units, int64_t entry, int64_t n, const Scratch<T>& s) {
+  void stream(Range units, int64_t entry, int64_t n, const Scratch<S>& s) {
     const int64_t first = first_unit(units.first);
     const int64_t columns = min(first_unit(units.last), p_.units) - first;
     const int64_t matrix_stride = kGates * p_.units;
@@ -320,7 +336,7 @@ class Forward {
     return streams_ ? first_unit(units.last - units.first) : V::kWidth;
   }
 
-  void apply_gates(int64_t step, int64_t panel, Range units, int64_t n, const Scratch<T>& s) {
+  void apply_gates(int64_t step, int64_t panel, Range units, int64_t n, const Scratch<S>& s) {
     if (p_.activation == Activation::kTanh && p_.recurrent_activation == Activation::kSigmoid) {
       apply_gates(act::Tanh{}, act::Sigmoid{}, step, panel, units, n, s);
     } else {
@@ -331,7 +347,7 @@ class Forward {
 
   template <class Act, class Rec>
   void apply_gates(const Act& act, const Rec& rec, int64_t step, int64_t panel, Range units,
-                   int64_t n, const Scratch<T>& s) {
+                   int64_t n, const Scratch<S>& s) {
     const int64_t unit = first_unit(panel), lanes = panels_.lanes(panel);
     const int64_t padded = panels_.padded();
     const int64_t z_stride = this->z_stride(units);
@@ -345,11 +361,11 @@ class Forward {
                        V::load(z + 3 * z_stride), V::load(c(row) + unit));
       cell.c.store(c(row) + unit);
       const int next = s.current[row] ^ 1;
-      cell.h.store(h(row, next) + unit);
+      store_lanes(cell.h, h(row, next) + unit, lanes);
       if (dropout_) {
         for (int64_t g = 0; g < kGates; ++g) {
-          (cell.h * V::load(dropout(row) + g * padded + unit))
-              .store(dropped_h(row, next) + g * padded + unit);
+          store_lanes(cell.h * V::load(dropout(row) + g * padded + unit),
+                      dropped_h(row, next) + g * padded + unit, lanes);
         }
       }
       if (S* y = output(step, row)) store_lanes(cell.h, y + unit, lanes);
@@ -372,25 +388,25 @@ class Forward {
   }
 
   // A masked step repeats the last output, which is the newest h, or 0 before the first.
-  void repeat_output(int64_t step, int64_t row, Range units, const Scratch<T>& s) {
+  void repeat_output(int64_t step, int64_t row, Range units, const Scratch<S>& s) {
     S* y = output(step, row);
     if (!y) return;
     const bool zero = p_.zero_output_for_mask || !s.started[row];
     for (int64_t panel = units.first; panel < units.last; ++panel) {
       const int64_t unit = first_unit(panel);
-      const V value = zero ? V(0.0) : V::load(h(row, s.current[row]) + unit);
+      const V value = zero ? V(0.0) : load_lanes(h(row, s.current[row]) + unit, V::kWidth);
       store_lanes(value, y + unit, panels_.lanes(panel));
     }
   }
 
-  void end(int group, Range units, const Scratch<T>& s) {
+  void end(int group, Range units, const Scratch<S>& s) {
     S* h_out = static_cast<S*>(buffers_.h);
     S* c_out = static_cast<S*>(buffers_.c);
     for_each_row(group, [&](int64_t row) {
       for (int64_t panel = units.first; panel < units.last; ++panel) {
         const int64_t unit = first_unit(panel), lanes = panels_.lanes(panel);
         const int64_t at = row * p_.units + unit;
-        store_lanes(V::load(h(row, s.current[row]) + unit), h_out + at, lanes);
+        store_lanes(load_lanes(h(row, s.current[row]) + unit, lanes), h_out + at, lanes);
         store_lanes(V::load(c(row) + unit), c_out + at, lanes);
         if (p_.time == 0 && !p_.return_sequences) {
           store_lanes(V(0.0), static_cast<S*>(buffers_.y) + at, lanes);
@@ -404,14 +420,14 @@ class Forward {
   const UnitPanels<T> panels_;
   const bool streams_;      // reads R where it lies
   const bool projects_;     // computes x W ahead, for several steps at once
-  T* weights_;              // [panel][F + H, or H where x W comes ahead][gate][width]
+  O* weights_;              // [panel][F and H, or H where x W comes ahead][gate][width]
   T* bias_;                 // [panel][gate][width]
-  T* h_;                    // [B][2][padded units]; a step reads one and writes the other
+  E* h_;                    // [B][2][padded units]; a step reads one and writes the other
   T* c_;                    // [B][padded units]
   T* dropout_ = nullptr;    // [B][gate][padded units]
-  T* dropped_h_ = nullptr;  // [B][2][gate][padded units], h times dropout
+  E* dropped_h_ = nullptr;  // [B][2][gate][padded units], h times dropout
   int32_t* group_of_row_;
-  Scratch<T>* scratch_;  // [threads]
+  Scratch<S>* scratch_;  // [threads]
   int64_t bytes_;
 };
 

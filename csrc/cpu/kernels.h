@@ -19,6 +19,7 @@ class Executor;
 PYLSTM_DECLARE_KERNELS(baseline)
 PYLSTM_DECLARE_KERNELS(avx2)
 PYLSTM_DECLARE_KERNELS(avx512)
+PYLSTM_DECLARE_KERNELS(avx512_bf16)  // bfloat16 only
 #undef PYLSTM_DECLARE_KERNELS
 
 }  // namespace pylstm::cpu

@@ -17,18 +17,23 @@ struct Kernels {
   decltype(&baseline::backward) backward;
 };
 
-const Kernels& kernels(Isa isa) {
+const Kernels& kernels(const Problem& problem, Isa isa) {
 #define PYLSTM_KERNELS(isa)                                                                  \
   {                                                                                          \
     isa::forward_workspace_bytes, isa::backward_workspace_bytes, isa::forward, isa::backward \
   }
 #if defined(__x86_64__)
   static const Kernels table[] = {PYLSTM_KERNELS(baseline), PYLSTM_KERNELS(avx2),
-                                  PYLSTM_KERNELS(avx512)};
+                                  PYLSTM_KERNELS(avx512),
+#if defined(PYLSTM_HAS_AVX512_BF16)
+                                  PYLSTM_KERNELS(avx512_bf16)
+#endif
+  };
 #else
   static const Kernels table[] = {PYLSTM_KERNELS(baseline)};
 #endif
 #undef PYLSTM_KERNELS
+  if (isa == Isa::kAvx512Bf16 && problem.dtype != DType::kBFloat16) isa = Isa::kAvx512;
   return table[static_cast<int>(isa)];
 }
 
@@ -40,6 +45,8 @@ const char* isa_name(Isa isa) {
       return "avx2";
     case Isa::kAvx512:
       return "avx512";
+    case Isa::kAvx512Bf16:
+      return "avx512_bf16";
     default:
       return "baseline";
   }
@@ -54,6 +61,9 @@ std::vector<Isa> available_isas() {
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")) {
       isas.push_back(Isa::kAvx512);
+#if defined(PYLSTM_HAS_AVX512_BF16)
+      if (__builtin_cpu_supports("avx512bf16")) isas.push_back(Isa::kAvx512Bf16);
+#endif
     }
   }
 #endif
@@ -74,31 +84,35 @@ Isa select_isa() {
 }
 
 int64_t forward_workspace_bytes(const Problem& problem, Isa isa, int concurrency) {
-  return kernels(isa).forward_workspace_bytes(problem, useful_threads(problem, concurrency));
+  return kernels(problem, isa)
+      .forward_workspace_bytes(problem, useful_threads(problem, concurrency));
 }
 
 int64_t backward_workspace_bytes(const Problem& problem, Isa isa, int concurrency) {
-  return kernels(isa).backward_workspace_bytes(problem, useful_threads(problem, concurrency));
+  return kernels(problem, isa)
+      .backward_workspace_bytes(problem, useful_threads(problem, concurrency));
 }
 
 void lstm_forward(const Problem& problem, const ForwardBuffers& buffers, Isa isa,
                   Executor& executor) {
   const int threads = useful_threads(problem, executor.concurrency());
-  prefer_huge_pages(buffers.workspace, kernels(isa).forward_workspace_bytes(problem, threads));
+  prefer_huge_pages(buffers.workspace,
+                    kernels(problem, isa).forward_workspace_bytes(problem, threads));
   prefer_huge_pages(buffers.reserve, problem.reserve_bytes());
   prefer_huge_pages(buffers.y, problem.y_elements() * element_bytes(problem.dtype));
-  kernels(isa).forward(problem, buffers, executor, threads);
+  kernels(problem, isa).forward(problem, buffers, executor, threads);
 }
 
 void lstm_backward(const Problem& problem, const BackwardBuffers& buffers, Isa isa,
                    Executor& executor) {
   const int threads = useful_threads(problem, executor.concurrency());
   const int64_t element = element_bytes(problem.dtype);
-  prefer_huge_pages(buffers.workspace, kernels(isa).backward_workspace_bytes(problem, threads));
+  prefer_huge_pages(buffers.workspace,
+                    kernels(problem, isa).backward_workspace_bytes(problem, threads));
   prefer_huge_pages(buffers.dx, problem.batch * problem.time * problem.features * element);
   prefer_huge_pages(buffers.dkernel, problem.kernel_elements() * element);
   prefer_huge_pages(buffers.drecurrent_kernel, problem.recurrent_kernel_elements() * element);
-  kernels(isa).backward(problem, buffers, executor, threads);
+  kernels(problem, isa).backward(problem, buffers, executor, threads);
 }
 
 }  // namespace pylstm::cpu

@@ -1,7 +1,8 @@
 // Weights repacked for tile.h, and vectors of gates between the packed and Keras' layouts.
 //
 // "Gate panels" hold `width` units each: [panel][k][gate][width], with zeros where the last panel
-// has no units. Everything of size 4H inside the kernels has the order (panel, gate, lane).
+// has no units. Everything of size 4H inside the kernels has the order (panel, gate, lane). In what
+// is packed for products, k counts operands, and zeros fill up the last.
 #pragma once
 
 #include "core/problem.h"
@@ -23,14 +24,20 @@ struct UnitPanels {
 };
 
 // One panel of a (k, 4H) matrix: [k][gate][width].
-template <class S>
-void pack_gate_panel(const S* matrix, int64_t k, int64_t units, int64_t panel, Compute<S>* to) {
+template <class O, class S>
+void pack_gate_panel(const S* matrix, int64_t k, int64_t units, int64_t panel, O* to) {
+  using V = Vec<Compute<S>>;
   const UnitPanels<Compute<S>> panels{units};
   constexpr int64_t kWidth = panels.kWidth;
   const int64_t lanes = panels.lanes(panel);
-  for (int64_t row = 0; row < k; ++row) {
+  for (int64_t row = 0; row < k; row += kDepth<O>) {
     for (int64_t g = 0; g < kGates; ++g, to += kWidth) {
-      load_lanes(matrix + (row * kGates + g) * units + panel * kWidth, lanes).store(to);
+      V parts[kDepth<O>];
+      for (int64_t i = 0; i < kDepth<O>; ++i) {
+        const S* from = matrix + ((row + i) * kGates + g) * units + panel * kWidth;
+        parts[i] = row + i < k ? load_lanes(from, lanes) : V(0.0);
+      }
+      store_operands(parts, to);
     }
   }
 }
@@ -60,14 +67,14 @@ PYLSTM_FN void transpose(Vec<T> (&v)[Vec<T>::kWidth]) {
 
 // The transpose of a (columns, 4H) matrix, for products with rows in gate-panel order: vectors
 // [first, first + vectors) of the columns, as [k = (panel, gate, lane)][vectors][width].
-template <class S>
+template <class O, class S>
 void pack_transposed_panel(const S* matrix, int64_t columns, int64_t units, int64_t first,
-                           int64_t vectors, Compute<S>* to) {
+                           int64_t vectors, O* to) {
   using V = Vec<Compute<S>>;
   const UnitPanels<Compute<S>> panels{units};
   constexpr int64_t kWidth = panels.kWidth;
   for (int64_t p = 0; p < panels.count(); ++p) {
-    for (int64_t g = 0; g < kGates; ++g, to += kWidth * vectors * kWidth) {
+    for (int64_t g = 0; g < kGates; ++g, to += operands<O>(kWidth) * vectors * kWidth) {
       for (int64_t v = 0; v < vectors; ++v) {
         const int64_t column = (first + v) * kWidth;
         V square[kWidth];
@@ -76,7 +83,9 @@ void pack_transposed_panel(const S* matrix, int64_t columns, int64_t units, int6
           square[i] = column + i < columns ? load_lanes(row, panels.lanes(p)) : V(0.0);
         }
         transpose(square);
-        for (int64_t i = 0; i < kWidth; ++i) square[i].store(to + (i * vectors + v) * kWidth);
+        for (int64_t i = 0; i < operands<O>(kWidth); ++i) {
+          store_operands(square + i * kDepth<O>, to + (i * vectors + v) * kWidth);
+        }
       }
     }
   }

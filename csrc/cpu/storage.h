@@ -74,15 +74,34 @@ PYLSTM_FN void narrow(float x, Half* out) {
   out->bits = static_cast<uint16_t>(result | sign);
 }
 
-template <class S>
-PYLSTM_FN void widen_row(const S* from, int64_t n, Compute<S>* to) {
-  for (int64_t i = 0; i < n; ++i) to[i] = widen(from[i]);
+#if defined(__AVX512BW__) && defined(__AVX512VL__)
+#define PYLSTM_VECTOR_CONVERSIONS
+
+PYLSTM_FN Vec<float> widen_vector(__m256i bits, Half) {
+  return _mm512_maskz_cvtph_ps(0xffff, bits);
+}
+PYLSTM_FN Vec<float> widen_vector(__m256i bits, BFloat16) {
+  return _mm512_castsi512_ps(
+      _mm512_maskz_slli_epi32(0xffff, _mm512_maskz_cvtepu16_epi32(0xffff, bits), 16));
 }
 
-template <class S>
-PYLSTM_FN void narrow_row(const Compute<S>* from, int64_t n, S* to) {
-  for (int64_t i = 0; i < n; ++i) narrow(from[i], to + i);
+PYLSTM_FN __m256i narrow_vector(Vec<float> v, Half) {
+  return _mm512_maskz_cvtps_ph(0xffff, v.raw, _MM_FROUND_TO_NEAREST_INT);
 }
+PYLSTM_FN __m256i narrow_vector(Vec<float> v, BFloat16) {
+#if defined(__AVX512BF16__)
+  return (__m256i)_mm512_cvtneps_pbh(v.raw);
+#else
+  const __m512i bits = _mm512_castps_si512(v.raw);
+  const __m512i odd =
+      _mm512_and_si512(_mm512_maskz_srli_epi32(0xffff, bits, 16), _mm512_set1_epi32(1));
+  const __m512i rounded = _mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff)));
+  const __mmask16 nan = _mm512_cmp_ps_mask(v.raw, v.raw, _CMP_UNORD_Q);
+  const __m512i result = _mm512_mask_or_epi32(rounded, nan, bits, _mm512_set1_epi32(0x400000));
+  return _mm512_maskz_cvtepi32_epi16(0xffff, _mm512_maskz_srli_epi32(0xffff, result, 16));
+#endif
+}
+#endif
 
 // The first n lanes of a vector from and to memory.
 template <class S>
@@ -91,10 +110,21 @@ PYLSTM_FN Vec<Compute<S>> load_lanes(const S* p, int64_t n) {
   if constexpr (sizeof(S) == sizeof(Compute<S>)) {
     return V::load_n(p, n);
   } else {
+#if defined(PYLSTM_VECTOR_CONVERSIONS)
+    return widen_vector(_mm256_maskz_loadu_epi16(static_cast<__mmask16>((1u << n) - 1), p), S{});
+#else
     alignas(kVectorBytes) float lanes[V::kWidth] = {};
-    widen_row(p, n, lanes);
+    for (int64_t i = 0; i < n; ++i) lanes[i] = widen(p[i]);
     return V::load(lanes);
+#endif
   }
+}
+
+// One element in all lanes.
+template <class S>
+PYLSTM_FN Vec<Compute<S>> broadcast(const S* p) {
+  const Compute<S> value = widen(*p);
+  return Vec<Compute<S>>::broadcast(&value);
 }
 
 template <class S>
@@ -102,15 +132,32 @@ PYLSTM_FN void store_lanes(Vec<Compute<S>> v, S* p, int64_t n) {
   if constexpr (sizeof(S) == sizeof(Compute<S>)) {
     v.store_n(p, n);
   } else {
+#if defined(PYLSTM_VECTOR_CONVERSIONS)
+    _mm256_mask_storeu_epi16(p, static_cast<__mmask16>((1u << n) - 1), narrow_vector(v, S{}));
+#else
     alignas(kVectorBytes) float lanes[Vec<float>::kWidth];
     v.store(lanes);
-    narrow_row(lanes, n, p);
+    for (int64_t i = 0; i < n; ++i) narrow(lanes[i], p + i);
+#endif
+  }
+}
+
+// n elements from one type to another with the same arithmetic.
+template <class S, class E>
+PYLSTM_FN void convert_row(const S* from, int64_t n, E* to) {
+  constexpr int64_t kWidth = Vec<Compute<S>>::kWidth;
+  for (int64_t i = 0; i < n; i += kWidth) {
+    const int64_t lanes = n - i < kWidth ? n - i : kWidth;
+    store_lanes(load_lanes(from + i, lanes), to + i, lanes);
   }
 }
 
 // Calls function(S{}) with the storage type S of a dtype.
 template <class Function>
 PYLSTM_FN auto with_storage(DType dtype, Function function) {
+#if defined(PYLSTM_STORAGE)  // the one type that this instruction set is for
+  return function(PYLSTM_STORAGE{});
+#else
   switch (dtype) {
     case DType::kFloat16:
       return function(Half{});
@@ -121,6 +168,7 @@ PYLSTM_FN auto with_storage(DType dtype, Function function) {
     default:
       return function(float{});
   }
+#endif
 }
 
 }  // namespace pylstm::cpu::PYLSTM_ISA

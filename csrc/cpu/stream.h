@@ -37,9 +37,9 @@ PYLSTM_FN void stream_tile(const V (&factor)[kRows][kK], const S* matrix, int64_
 }
 
 // out[row] += left[row] · kK rows of the matrix, `stride` apart.
-template <int kRows, int kK, class S>
-void stream_rows(const Compute<S>* const* left, int64_t left_offset, const S* matrix,
-                 int64_t stride, int64_t columns, Compute<S>* const* to, int64_t to_offset) {
+template <int kRows, int kK, class E, class S>
+void stream_rows(const E* const* left, int64_t left_offset, const S* matrix, int64_t stride,
+                 int64_t columns, Compute<S>* const* to, int64_t to_offset) {
   using V = Vec<Compute<S>>;
   constexpr int64_t kWidth = V::kWidth, kBytes = kWidth * sizeof(S);
   V factor[kRows][kK];
@@ -48,7 +48,7 @@ void stream_rows(const Compute<S>* const* left, int64_t left_offset, const S* ma
   for (int r = 0; r < kRows; ++r) {
     out[r] = to[r] + to_offset;
 #pragma GCC unroll 8
-    for (int k = 0; k < kK; ++k) factor[r][k] = V::broadcast(left[r] + left_offset + k);
+    for (int k = 0; k < kK; ++k) factor[r][k] = broadcast(left[r] + left_offset + k);
   }
   // Loads that cross cache lines take twice as long, so the first vector ends where one does.
   const auto misalignment = static_cast<int64_t>(reinterpret_cast<uintptr_t>(matrix) % kBytes);
@@ -63,8 +63,8 @@ void stream_rows(const Compute<S>* const* left, int64_t left_offset, const S* ma
 }
 
 // out[row] += left[row] · matrix (k, columns), for n rows.
-template <class S>
-void stream_product(const Compute<S>* const* left, int64_t left_offset, int64_t n, int64_t k,
+template <class E, class S>
+void stream_product(const E* const* left, int64_t left_offset, int64_t n, int64_t k,
                     const S* matrix, int64_t stride, int64_t columns, Compute<S>* const* out,
                     int64_t out_offset) {
   constexpr int kBlock = 8;

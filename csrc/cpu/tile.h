@@ -2,7 +2,7 @@
 // over the packed panel. Rows are given by pointers, so that any set of rows is a dense tile.
 #pragma once
 
-#include "cpu/simd.h"
+#include "cpu/operand.h"
 
 namespace pylstm::cpu::PYLSTM_ISA {
 
@@ -13,12 +13,12 @@ PYLSTM_FN int64_t min(int64_t a, int64_t b) { return a < b ? a : b; }
 PYLSTM_FN int64_t max(int64_t a, int64_t b) { return a < b ? b : a; }
 PYLSTM_FN int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-// The left side: element (row, k, v) lies at rows[row][offset + (k / run) run_stride +
+// The left side: operand (row, k, v) lies at rows[row][offset + (k / run) run_stride +
 // (k % run) k_stride + v vector_stride]. A vector_stride gives each of the tile's vectors, the
-// gates, an operand of its own.
-template <class T>
+// gates, an operand of its own. Here k and all distances count operands.
+template <class O>
 struct Left {
-  const T* const* rows;
+  const Element<O>* const* rows;
   int64_t run;   // how many k follow each other by k_stride
   int64_t runs;  // k = run · runs
   int64_t k_stride = 1;
@@ -37,15 +37,16 @@ struct Left {
   }
 };
 
-template <class T>
-constexpr int64_t kLine = 64 / sizeof(T);  // of the cache
+template <class O>
+constexpr int64_t kLine = 64 / sizeof(O);  // of the cache
 
-template <class T, int kRows, int kVectors, bool kPerVector>
-PYLSTM_FN void multiply_add(Vec<T> (&acc)[kRows][kVectors], const T* const (&a)[kRows], int64_t run,
-                            int64_t k_stride, int64_t vector_stride, const T* b, const T* ahead) {
-  using V = Vec<T>;
+template <class O, int kRows, int kVectors, bool kPerVector>
+PYLSTM_FN void multiply_add(Vec<Sum<O>> (&acc)[kRows][kVectors], const O* const (&a)[kRows],
+                            int64_t run, int64_t k_stride, int64_t vector_stride, const O* b,
+                            const O* ahead) {
+  using V = Vec<O>;
   for (int64_t k = 0, offset = 0; k < run; ++k, offset += k_stride) {
-    __builtin_prefetch(ahead + k * kLine<T>, 0, 2);
+    __builtin_prefetch(ahead + k * kLine<O>, 0, 2);
     V right[kVectors];
 #pragma GCC unroll 4
     for (int v = 0; v < kVectors; ++v) {
@@ -59,12 +60,12 @@ PYLSTM_FN void multiply_add(Vec<T> (&acc)[kRows][kVectors], const T* const (&a)[
       if constexpr (kPerVector) {
 #pragma GCC unroll 4
         for (int v = 0; v < kVectors; ++v) {
-          acc[r][v] += V::broadcast(a[r] + offset + v * vector_stride) * right[v];
+          accumulate(V::broadcast(a[r] + offset + v * vector_stride), right[v], &acc[r][v]);
         }
       } else {
         const V left = V::broadcast(a[r] + offset);
 #pragma GCC unroll 4
-        for (int v = 0; v < kVectors; ++v) acc[r][v] += left * right[v];
+        for (int v = 0; v < kVectors; ++v) accumulate(left, right[v], &acc[r][v]);
       }
     }
   }
@@ -72,29 +73,31 @@ PYLSTM_FN void multiply_add(Vec<T> (&acc)[kRows][kVectors], const T* const (&a)[
 
 // to[row] = from[row] + left · panel; the panel is [k][kVectors][width], `run_skip` elements are
 // left out after each run. from null: zeros. At each k it fetches a cache line of `ahead`.
-template <class T, int kRows, int kVectors>
-void tile(const Left<T>* lefts, int n_lefts, const T* panel, int64_t run_skip, const T* const* from,
-          T* const* to, const T* ahead) {
-  using V = Vec<T>;
+template <class O, int kRows, int kVectors>
+void tile(const Left<O>* lefts, int n_lefts, const O* panel, int64_t run_skip,
+          const Sum<O>* const* from, Sum<O>* const* to, const O* ahead) {
+  using V = Vec<Sum<O>>;
   V acc[kRows][kVectors];
 #pragma GCC unroll 6
   for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 4
     for (int v = 0; v < kVectors; ++v) acc[r][v] = V(0.0);
   }
-  for (const Left<T>* left = lefts; left != lefts + n_lefts; ++left) {
-    const T* a[kRows];
+  for (const Left<O>* left = lefts; left != lefts + n_lefts; ++left) {
+    const O* a[kRows];
 #pragma GCC unroll 6
-    for (int r = 0; r < kRows; ++r) a[r] = left->rows[r] + left->offset;
+    for (int r = 0; r < kRows; ++r) {
+      a[r] = reinterpret_cast<const O*>(left->rows[r]) + left->offset;
+    }
     for (int64_t run = 0; run < left->runs; ++run) {
       if (left->vector_stride != 0) {
-        multiply_add<T, kRows, kVectors, true>(acc, a, left->run, left->k_stride,
+        multiply_add<O, kRows, kVectors, true>(acc, a, left->run, left->k_stride,
                                                left->vector_stride, panel, ahead);
       } else {
-        multiply_add<T, kRows, kVectors, false>(acc, a, left->run, left->k_stride, 0, panel, ahead);
+        multiply_add<O, kRows, kVectors, false>(acc, a, left->run, left->k_stride, 0, panel, ahead);
       }
       panel += left->run * kVectors * V::kWidth + run_skip;
-      ahead += left->run * kLine<T>;
+      ahead += left->run * kLine<O>;
 #pragma GCC unroll 6
       for (int r = 0; r < kRows; ++r) a[r] += left->run_stride;
     }
@@ -109,43 +112,43 @@ void tile(const Left<T>* lefts, int n_lefts, const T* panel, int64_t run_skip, c
   }
 }
 
-template <class T>
-using TileFunction = void (*)(const Left<T>*, int, const T*, int64_t, const T* const*, T* const*,
-                              const T*);
+template <class O>
+using TileFunction = void (*)(const Left<O>*, int, const O*, int64_t, const Sum<O>* const*,
+                              Sum<O>* const*, const O*);
 
-template <class T, int kRows>
-TileFunction<T> tile_of_vectors(int vectors) {
+template <class O, int kRows>
+TileFunction<O> tile_of_vectors(int vectors) {
   switch (vectors) {
     case 1:
-      return tile<T, kRows, 1>;
+      return tile<O, kRows, 1>;
     case 2:
-      return tile<T, kRows, 2>;
+      return tile<O, kRows, 2>;
     case 3:
-      return tile<T, kRows, 3>;
+      return tile<O, kRows, 3>;
     default:
-      return tile<T, kRows, 4>;
+      return tile<O, kRows, 4>;
   }
 }
 
-template <class T>
-TileFunction<T> tile_function(int rows, int vectors) {
+template <class O>
+TileFunction<O> tile_function(int rows, int vectors) {
   if constexpr (kTileRows > 3) {
     switch (rows) {
       case 4:
-        return tile_of_vectors<T, 4>(vectors);
+        return tile_of_vectors<O, 4>(vectors);
       case 5:
-        return tile_of_vectors<T, 5>(vectors);
+        return tile_of_vectors<O, 5>(vectors);
       case 6:
-        return tile_of_vectors<T, 6>(vectors);
+        return tile_of_vectors<O, 6>(vectors);
     }
   }
   switch (rows) {
     case 1:
-      return tile_of_vectors<T, 1>(vectors);
+      return tile_of_vectors<O, 1>(vectors);
     case 2:
-      return tile_of_vectors<T, 2>(vectors);
+      return tile_of_vectors<O, 2>(vectors);
     default:
-      return tile_of_vectors<T, 3>(vectors);
+      return tile_of_vectors<O, 3>(vectors);
   }
 }
 
@@ -172,14 +175,14 @@ constexpr int64_t kLargestBlock = kBlock + kBlock / 2;
 PYLSTM_FN bool fills_block(int64_t k) { return k >= kBlock / 2; }
 
 // The part of the left sides that lies in one block.
-template <class T>
+template <class O>
 struct Block {
-  Left<T> parts[kMaxLefts];
+  Left<O> parts[kMaxLefts];
   int count = 0;
   int64_t k = 0;
 
   // Takes a part of `*left`, from piece `*done` on; moves both on. Returns the panel's elements.
-  int64_t take(const Left<T>** left, int64_t* done, int vectors, int64_t run_skip) {
+  int64_t take(const Left<O>** left, int64_t* done, int vectors, int64_t run_skip) {
     const int64_t rest = (*left)->pieces() - *done;
     const int64_t pieces = next_block(rest, max(1, (kBlock - k) / (*left)->piece()));
     const int64_t piece = (*left)->piece();
@@ -190,35 +193,35 @@ struct Block {
       ++*left;
       *done = 0;
     }
-    return pieces * (piece * vectors * Vec<T>::kWidth + run_skip);
+    return pieces * (piece * vectors * Vec<O>::kWidth + run_skip);
   }
 };
 
 // to[row] = from[row] + Σ left · panel for n rows; the panel is [k][vectors][width] with `run_skip`
 // elements left out after each run. from null: zeros.
-template <class T>
-void multiply(const Left<T>* lefts, int n_lefts, int64_t n, const T* panel, int64_t run_skip,
-              int vectors, const T* const* from, T* const* to) {
+template <class O>
+void multiply(const Left<O>* lefts, int n_lefts, int64_t n, const O* panel, int64_t run_skip,
+              int vectors, const Sum<O>* const* from, Sum<O>* const* to) {
   const Tiles tiles(n);
-  const Left<T>* left = lefts;
-  const Left<T>* const end = lefts + n_lefts;
+  const Left<O>* left = lefts;
+  const Left<O>* const end = lefts + n_lefts;
   for (int64_t done = 0; left != end; from = to) {
-    Block<T> block;
-    const T* next = panel;
+    Block<O> block;
+    const O* next = panel;
     while (left != end && !fills_block(block.k)) {
       next += block.take(&left, &done, vectors, run_skip);
     }
-    const T* ahead = next;  // the tiles share the fetching of the next block
+    const O* ahead = next;  // the tiles share the fetching of the next block
     for (int64_t i = 0; i < tiles.count; ++i) {
       const int64_t begin = tiles.begin(i);
-      Left<T> parts[kMaxLefts];
+      Left<O> parts[kMaxLefts];
       for (int l = 0; l < block.count; ++l) {
         parts[l] = block.parts[l];
         parts[l].rows += begin;
       }
-      tile_function<T>(static_cast<int>(tiles.begin(i + 1) - begin), vectors)(
+      tile_function<O>(static_cast<int>(tiles.begin(i + 1) - begin), vectors)(
           parts, block.count, panel, run_skip, from ? from + begin : nullptr, to + begin, ahead);
-      ahead += block.k * kLine<T>;
+      ahead += block.k * kLine<O>;
       if (ahead - next >= next - panel) ahead = panel;  // all of it is on its way
     }
     panel = next;

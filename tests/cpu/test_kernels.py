@@ -54,6 +54,23 @@ def test_masks(isa, mask, go_backwards, return_sequences, zero_output_for_mask):
     check(Case(batch=9, time=11, mask=mask, options=options, isa=isa))
 
 
+# Where the processor multiplies pairs of bfloat16: odd numbers of features, units and entries,
+# several blocks of k, chunks and panels, x W ahead of the steps, and weights as they lie.
+@isas
+@cases(
+    Case(units=1, features=1, batch=1, time=1),
+    Case(units=1, features=1, batch=3, time=5, mask="holes"),
+    Case(units=31, features=2, batch=1, time=4, dropout=True),
+    Case(units=32, features=17, batch=9, time=9, options={"go_backwards": True}, mask="left"),
+    Case(units=65, features=33, batch=3, time=11, dropout=True, mask="right"),
+    Case(units=47, features=131, batch=1, time=33, bias=False),
+    Case(units=50, features=301, batch=2, time=40, dropout=True),
+    Case(units=350, features=21, batch=13, time=45, mask="holes"),
+)
+def test_bfloat16(isa, case):
+    check(case.with_(dtype="bfloat16", isa=isa, threads=2))
+
+
 @isas
 @cases(
     Case(bias=False),

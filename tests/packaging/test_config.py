@@ -12,11 +12,11 @@ from pylstm.errors import BackendLoadError
 def test_names_every_kernel(capsys):
     pylstm.show_config()
     printed = capsys.readouterr().out
-    assert f"pylstm        {pylstm.__version__}" in printed
+    assert f"pylstm          {pylstm.__version__}" in printed
     assert re.search(f"cpu {_core.selected_isa()} +selected", printed)
     for isa in _core.isas():
         assert f"cpu {isa}" in printed
-    assert "tensorflow op for CPU" in printed
+    assert "tensorflow op   for CPU" in printed
 
 
 def test_says_what_a_kernel_needs(capsys, monkeypatch):
@@ -30,8 +30,8 @@ def test_says_what_a_kernel_needs(capsys, monkeypatch):
     monkeypatch.setattr(config, "load_core", lambda: Processor)
     pylstm.show_config()
     printed = capsys.readouterr().out
-    assert "cpu avx2      cannot run: needs AVX2" in printed
-    assert "cpu baseline  selected" in printed
+    assert "cpu avx2        cannot run: needs AVX2" in printed
+    assert "cpu baseline    selected" in printed
 
 
 class CudaError(RuntimeError):
@@ -154,7 +154,7 @@ def test_says_what_a_gpu_last_ran(capsys, monkeypatch, last, says):
     monkeypatch.setattr(_gpu_run, "LAST", run)
     monkeypatch.setattr(_gpu_run, "CSRC", "01")
     pylstm.show_config()
-    assert f"gpu last ran  {says}\n" in capsys.readouterr().out
+    assert f"gpu last ran    {says}\n" in capsys.readouterr().out
 
 
 def test_names_a_wrong_choice(capsys, monkeypatch):
