@@ -41,7 +41,7 @@ class Forward {
       : p_(problem),
         buffers_(buffers),
         panels_{problem.units},
-        streams_(reads_weights_rarely(problem)),
+        streams_(problem.batch * problem.time <= kStreamEntries),
         projects_(problem.features > 0 &&
                   (streams_ ? problem.time > 1 : has_few_rows(problem, threads))) {
     const int64_t padded = panels_.padded();
@@ -106,12 +106,10 @@ class Forward {
 
  private:
   static constexpr bool kConverts = sizeof(S) != sizeof(T);
-  // With at most so many (row, step), or rows and steps, R is read where it lies.
+  // With at most so many (row, step), R is read where it lies.
   static constexpr int64_t kStreamEntries = 8;
-  static constexpr int64_t kStreamRows = 2;
-  static constexpr int64_t kStreamSteps = 32;
   // With at most so many rows to a step, x W comes first for several steps: W is read less often.
-  static constexpr int64_t kProjectRows = 2 * kTileRows;
+  static constexpr int64_t kProjectRows = 3 * kTileRows;
   static constexpr int64_t kProjectedEntries = 32 * kTileRows;
   static constexpr int64_t kNotProjected = -1;
 
@@ -122,10 +120,6 @@ class Forward {
   int64_t time_of(int64_t step) const { return p_.go_backwards ? p_.time - 1 - step : step; }
   bool active(int64_t row, int64_t step) const {
     return !buffers_.mask || buffers_.mask[row * p_.time + time_of(step)];
-  }
-  static bool reads_weights_rarely(const Problem& p) {
-    return p.batch * p.time <= kStreamEntries ||
-           (!kConverts && p.batch <= kStreamRows && p.time <= kStreamSteps);
   }
   // Only where x W is a sum of its own in any case, lest results depend on the number of threads.
   static bool has_few_rows(const Problem& p, int threads) {

@@ -14,16 +14,20 @@ namespace pylstm::cpu::PYLSTM_ISA {
 template <int kRows, int kK, int kVectors, class S, class V = Vec<Compute<S>>>
 PYLSTM_FN void stream_tile(const V (&factor)[kRows][kK], const S* matrix, int64_t stride,
                            int64_t lanes, Compute<S>* const (&out)[kRows], int64_t column) {
+  // From zero, for of a b + c d either product may be contracted: copies of this would differ.
   V sum[kRows][kVectors];
+#pragma GCC unroll 2
+  for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 2
+    for (int v = 0; v < kVectors; ++v) sum[r][v] = V(0.0);
+  }
 #pragma GCC unroll 8
   for (int k = 0; k < kK; ++k) {
 #pragma GCC unroll 2
     for (int v = 0; v < kVectors; ++v) {
       const V weights = load_lanes(matrix + k * stride + column + v * V::kWidth, lanes);
 #pragma GCC unroll 2
-      for (int r = 0; r < kRows; ++r) {
-        sum[r][v] = k == 0 ? factor[r][k] * weights : sum[r][v] + factor[r][k] * weights;
-      }
+      for (int r = 0; r < kRows; ++r) sum[r][v] += factor[r][k] * weights;
     }
   }
 #pragma GCC unroll 2

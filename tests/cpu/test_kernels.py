@@ -147,6 +147,20 @@ def test_threads_do_not_change_a_bit(case):
             np.testing.assert_array_equal(a, b)
 
 
+@isas
+@cases(
+    Case(batch=1, time=1, features=600, units=600),
+    Case(batch=5, time=1, features=330, units=330),
+)
+def test_shares_of_the_units_do_not_change_a_bit(isa, case):
+    """Threads may start too late for a call to be shared, so there are many, close together."""
+    inputs = make_inputs(case)
+    shared = [case.with_(isa=isa, threads=threads) for threads in (2, 3) * 50]
+    expected = run_forward(case.with_(isa=isa), inputs)[0]
+    for y, *_ in [run_forward(share, inputs) for share in shared]:
+        np.testing.assert_array_equal(y, expected)
+
+
 def test_many_calls_at_once():
     """Callers share one pool, with more of them than cores; none waits for another for ever."""
     from concurrent.futures import ThreadPoolExecutor
