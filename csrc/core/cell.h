@@ -7,27 +7,40 @@
 namespace pylstm {
 
 template <class V>
-struct CellForward {
-  V h, c;
+struct CellState {
+  V c, o;
   V saved_i, saved_f, saved_g, saved_o;  // for cell_backward
 };
 
-// z_*: pre-activations of the gates in Keras' order i, f, g (candidate), o.
+// The new cell state and the output gate. z_*: pre-activations of the gates in Keras' order i, f,
+// g (candidate), o.
 template <class V, class Act, class Rec>
-PYLSTM_FN CellForward<V> cell_forward(const Act& act, const Rec& rec, V z_i, V z_f, V z_g, V z_o,
-                                      V c_prev) {
+PYLSTM_FN CellState<V> cell_state(const Act& act, const Rec& rec, V z_i, V z_f, V z_g, V z_o,
+                                  V c_prev) {
   const V i = rec.forward(z_i);
   const V f = rec.forward(z_f);
   const V g = act.forward(z_g);
   const V o = rec.forward(z_o);
-  CellForward<V> out;
-  out.c = f * c_prev + i * g;
-  out.h = o * act.forward(out.c);
-  out.saved_i = rec.save(z_i, i);
-  out.saved_f = rec.save(z_f, f);
-  out.saved_g = act.save(z_g, g);
-  out.saved_o = rec.save(z_o, o);
-  return out;
+  return {f * c_prev + i * g, o, rec.save(z_i, i), rec.save(z_f, f), act.save(z_g, g),
+          rec.save(z_o, o)};
+}
+
+template <class V, class Act>
+PYLSTM_FN V cell_output(const Act& act, V o, V c) {
+  return o * act.forward(c);
+}
+
+template <class V>
+struct CellForward : CellState<V> {
+  V h;
+};
+
+// Both.
+template <class V, class Act, class Rec>
+PYLSTM_FN CellForward<V> cell_forward(const Act& act, const Rec& rec, V z_i, V z_f, V z_g, V z_o,
+                                      V c_prev) {
+  const CellState<V> state = cell_state(act, rec, z_i, z_f, z_g, z_o, c_prev);
+  return {state, cell_output(act, state.o, state.c)};
 }
 
 template <class V>

@@ -347,30 +347,36 @@ class Forward {
     const int64_t z_stride = this->z_stride(units);
     const int64_t z_offset = streams_ ? first_unit(panel - units.first) : 0;
     T* const reserve = static_cast<T*>(buffers_.reserve);
+    // Two loops of independent rows: the processor does not see far enough to overlap longer ones.
     for (int64_t i = 0; i < n; ++i) {
       const int64_t row = s.rows[i];
-      const T* z = s.z_rows[i] + z_offset;
-      const CellForward<V> cell =
-          cell_forward(act, rec, V::load(z), V::load(z + z_stride), V::load(z + 2 * z_stride),
-                       V::load(z + 3 * z_stride), V::load(c(row) + unit));
-      cell.c.store(c(row) + unit);
+      T* z = s.z_rows[i] + z_offset;
+      const CellState<V> state =
+          cell_state(act, rec, V::load(z), V::load(z + z_stride), V::load(z + 2 * z_stride),
+                     V::load(z + 3 * z_stride), V::load(c(row) + unit));
+      state.c.store(c(row) + unit);
+      state.o.store(z);
+      if (reserve) {
+        T* saved = reserve + (step * p_.batch + row) * (kGates + 1) * p_.units + unit;
+        state.saved_i.store_n(saved, lanes);
+        state.saved_f.store_n(saved + p_.units, lanes);
+        state.saved_g.store_n(saved + 2 * p_.units, lanes);
+        state.saved_o.store_n(saved + 3 * p_.units, lanes);
+        state.c.store_n(saved + 4 * p_.units, lanes);
+      }
+    }
+    for (int64_t i = 0; i < n; ++i) {
+      const int64_t row = s.rows[i];
+      const V output = cell_output(act, V::load(s.z_rows[i] + z_offset), V::load(c(row) + unit));
       const int next = s.current[row] ^ 1;
-      store_lanes(cell.h, h(row, next) + unit, lanes);
+      store_lanes(output, h(row, next) + unit, lanes);
       if (dropout_) {
         for (int64_t g = 0; g < kGates; ++g) {
-          store_lanes(cell.h * V::load(dropout(row) + g * padded + unit),
+          store_lanes(output * V::load(dropout(row) + g * padded + unit),
                       dropped_h(row, next) + g * padded + unit, lanes);
         }
       }
-      if (S* y = output(step, row)) store_lanes(cell.h, y + unit, lanes);
-      if (reserve) {
-        T* saved = reserve + (step * p_.batch + row) * (kGates + 1) * p_.units + unit;
-        cell.saved_i.store_n(saved, lanes);
-        cell.saved_f.store_n(saved + p_.units, lanes);
-        cell.saved_g.store_n(saved + 2 * p_.units, lanes);
-        cell.saved_o.store_n(saved + 3 * p_.units, lanes);
-        cell.c.store_n(saved + 4 * p_.units, lanes);
-      }
+      if (S* y = this->output(step, row)) store_lanes(output, y + unit, lanes);
     }
   }
 

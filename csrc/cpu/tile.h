@@ -47,27 +47,23 @@ PYLSTM_FN void multiply_add(Vec<Sum<O>> (&acc)[kRows][kVectors], const O* const 
   using V = Vec<O>;
   for (int64_t k = 0, offset = 0; k < run; ++k, offset += k_stride) {
     __builtin_prefetch(ahead + k * kLine<O>, 0, 2);
-    V right[kVectors];
+    V left[kRows];
+    if constexpr (!kPerVector) {
+#pragma GCC unroll 6
+      for (int r = 0; r < kRows; ++r) left[r] = V::broadcast(a[r] + offset);
+    }
 #pragma GCC unroll 4
     for (int v = 0; v < kVectors; ++v) {
       // One row or two read the panel faster than the hardware foresees.
       if constexpr (kRows <= 2) __builtin_prefetch(b + (16 * kVectors + v) * V::kWidth);
-      right[v] = V::load(b + v * V::kWidth);
-    }
-    b += kVectors * V::kWidth;
+      const V right = V::load(b + v * V::kWidth);
 #pragma GCC unroll 6
-    for (int r = 0; r < kRows; ++r) {
-      if constexpr (kPerVector) {
-#pragma GCC unroll 4
-        for (int v = 0; v < kVectors; ++v) {
-          accumulate(V::broadcast(a[r] + offset + v * vector_stride), right[v], &acc[r][v]);
-        }
-      } else {
-        const V left = V::broadcast(a[r] + offset);
-#pragma GCC unroll 4
-        for (int v = 0; v < kVectors; ++v) accumulate(left, right[v], &acc[r][v]);
+      for (int r = 0; r < kRows; ++r) {
+        if constexpr (kPerVector) left[r] = V::broadcast(a[r] + offset + v * vector_stride);
+        accumulate(left[r], right, &acc[r][v]);
       }
     }
+    b += kVectors * V::kWidth;
   }
 }
 
