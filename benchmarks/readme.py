@@ -12,6 +12,10 @@ from benchmarks import report
 from benchmarks.picture import draw_speed_ups
 
 _HERE = Path(__file__).parent
+_EXPLANATION = (
+    "Means are geometric. The best other is the fastest of torch, ONNX Runtime and JAX for each "
+    "case. The kernel is pylstm on NumPy arrays, without TensorFlow's part of a call."
+)
 
 
 def main():
@@ -29,6 +33,7 @@ def _readme_part(content, six):
             "![Times as fast as Keras, six shapes](benchmarks/results.png)",
             report.table(six, quartiles=False),
             report.summary(content["records"]),
+            _EXPLANATION,
             f"Median milliseconds of a call. {report.environment(content)} "
             "Every case: [benchmarks/RESULTS.md](benchmarks/RESULTS.md).",
         ]
@@ -44,6 +49,7 @@ def _results_page(content):
             report.environment(content),
             "## Ratios",
             report.summary(records),
+            _EXPLANATION,
             report.options_cost(records),
             report.streaming_floor(records),
             *_scaling_section(content),

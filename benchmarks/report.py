@@ -7,6 +7,7 @@ from statistics import geometric_mean
 from benchmarks.peers import PEERS
 
 OURS = "pylstm_layer"
+KERNEL = "pylstm_arrays"  # the same kernel without TensorFlow
 KERAS = "keras_layer"
 RIVALS = ("torch_lstm", "onnx_runtime", "jax_scan")
 
@@ -25,10 +26,10 @@ def best_rival(record: dict) -> float | None:
     return min(filter(None, (median(record, peer) for peer in RIVALS)), default=None)
 
 
-def speed_up(record: dict, other: float | None) -> float | None:
+def speed_up(record: dict, other: float | None, ours: str = OURS) -> float | None:
     """Returns how many times pylstm is faster than `other` seconds."""
-    ours = median(record, OURS)
-    return other / ours if other and ours else None
+    seconds = median(record, ours)
+    return other / seconds if other and seconds else None
 
 
 def line(record: dict) -> str:
@@ -58,19 +59,23 @@ def summary(records: list[dict]) -> str:
     """The ratios over all records as a Markdown table."""
     rows = []
     for mode in ("inference", "training"):
-        chosen = [r for r in records if r["mode"] == mode]
+        chosen = [r for r in records if r["mode"] == mode and not r["case"]["streaming"]]
         six = [r for r in chosen if r["case"]["group"] == "six shapes"]
         small = [r for r in chosen if r["case"]["units"] <= 128]
+        single = [r for r in records if r["mode"] == mode and r["case"]["streaming"]]
         rows += [
             [f"{mode}: {what}", *_spread(part, reference)]
             for what, part, reference in (
                 ("six shapes, against Keras", six, _keras),
-                ("all cases, against Keras", chosen, _keras),
-                ("all cases, against the best of torch, ONNX Runtime and JAX", chosen, best_rival),
-                ("H ≤ 128, against the best of the three", small, best_rival),
+                ("six shapes, against the best other", six, best_rival),
+                ("all sequences, against Keras", chosen, _keras),
+                ("all sequences, against the best other", chosen, best_rival),
+                ("H ≤ 128, against the best other", small, best_rival),
+                ("single steps, against Keras", single, _keras),
+                ("single steps, against the best other", single, best_rival),
             )
         ]
-    titles = ["pylstm's speed-up", "geometric mean", "smallest", "where", "cases"]
+    titles = ["pylstm's speed-up", "mean", "smallest", "where", "kernel: mean", "smallest", "cases"]
     return _markdown(titles, [row for row in rows if row[-1] != "0"])
 
 
@@ -94,7 +99,7 @@ def streaming_floor(records: list[dict]) -> str:
     rows = []
     for record in (r for r in records if r["case"]["streaming"]):
         floor = 16 * record["case"]["units"] ** 2 / record["rates"]["read"]
-        times = [median(record, p) for p in ("pylstm_arrays", OURS)]
+        times = [median(record, p) for p in (KERNEL, OURS)]
         rows.append([record["name"], f"{1e6 * floor:.1f}", *(_over(t, floor) for t in times)])
     titles = ["one step", "floor, µs", "pylstm (NumPy) over it", "pylstm (TF) over it"]
     return _markdown(titles, rows)
@@ -139,12 +144,20 @@ def _keras(record):
 
 
 def _spread(records, reference: Callable[[dict], float | None]):
-    ratios = {r["name"]: ratio for r in records if (ratio := speed_up(r, reference(r)))}
+    layer, kernel = (
+        {r["name"]: ratio for r in records if (ratio := speed_up(r, reference(r), ours))}
+        for ours in (OURS, KERNEL)
+    )
+    if not layer:
+        return ["", "", "", "", "", "0"]
+    where = min(layer, key=layer.get)
+    return [*_mean_and_smallest(layer), where, *_mean_and_smallest(kernel), str(len(layer))]
+
+
+def _mean_and_smallest(ratios):
     if not ratios:
-        return ["", "", "", "0"]
-    slowest = min(ratios, key=ratios.get)
-    mean = geometric_mean(ratios.values())
-    return [f"{mean:.2f}×", f"{ratios[slowest]:.2f}×", slowest, str(len(ratios))]
+        return ["", ""]
+    return [f"{geometric_mean(ratios.values()):.2f}×", f"{min(ratios.values()):.2f}×"]
 
 
 def _ratio_cells(record):
