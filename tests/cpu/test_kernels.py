@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from pylstm import _core
-from pylstm.reference import ACTIVATIONS
+from pylstm.reference import ACTIVATIONS, lstm_forward
 from tests.cpu.cases import Case, check, make_inputs, run_forward
+from tests.tolerances import assert_close
 
 DTYPES = ("float32", "float64", "float16", "bfloat16")
 MASKS = ("right", "left", "holes", "rows", "all")
@@ -69,6 +70,17 @@ def test_masks(isa, mask, go_backwards, return_sequences, zero_output_for_mask):
 )
 def test_bfloat16(isa, case):
     check(case.with_(dtype="bfloat16", isa=isa, threads=2))
+
+
+@isas
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_infinite_inputs_saturate_the_gates(isa, dtype):
+    """Infinity times the zeros that fill up a vector is NaN; that must not reach a unit."""
+    case = Case(time=3, units=17, features=1, dtype=dtype, isa=isa)
+    inputs = make_inputs(case)
+    inputs[0][0, 0, 0] = np.inf
+    y = run_forward(case, inputs)[0]
+    assert_close(y, lstm_forward(*inputs)[0], dtype)
 
 
 @isas
