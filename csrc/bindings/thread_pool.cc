@@ -20,6 +20,8 @@
 namespace pylstm {
 namespace {
 
+using Clock = std::chrono::steady_clock;
+
 // How long a worker looks for more work before it sleeps.
 constexpr std::chrono::microseconds kPatience{50};
 
@@ -35,6 +37,16 @@ class Pool {
       waiting_.fetch_add(1, std::memory_order_relaxed);
     }
     wake_.notify_one();
+  }
+
+  // Threads that look for work. Where calls follow each other closely and there is none, one is
+  // woken for the next call.
+  int awake(int workers) {
+    const Clock::time_point now = Clock::now();
+    const Clock::time_point last = last_asked_.exchange(now, std::memory_order_relaxed);
+    const int looking = looking_.load(std::memory_order_relaxed);
+    if (looking == 0 && now - last < kPatience) schedule([] {}, workers);
+    return looking;
   }
 
   void stop() {
@@ -72,11 +84,12 @@ class Pool {
   }
 
   // Calls often follow each other closely, and waking a thread costs tens of microseconds.
-  void await_briefly() const {
-    const auto end = std::chrono::steady_clock::now() + kPatience;
-    while (waiting_.load(std::memory_order_relaxed) == 0 &&
-           std::chrono::steady_clock::now() < end) {
+  void await_briefly() {
+    looking_.fetch_add(1, std::memory_order_relaxed);
+    const auto end = Clock::now() + kPatience;
+    while (waiting_.load(std::memory_order_relaxed) == 0 && Clock::now() < end) {
     }
+    looking_.fetch_sub(1, std::memory_order_relaxed);
   }
 
   std::mutex mutex_;
@@ -84,6 +97,8 @@ class Pool {
   std::deque<std::function<void()>> tasks_;
   std::vector<std::thread> workers_;
   std::atomic<int> waiting_{0};  // size of tasks_, to be read without the mutex
+  std::atomic<int> looking_{0};  // threads in await_briefly
+  std::atomic<Clock::time_point> last_asked_{};
   bool stopped_ = false;
 };
 
@@ -123,6 +138,10 @@ PoolExecutor::PoolExecutor(int threads) : concurrency_(threads == 0 ? usable_cor
 
 void PoolExecutor::schedule(std::function<void()> task) {
   pool().schedule(std::move(task), concurrency_ - 1);
+}
+
+int PoolExecutor::awake() {
+  return concurrency_ == 1 ? 0 : std::min(pool().awake(concurrency_ - 1), concurrency_ - 1);
 }
 
 void stop_pool() {

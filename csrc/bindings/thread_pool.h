@@ -16,6 +16,7 @@ class PoolExecutor final : public cpu::Executor {
   explicit PoolExecutor(int threads);
 
   int concurrency() const override { return concurrency_; }
+  int awake() override;
   void schedule(std::function<void()> task) override;
 
   static constexpr int kMaxThreads = 1024;

@@ -10,6 +10,9 @@ class Executor {
   virtual ~Executor() = default;
   // Threads that may work at once, the caller included; at least 1.
   virtual int concurrency() const = 0;
+  // How many pool threads would start a task at once, without being woken; at most concurrency()
+  // - 1.
+  virtual int awake() { return 0; }
   // Runs `task` on a pool thread at some later time, or never before the caller needs it: the
   // kernels make progress without it and tolerate late starts.
   virtual void schedule(std::function<void()> task) = 0;

@@ -21,13 +21,19 @@ double microseconds(const Problem& p) {
   return std::max(operations / kOperations, read / kBytes);
 }
 
+// Microseconds that a thread has to be worth, where it sleeps and where it is awake.
+constexpr double kWaking = 20, kSharing = 10;
+
 }  // namespace
 
 int useful_threads(const Problem& problem, int available) {
-  constexpr double kStart = 20;  // microseconds that a thread has to be worth
-  return static_cast<int>(
-      std::clamp(microseconds(problem) / kStart, 1.0, double(std::max(1, available))));
+  const double limit = std::max(1, available);
+  const double time = microseconds(problem);
+  const double worth = time / (wakes_threads(problem) ? kWaking : kSharing);
+  return static_cast<int>(std::clamp(worth, 1.0, limit));
 }
+
+bool wakes_threads(const Problem& problem) { return microseconds(problem) >= 2 * kWaking; }
 
 int start_patience_us(const Problem& problem) {
   constexpr double kFraction = 0.125;

@@ -15,8 +15,11 @@ struct Split {
   int threads() const { return row_groups * unit_groups; }
 };
 
-// Threads worth waking for this problem, at most `available`.
+// Threads that shorten this call, at most `available`, if they are awake.
 int useful_threads(const Problem& problem, int available);
+
+// Whether it takes long enough to wake them.
+bool wakes_threads(const Problem& problem);
 
 // How long to wait for the threads to start: a fraction of what the call will take.
 int start_patience_us(const Problem& problem);

@@ -1,5 +1,6 @@
 #include "cpu/team.h"
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <memory>
@@ -108,7 +109,9 @@ class ClosedTeam final : public Team {
 
 }  // namespace
 
-void run_team(Executor& executor, int wanted, int patience_us, TeamBody body, void* context) {
+void run_team(Executor& executor, int wanted, bool wakes, int patience_us, TeamBody body,
+              void* context) {
+  if (wanted > 1 && !wakes) wanted = std::min(wanted, 1 + executor.awake());
   // Shared with the pool: a task may start after the call has returned.
   const auto team = std::make_shared<ClosedTeam>(wanted, body, context);
   for (int i = 1; i < wanted; ++i) executor.schedule([team] { team->join(); });

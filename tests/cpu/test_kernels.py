@@ -161,6 +161,7 @@ def test_threads_do_not_change_a_bit(case):
 
 @isas
 @cases(
+    Case(batch=1, time=1, features=64, units=256),
     Case(batch=1, time=1, features=600, units=600),
     Case(batch=5, time=1, features=330, units=330),
 )

@@ -302,6 +302,26 @@ def test_a_forked_child_has_threads_of_its_own():
     )
 
 
+def test_short_calls_share_their_work_only_where_they_follow_each_other():
+    run_alone(
+        """
+        import time
+        def step():
+            core.forward(*call, threads=2)
+            return len(os.listdir("/proc/self/task"))
+        shapes = (1, 1, 64), (1, 256), (1, 256), (64, 1024), (256, 1024)
+        call = [draw(shape, np.float32) for shape in shapes]
+        alone = len(os.listdir("/proc/self/task"))
+        for _ in range(20):
+            time.sleep(0.002)
+            assert step() == alone
+        for _ in range(2000):
+            core.forward(*call, threads=2)
+        assert step() == alone + 1
+        """
+    )
+
+
 def test_the_process_ends_while_threads_compute():
     run_alone(
         """
