@@ -105,7 +105,6 @@ class Forward {
   }
 
  private:
-  static constexpr bool kConverts = sizeof(S) != sizeof(T);
   // With at most so many (row, step), R is read where it lies.
   static constexpr int64_t kStreamEntries = 8;
   // With at most so many rows to a step, x W comes first for several steps: W is read less often.
