@@ -10,8 +10,7 @@ class Executor {
   virtual ~Executor() = default;
   // Threads that may work at once, the caller included; at least 1.
   virtual int concurrency() const = 0;
-  // How many pool threads would start a task at once, without being woken; at most concurrency()
-  // - 1.
+  // How many other threads, below concurrency(), would start a task without being woken.
   virtual int awake() { return 0; }
   // Runs `task` on a pool thread at some later time, or never before the caller needs it: the
   // kernels make progress without it and tolerate late starts.
