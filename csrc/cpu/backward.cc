@@ -541,7 +541,7 @@ void backward(const Problem& problem, const BackwardBuffers& buffers, Executor& 
     using Pass = Backward<decltype(element)>;
     Pass pass(problem, buffers, threads, Arena(buffers.workspace));
     run_team(
-        executor, threads, wakes_threads(problem), start_patience_us(problem),
+        executor, threads, wakes_threads(problem), microseconds(problem),
         [](void* context, Team& team, int rank) { static_cast<Pass*>(context)->run(team, rank); },
         &pass);
   });

@@ -444,7 +444,7 @@ void forward(const Problem& problem, const ForwardBuffers& buffers, Executor& ex
     using Pass = Forward<decltype(element)>;
     Pass pass(problem, buffers, threads, Arena(buffers.workspace));
     run_team(
-        executor, threads, wakes_threads(problem), start_patience_us(problem),
+        executor, threads, wakes_threads(problem), microseconds(problem),
         [](void* context, Team& team, int rank) { static_cast<Pass*>(context)->run(team, rank); },
         &pass);
   });

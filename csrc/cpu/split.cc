@@ -12,7 +12,11 @@ double weight_bytes(const Problem& p) {
   return double(p.kernel_elements() + p.recurrent_kernel_elements()) * compute_bytes(p.dtype);
 }
 
-// What one core takes, roughly: its arithmetic, or the reading of weights beyond its cache.
+// Microseconds that a thread has to be worth, where it sleeps and where it is awake.
+constexpr double kWaking = 20, kSharing = 10;
+
+}  // namespace
+
 double microseconds(const Problem& p) {
   constexpr double kOperations = 1e5, kBytes = 5e4;  // a microsecond
   constexpr double kCacheBytes = 1 << 20;
@@ -20,11 +24,6 @@ double microseconds(const Problem& p) {
   const double read = weight_bytes(p) > kCacheBytes ? p.time * weight_bytes(p) : 0.0;
   return std::max(operations / kOperations, read / kBytes);
 }
-
-// Microseconds that a thread has to be worth, where it sleeps and where it is awake.
-constexpr double kWaking = 20, kSharing = 10;
-
-}  // namespace
 
 int useful_threads(const Problem& problem, int available) {
   const double limit = std::max(1, available);
@@ -34,11 +33,6 @@ int useful_threads(const Problem& problem, int available) {
 }
 
 bool wakes_threads(const Problem& problem) { return microseconds(problem) >= 2 * kWaking; }
-
-int start_patience_us(const Problem& problem) {
-  constexpr double kFraction = 0.125;
-  return static_cast<int>(std::clamp(microseconds(problem) * kFraction, 5.0, 2000.0));
-}
 
 Split choose_split(const Problem& problem, int threads, int tile_rows, int width) {
   // Weights beyond a core's cache are read again at every step: better a part of them by each.

@@ -15,14 +15,14 @@ struct Split {
   int threads() const { return row_groups * unit_groups; }
 };
 
+// What one core takes, roughly: its arithmetic, or the reading of weights beyond its cache.
+double microseconds(const Problem& problem);
+
 // Threads that shorten this call, at most `available`, if they are awake.
 int useful_threads(const Problem& problem, int available);
 
 // Whether it takes long enough to wake them.
 bool wakes_threads(const Problem& problem);
-
-// How long to wait for the threads to start: a fraction of what the call will take.
-int start_patience_us(const Problem& problem);
 
 // `tile_rows` rows share one reading of the weights; units are divided in vectors of `width`.
 Split choose_split(const Problem& problem, int threads, int tile_rows, int width);

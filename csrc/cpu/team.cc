@@ -48,6 +48,16 @@ struct alignas(64) Barrier {
   }
 };
 
+// Work of all calls that run, in microseconds of one thread.
+std::atomic<int64_t> work_in_flight{0};
+
+// A call's part of the pool's threads: calls that run at the same time, such as the two directions
+// of a bidirectional layer, would only take turns on more threads than there are cores.
+int fair_share(int concurrency, int64_t work) {
+  const int64_t all = std::max(work, work_in_flight.load(std::memory_order_relaxed));
+  return static_cast<int>(std::max<int64_t>(1, (2 * concurrency * work + all) / (2 * all)));
+}
+
 class ClosedTeam final : public Team {
  public:
   ClosedTeam(int wanted, TeamBody body, void* context)
@@ -68,31 +78,31 @@ class ClosedTeam final : public Team {
       if (joined < 0) return;  // closed
     } while (!joined_.compare_exchange_weak(joined, joined + 1, std::memory_order_acq_rel));
     spin_until([&] { return joined_.load(std::memory_order_acquire) < 0; });
+    if (joined >= size_) return;  // too many
     body_(context_, *this, joined);
     running_.fetch_sub(1, std::memory_order_release);
   }
 
-  // On the caller's thread.
-  void lead(int wanted, int patience_us) {
-    if (wanted > 1) {
-      // Yields soon: a thread that was woken on this core could not start before.
-      constexpr auto kSpin = std::chrono::microseconds(20);
-      const auto start = std::chrono::steady_clock::now();
-      for (auto waited = start - start; joined_.load(std::memory_order_relaxed) < wanted &&
-                                        waited < std::chrono::microseconds(patience_us);
-           waited = std::chrono::steady_clock::now() - start) {
-        if (waited < kSpin) {
-          pause();
-        } else {
-          std::this_thread::yield();
-        }
+  // On the caller's thread. `share()` of the threads are wanted.
+  template <class Share>
+  void lead(Share share, std::chrono::microseconds patience) {
+    // Yields soon: a thread that was woken on this core could not start before.
+    constexpr std::chrono::microseconds kSpin{20};
+    const auto start = std::chrono::steady_clock::now();
+    for (auto waited = start - start;
+         joined_.load(std::memory_order_relaxed) < share() && waited < patience;
+         waited = std::chrono::steady_clock::now() - start) {
+      if (waited < kSpin) {
+        pause();
+      } else {
+        std::this_thread::yield();
       }
     }
     // The size must be visible before the closing: members cannot read joined_ any more.
     int joined = joined_.load(std::memory_order_relaxed);
     do {
-      size_ = joined;
-      running_.store(joined - 1, std::memory_order_relaxed);
+      size_ = std::min(joined, share());
+      running_.store(size_ - 1, std::memory_order_relaxed);
     } while (!joined_.compare_exchange_weak(joined, -1, std::memory_order_acq_rel));
     body_(context_, *this, 0);
     spin_until([&] { return running_.load(std::memory_order_acquire) == 0; });
@@ -109,13 +119,23 @@ class ClosedTeam final : public Team {
 
 }  // namespace
 
-void run_team(Executor& executor, int wanted, bool wakes, int patience_us, TeamBody body,
+void run_team(Executor& executor, int wanted, bool wakes, double microseconds, TeamBody body,
               void* context) {
+  // How long to wait for the threads to start: a fraction of what the call will take.
+  constexpr double kFraction = 0.125;
+  const std::chrono::microseconds patience(
+      static_cast<int>(std::clamp(microseconds * kFraction, 5.0, 2000.0)));
+  const int64_t work = 1 + static_cast<int64_t>(microseconds);
   if (wanted > 1 && !wakes) wanted = std::min(wanted, 1 + executor.awake());
+  const auto share = [&] { return std::min(wanted, fair_share(executor.concurrency(), work)); };
+
+  work_in_flight.fetch_add(work, std::memory_order_relaxed);
+  const int asked = share();
   // Shared with the pool: a task may start after the call has returned.
-  const auto team = std::make_shared<ClosedTeam>(wanted, body, context);
-  for (int i = 1; i < wanted; ++i) executor.schedule([team] { team->join(); });
-  team->lead(wanted, patience_us);
+  const auto team = std::make_shared<ClosedTeam>(asked, body, context);
+  for (int i = 1; i < asked; ++i) executor.schedule([team] { team->join(); });
+  team->lead([&] { return std::min(asked, share()); }, patience);
+  work_in_flight.fetch_sub(work, std::memory_order_relaxed);
 }
 
 }  // namespace pylstm::cpu

@@ -23,9 +23,9 @@ class Team {
 using TeamBody = void (*)(void* context, Team& team, int rank);
 
 // Runs `body` on at most `wanted` threads, the caller (rank 0) included, and returns when all have
-// ended. `patience_us` bounds the wait for the others to start; without `wakes` they are those that
-// are awake.
-void run_team(Executor& executor, int wanted, bool wakes, int patience_us, TeamBody body,
+// ended; on fewer where other calls run at the same time. Without `wakes` the others are those that
+// are awake. `microseconds` is about what one thread would take.
+void run_team(Executor& executor, int wanted, bool wakes, double microseconds, TeamBody body,
               void* context);
 
 }  // namespace pylstm::cpu
