@@ -17,7 +17,7 @@ def main():
         return 1
     for check in checks:
         verdict = "right" if check.passed else f"WRONG, more than {check.tolerance:.0e}"
-        print(f"  {check.kernel:13} {check.dtype}  error {check.error:.1e}  {verdict}")
+        print(f"  {check.kernel:15} {check.dtype:8}  error {check.error:.1e}  {verdict}")
     failed = sum(not check.passed for check in checks)
     print(f"failed: {failed} of {len(checks)}" if failed else "passed")
     return 1 if failed else 0

@@ -3,13 +3,14 @@ with the float64 reference."""
 
 import dataclasses
 
+import ml_dtypes
 import numpy as np
 
 from pylstm import reference
 from pylstm._library import load_core, load_tensorflow_ops
 
 # Largest error allowed, relative to the largest value of an array.
-TOLERANCES = {np.float32: 1e-5, np.float64: 1e-12}
+TOLERANCES = {ml_dtypes.bfloat16: 0.01, np.float32: 1e-5, np.float64: 1e-12}
 
 
 @dataclasses.dataclass(frozen=True)
