@@ -1,5 +1,7 @@
 #include "cpu/team.h"
 
+#include <pthread.h>
+
 #include <algorithm>
 #include <atomic>
 #include <chrono>
@@ -50,6 +52,18 @@ struct alignas(64) Barrier {
 
 // Work of all calls that run, in microseconds of one thread.
 std::atomic<int64_t> work_in_flight{0};
+
+// Calls that other threads were in when a process forked do not run in the child.
+const int kForgetCallsInForkedChild =
+    pthread_atfork(nullptr, nullptr, [] { work_in_flight.store(0); });
+
+struct InFlight {
+  explicit InFlight(int64_t w) : work(w) { work_in_flight.fetch_add(work); }
+  InFlight(const InFlight&) = delete;
+  ~InFlight() { work_in_flight.fetch_sub(work); }
+
+  const int64_t work;
+};
 
 // A call's part of the pool's threads: calls that run at the same time, such as the two directions
 // of a bidirectional layer, would only take turns on more threads than there are cores.
@@ -125,17 +139,17 @@ void run_team(Executor& executor, int wanted, bool wakes, double microseconds, T
   constexpr double kFraction = 0.125;
   const std::chrono::microseconds patience(
       static_cast<int>(std::clamp(microseconds * kFraction, 5.0, 2000.0)));
-  const int64_t work = 1 + static_cast<int64_t>(microseconds);
+  const InFlight call(1 + static_cast<int64_t>(microseconds));
   if (wanted > 1 && !wakes) wanted = std::min(wanted, 1 + executor.awake());
-  const auto share = [&] { return std::min(wanted, fair_share(executor.concurrency(), work)); };
+  const auto share = [&] {
+    return std::min(wanted, fair_share(executor.concurrency(), call.work));
+  };
 
-  work_in_flight.fetch_add(work, std::memory_order_relaxed);
   const int asked = share();
   // Shared with the pool: a task may start after the call has returned.
   const auto team = std::make_shared<ClosedTeam>(asked, body, context);
   for (int i = 1; i < asked; ++i) executor.schedule([team] { team->join(); });
   team->lead([&] { return std::min(asked, share()); }, patience);
-  work_in_flight.fetch_sub(work, std::memory_order_relaxed);
 }
 
 }  // namespace pylstm::cpu
