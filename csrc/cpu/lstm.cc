@@ -96,23 +96,23 @@ int64_t backward_workspace_bytes(const Problem& problem, Isa isa, int concurrenc
 void lstm_forward(const Problem& problem, const ForwardBuffers& buffers, Isa isa,
                   Executor& executor) {
   const int threads = useful_threads(problem, executor.concurrency());
-  prefer_huge_pages(buffers.workspace,
-                    kernels(problem, isa).forward_workspace_bytes(problem, threads));
+  const Kernels& own = kernels(problem, isa);
+  prefer_huge_pages(buffers.workspace, own.forward_workspace_bytes(problem, threads));
   prefer_huge_pages(buffers.reserve, problem.reserve_bytes());
   prefer_huge_pages(buffers.y, problem.y_elements() * element_bytes(problem.dtype));
-  kernels(problem, isa).forward(problem, buffers, executor, threads);
+  own.forward(problem, buffers, executor, threads);
 }
 
 void lstm_backward(const Problem& problem, const BackwardBuffers& buffers, Isa isa,
                    Executor& executor) {
   const int threads = useful_threads(problem, executor.concurrency());
   const int64_t element = element_bytes(problem.dtype);
-  prefer_huge_pages(buffers.workspace,
-                    kernels(problem, isa).backward_workspace_bytes(problem, threads));
+  const Kernels& own = kernels(problem, isa);
+  prefer_huge_pages(buffers.workspace, own.backward_workspace_bytes(problem, threads));
   prefer_huge_pages(buffers.dx, problem.batch * problem.time * problem.features * element);
   prefer_huge_pages(buffers.dkernel, problem.kernel_elements() * element);
   prefer_huge_pages(buffers.drecurrent_kernel, problem.recurrent_kernel_elements() * element);
-  kernels(problem, isa).backward(problem, buffers, executor, threads);
+  own.backward(problem, buffers, executor, threads);
 }
 
 }  // namespace pylstm::cpu

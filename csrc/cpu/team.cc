@@ -97,7 +97,7 @@ class ClosedTeam final : public Team {
     running_.fetch_sub(1, std::memory_order_release);
   }
 
-  // On the caller's thread. `share()` of the threads are wanted.
+  // On the caller's thread. share(): how many threads are wanted now, at most those of the start.
   template <class Share>
   void lead(Share share, std::chrono::microseconds patience) {
     // Yields soon: a thread that was woken on this core could not start before.
@@ -145,11 +145,11 @@ void run_team(Executor& executor, int wanted, bool wakes, double microseconds, T
     return std::min(wanted, fair_share(executor.concurrency(), call.work));
   };
 
-  const int asked = share();
+  wanted = share();
   // Shared with the pool: a task may start after the call has returned.
-  const auto team = std::make_shared<ClosedTeam>(asked, body, context);
-  for (int i = 1; i < asked; ++i) executor.schedule([team] { team->join(); });
-  team->lead([&] { return std::min(asked, share()); }, patience);
+  const auto team = std::make_shared<ClosedTeam>(wanted, body, context);
+  for (int i = 1; i < wanted; ++i) executor.schedule([team] { team->join(); });
+  team->lead(share, patience);
 }
 
 }  // namespace pylstm::cpu
