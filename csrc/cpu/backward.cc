@@ -15,18 +15,33 @@
 namespace pylstm::cpu::PYLSTM_ISA {
 namespace {
 
+// Where an active row's step reads and writes, each at unit 0.
+template <class S>
+struct ActiveRow {
+  using T = Compute<S>;
+  using E = Element<Operand<S>>;
+  int64_t row;
+  int64_t entry;
+  const T* saved;   // by the forward pass
+  const T* before;  // the same of the active step before, or null: the initial states
+  const S* dy;      // or null: zeros
+  T* dh;
+  T* dc;
+  E* state;  // h before the step, for the recurrent weight gradient
+};
+
 // Scratch of one thread.
 template <class S>
 struct Scratch {
   using T = Compute<S>;
   using E = Element<Operand<S>>;
-  int32_t* rows;        // [B], the active rows of this step
-  int64_t* entries;     // [B], their entries in the chunk
-  int64_t* latest;      // per row of the batch: its newest active step before this one, or -1
-  const E** left_rows;  // [max(B, kRowBlock)], of the product at hand
-  T** out_rows;         // the same
-  T* products;          // [max(gates · tile rows, kRowBlock)][tile columns]
-  E* lefts;             // [copies][kRowBlock][left stride], rows of [x | 1 | h]ᵀ
+  ActiveRow<S>* active;  // [B], of this step
+  int64_t* latest;       // per row of the batch: its newest active step before this one, or -1
+  const E** left_rows;   // [max(B, kRowBlock)], of the product at hand
+  const E** last_rows;   // the same, in the last panel of dz
+  T** out_rows;          // the same
+  T* products;           // [max(gates · tile rows, kRowBlock)][tile columns]
+  E* lefts;              // [copies][kRowBlock][left stride], rows of [x | 1 | h]ᵀ
 };
 
 template <class S>
@@ -40,7 +55,7 @@ class Backward {
   Backward(const Problem& problem, const BackwardBuffers& buffers, int threads, Arena arena)
       : p_(problem),
         buffers_(buffers),
-        panels_{problem.units},
+        panels_{problem.units, problem.has_recurrent_dropout},
         capacity_(min(p_.batch * p_.time, max(p_.batch, kChunkEntries))) {
     const int64_t padded = panels_.padded();
     recurrent_ = arena.take<O>(panels_.count() * transposed_elements());
@@ -61,10 +76,10 @@ class Backward {
     scratch_ = arena.take<Scratch<S>>(threads);
     for (int i = 0; i < threads; ++i) {
       Scratch<S> s;
-      s.rows = arena.take<int32_t>(p_.batch);
-      s.entries = arena.take<int64_t>(p_.batch);
+      s.active = arena.take<ActiveRow<S>>(p_.batch);
       s.latest = arena.take<int64_t>(p_.batch);
       s.left_rows = arena.take<const E*>(max(p_.batch, kRowBlock));
+      s.last_rows = arena.take<const E*>(max(p_.batch, kRowBlock));
       s.out_rows = arena.take<T*>(max(p_.batch, kRowBlock));
       s.products = arena.take<T>(max(kGates * kTileRows, kRowBlock) * kTileColumns);
       s.lefts = arena.take<E>(state_copies() * left_copy_stride());
@@ -149,7 +164,7 @@ class Backward {
   T* dh(int64_t row) const { return dh_ + row * panels_.padded(); }
   T* dc(int64_t row) const { return dc_ + row * panels_.padded(); }
   E* dz(int64_t panel, int64_t entry) const {
-    return dz_ + (panel * capacity_ + entry) * panels_.kGateWidth;
+    return dz_ + panel * capacity_ * panels_.kGateWidth + entry * panels_.row_width(panel);
   }
   // The same with the entries as k.
   O* dz_operands(int64_t panel) const {
@@ -190,14 +205,14 @@ class Backward {
     int64_t index = 0;
     for (int64_t v = units.first; v < units.last; v += kTileVectors, ++index) {
       if (index % groups != group) continue;
-      pack_transposed_panel(static_cast<const S*>(buffers_.recurrent_kernel), p_.units, p_.units, v,
+      pack_transposed_panel(static_cast<const S*>(buffers_.recurrent_kernel), p_.units, panels_, v,
                             min(kTileVectors, units.last - v), recurrent_panel(v));
     }
   }
 
   void pack_kernel(int rank, int threads) {
     for (int64_t v = rank * kTileVectors; v < feature_vectors(); v += threads * kTileVectors) {
-      pack_transposed_panel(static_cast<const S*>(buffers_.kernel), p_.features, p_.units, v,
+      pack_transposed_panel(static_cast<const S*>(buffers_.kernel), p_.features, panels_, v,
                             min(kTileVectors, feature_vectors() - v), kernel_panel(v));
     }
   }
@@ -228,10 +243,10 @@ class Backward {
       const bool is_active = active(row, step);
       if (group_of_row_[row] == group) {
         if (is_active) {
-          s.rows[n] = static_cast<int32_t>(row);
-          s.entries[n] = at;
           s.left_rows[n] = dz(0, at);
+          s.last_rows[n] = dz(panels_.count() - 1, at);
           s.latest[row] = latest_active(row, step - 1);
+          s.active[n] = active_row(row, step, at, s.latest[row]);
           if (units.first == 0) copy_input(row, step, at);
           ++n;
         } else {
@@ -241,12 +256,8 @@ class Backward {
       at += is_active;
     }
     for (int64_t panel = units.first; panel < units.last; ++panel) {
-      if (p_.activation == Activation::kTanh && p_.recurrent_activation == Activation::kSigmoid) {
-        apply_gates(act::Tanh{}, act::Sigmoid{}, step, panel, n, s);
-      } else {
-        apply_gates(RuntimeActivation<T>(p_.activation),
-                    RuntimeActivation<T>(p_.recurrent_activation), step, panel, n, s);
-      }
+      with_activations<T>(
+          p_, [&](const auto& act, const auto& rec) { apply_gates(act, rec, panel, n, s); });
     }
     return n;
   }
@@ -270,66 +281,77 @@ class Backward {
     const bool repeats = !p_.zero_output_for_mask && s.latest[row] >= 0;
     for (int64_t panel = units.first; repeats && panel < units.last; ++panel) {
       const int64_t unit = first_unit(panel);
-      (V::load(dh(row) + unit) + output_gradient(row, step, panel)).store(dh(row) + unit);
+      (V::load(dh(row) + unit) +
+       load_or_zero(output_gradient(row, step), unit, panels_.lanes(panel)))
+          .store(dh(row) + unit);
     }
     if (units.first != 0) return;
     S* dx = static_cast<S*>(buffers_.dx) + (row * p_.time + time_of(step)) * p_.features;
     for (int64_t f = 0; f < p_.features; ++f) narrow(T(0), dx + f);
   }
 
-  V output_gradient(int64_t row, int64_t step, int64_t panel) const {
-    const int64_t unit = first_unit(panel), lanes = panels_.lanes(panel);
-    if (p_.return_sequences) {
-      return load_or_zero(buffers_.dy, (row * p_.time + step) * p_.units + unit, lanes);
-    }
-    return step == p_.time - 1 ? load_or_zero(buffers_.dy, row * p_.units + unit, lanes) : V(0.0);
+  // Null: zeros.
+  const S* output_gradient(int64_t row, int64_t step) const {
+    const S* dy = static_cast<const S*>(buffers_.dy);
+    if (!dy) return nullptr;
+    if (p_.return_sequences) return dy + (row * p_.time + step) * p_.units;
+    return step == p_.time - 1 ? dy + row * p_.units : nullptr;
   }
 
-  // The hardware does not foresee strides that go back in time.
-  PYLSTM_FN void prefetch_earlier(int64_t row, int64_t step, int64_t unit) const {
-    if (step < 0) return;
-    for (int64_t j = 0; j <= kGates; ++j) {
-      __builtin_prefetch(saved(row, step) + j * p_.units + unit);
-    }
-    if (p_.return_sequences && buffers_.dy) {
-      __builtin_prefetch(static_cast<const S*>(buffers_.dy) + (row * p_.time + step) * p_.units +
-                         unit);
-    }
+  ActiveRow<S> active_row(int64_t row, int64_t step, int64_t entry, int64_t latest) const {
+    return {row,
+            entry,
+            saved(row, step),
+            latest >= 0 ? saved(row, latest) : nullptr,
+            output_gradient(row, step),
+            dh(row),
+            dc(row),
+            states_ + entry * state_stride()};
+  }
+
+  // What the next step, which is two earlier, will read: the hardware does not foresee strides that
+  // go back in time. Where there is no such step, nothing comes of it.
+  PYLSTM_FN void prefetch_earlier(const ActiveRow<S>& row, int64_t unit) const {
+    if (!row.before) return;
+    const T* earlier = row.before - p_.batch * (kGates + 1) * p_.units + unit;
+    for (int64_t j = 0; j <= kGates; ++j) __builtin_prefetch(earlier + j * p_.units);
+    if (row.dy) __builtin_prefetch(row.dy - 2 * p_.units + unit);
   }
 
   template <class Act, class Rec>
-  void apply_gates(const Act& act, const Rec& rec, int64_t step, int64_t panel, int64_t n,
-                   const Scratch<S>& s) {
+  void apply_gates(const Act& act, const Rec& rec, int64_t panel, int64_t n, const Scratch<S>& s) {
     const int64_t unit = first_unit(panel), lanes = panels_.lanes(panel);
-    const int64_t units = p_.units;
+    const int64_t units = p_.units, gate_stride = panels_.gate_stride(panel);
+    const int64_t row_width = panels_.row_width(panel);
+    E* const dz_rows = dz(panel, 0);
     for (int64_t i = 0; i < n; ++i) {
-      const int64_t row = s.rows[i];
-      prefetch_earlier(row, s.latest[row] - 1, unit);
-      const T* now = saved(row, step) + unit;
+      const ActiveRow<S>& row = s.active[i];
+      prefetch_earlier(row, unit);
+      const T* now = row.saved + unit;
       V h_prev, c_prev;
-      if (s.latest[row] >= 0) {
-        const T* before = saved(row, s.latest[row]) + unit;
+      if (row.before) {
+        const T* before = row.before + unit;
         c_prev = V::load_n(before + 4 * units, lanes);
         h_prev = rec.value(V::load_n(before + 3 * units, lanes)) * act.forward(c_prev);
       } else {
-        c_prev = load_or_zero(buffers_.c0, row * units + unit, lanes);
-        h_prev = load_or_zero(buffers_.h0, row * units + unit, lanes);
+        c_prev = load_or_zero(buffers_.c0, row.row * units + unit, lanes);
+        h_prev = load_or_zero(buffers_.h0, row.row * units + unit, lanes);
       }
       const CellBackward<V> cell = cell_backward(
           act, rec, V::load_n(now, lanes), V::load_n(now + units, lanes),
           V::load_n(now + 2 * units, lanes), V::load_n(now + 3 * units, lanes), c_prev,
           V::load_n(now + 4 * units, lanes),
-          V::load(dh(row) + unit) + output_gradient(row, step, panel), V::load(dc(row) + unit));
-      cell.dc_prev.store(dc(row) + unit);
-      E* dz_row = dz(panel, s.entries[i]);
-      store_lanes(cell.dz_i, dz_row, V::kWidth);
-      store_lanes(cell.dz_f, dz_row + V::kWidth, V::kWidth);
-      store_lanes(cell.dz_g, dz_row + 2 * V::kWidth, V::kWidth);
-      store_lanes(cell.dz_o, dz_row + 3 * V::kWidth, V::kWidth);
-      E* state = states_ + s.entries[i] * state_stride() + unit;
+          V::load(row.dh + unit) + load_or_zero(row.dy, unit, lanes), V::load(row.dc + unit));
+      cell.dc_prev.store(row.dc + unit);
+      E* dz_row = dz_rows + row.entry * row_width;
+      store_lanes(cell.dz_i, dz_row, gate_stride);
+      store_lanes(cell.dz_f, dz_row + gate_stride, gate_stride);
+      store_lanes(cell.dz_g, dz_row + 2 * gate_stride, gate_stride);
+      store_lanes(cell.dz_o, dz_row + 3 * gate_stride, gate_stride);
+      E* state = row.state + unit;
       if (p_.has_recurrent_dropout) {
         for (int64_t g = 0; g < kGates; ++g, state += state_copy_stride()) {
-          store_lanes(h_prev * dropout(g, row, unit, lanes), state, V::kWidth);
+          store_lanes(h_prev * dropout(g, row.row, unit, lanes), state, V::kWidth);
         }
       } else {
         store_lanes(h_prev, state, V::kWidth);
@@ -345,7 +367,7 @@ class Backward {
 
   // dh of the step before = dz Rᵀ, for the rows listed in the scratch.
   void multiply_recurrent(Range units, int64_t n, const Scratch<S>& s) {
-    const Left<O> left = dz_left(s.left_rows);
+    const DzLefts lefts = dz_lefts(s);
     for (int64_t v = units.first; v < units.last; v += kTileVectors) {
       const int vectors = static_cast<int>(min(kTileVectors, units.last - v));
       if (p_.has_recurrent_dropout) {
@@ -357,15 +379,33 @@ class Backward {
         }
         continue;
       }
-      for (int64_t i = 0; i < n; ++i) s.out_rows[i] = dh(s.rows[i]) + first_unit(v);
-      multiply<O>(&left, 1, n, recurrent_panel(v), 0, vectors, nullptr, s.out_rows);
+      for (int64_t i = 0; i < n; ++i) s.out_rows[i] = s.active[i].dh + first_unit(v);
+      multiply<O>(lefts.of, lefts.count, n, recurrent_panel(v), 0, vectors, nullptr, s.out_rows);
     }
   }
 
-  // Rows of dz, all gates.
-  Left<O> dz_left(const E* const* rows) const {
+  // Rows of dz, all gates, in the first `panels` panels.
+  Left<O> dz_left(const E* const* rows, int64_t panels) const {
     constexpr int64_t kRun = panels_.kGateWidth / kDepth<O>;
-    return {rows, kRun, panels_.count(), 1, capacity_ * kRun};
+    return {rows, kRun, panels, 1, capacity_ * kRun};
+  }
+
+  // The same in all panels: a last one that is narrower has rows of its own.
+  struct DzLefts {
+    Left<O> of[kMaxLefts];
+    int count = 0;
+  };
+  DzLefts dz_lefts(const Scratch<S>& s) const {
+    const int64_t last = panels_.count() - 1;
+    const bool narrower = panels_.gate_stride(last) < V::kWidth;
+    const int64_t alike = panels_.count() - narrower;
+    DzLefts lefts;
+    if (alike > 0) lefts.of[lefts.count++] = dz_left(s.left_rows, alike);
+    if (narrower) {
+      const int64_t run = operands<O>(kGates * panels_.gate_stride(last));
+      lefts.of[lefts.count++] = {s.last_rows, run, 1};
+    }
+    return lefts;
   }
 
   // The same where each gate has its own dropout: dh = Σ mask_g ∘ (dz_g R_gᵀ).
@@ -376,28 +416,39 @@ class Backward {
     for (int64_t g = 0; g < kGates; ++g) {
       T* out[kTileRows];
       for (int r = 0; r < rows; ++r) out[r] = s.products + (g * kTileRows + r) * kTileColumns;
-      Left<O> left = dz_left(s.left_rows + first);
+      Left<O> left = dz_left(s.left_rows + first, panels_.count());
       left.run = kRun;
       left.offset = g * kRun;
       multiply<O>(&left, 1, rows, recurrent_panel(v) + g * gate_elements,
                   (kGates - 1) * gate_elements, vectors, nullptr, out);
     }
     for (int r = 0; r < rows; ++r) {
-      const int64_t row = s.rows[first + r];
+      const ActiveRow<S>& active = s.active[first + r];
       for (int64_t panel = v; panel < v + vectors; ++panel) {
         V sum(0.0);
         for (int64_t g = 0; g < kGates; ++g) {
-          sum += dropout(g, row, first_unit(panel), panels_.lanes(panel)) *
+          sum += dropout(g, active.row, first_unit(panel), panels_.lanes(panel)) *
                  V::load(s.products + (g * kTileRows + r) * kTileColumns + first_unit(panel - v));
         }
-        sum.store(dh(row) + first_unit(panel));
+        sum.store(active.dh + first_unit(panel));
       }
     }
   }
 
   void pack_dz(int64_t entries, int rank, int threads) {
     for (int64_t panel = rank; panel < panels_.count(); panel += threads) {
-      pack_gate_panel(dz(panel, 0), entries, V::kWidth, 0, dz_operands(panel));
+      const int64_t row_width = panels_.row_width(panel);
+      O* to = dz_operands(panel);
+      for (int64_t entry = 0; entry < entries; entry += kDepth<O>) {
+        for (int64_t at = 0; at < row_width; at += V::kWidth, to += V::kWidth) {
+          V parts[kDepth<O>];
+          for (int64_t i = 0; i < kDepth<O>; ++i) {
+            const bool present = entry + i < entries;
+            parts[i] = present ? load_lanes(dz(panel, entry + i) + at, V::kWidth) : V(0.0);
+          }
+          store_operands(parts, to);
+        }
+      }
     }
   }
 
@@ -455,24 +506,25 @@ class Backward {
     const Left<O> left{s.left_rows, operands<O>(entries), 1, 1, 0, operands<O>(vector_stride)};
     for (int64_t panel = panels.first; panel < panels.last; ++panel) {
       for (int64_t i = 0; i < n; ++i) s.out_rows[i] = weight(panel, first + i);
-      multiply<O>(&left, 1, n, dz_operands(panel), 0, kGates, first_chunk ? nullptr : s.out_rows,
-                  s.out_rows);
+      multiply<O>(&left, 1, n, dz_operands(panel), 0, panels_.vectors(panel),
+                  first_chunk ? nullptr : s.out_rows, s.out_rows);
     }
   }
 
   // dx = dz Wᵀ, for blocks of entries that the threads take in turns.
   void input_products(int64_t entries, int rank, int threads, const Scratch<S>& s) {
-    const Left<O> left = dz_left(s.left_rows);
+    const DzLefts lefts = dz_lefts(s);
     for (int64_t first = rank * kRowBlock; first < entries; first += threads * kRowBlock) {
       const int64_t n = min(kRowBlock, entries - first);
       for (int64_t i = 0; i < n; ++i) {
         s.left_rows[i] = dz(0, first + i);
+        s.last_rows[i] = dz(panels_.count() - 1, first + i);
         s.out_rows[i] = s.products + i * kTileColumns;
       }
       for (int64_t v = 0; v < feature_vectors(); v += kTileVectors) {
         const int vectors = static_cast<int>(min(kTileVectors, feature_vectors() - v));
         const int64_t columns = min(vectors * V::kWidth, p_.features - v * V::kWidth);
-        multiply<O>(&left, 1, n, kernel_panel(v), 0, vectors, nullptr, s.out_rows);
+        multiply<O>(lefts.of, lefts.count, n, kernel_panel(v), 0, vectors, nullptr, s.out_rows);
         for (int64_t i = 0; i < n; ++i) {
           S* dx = static_cast<S*>(buffers_.dx) + x_of_entry_[first + i] * p_.features;
           convert_row(s.out_rows[i], columns, dx + v * V::kWidth);
@@ -503,7 +555,7 @@ class Backward {
       if (no_chunks) {
         for (int64_t i = 0; i < length; ++i) narrow(T(0), to + i);
       } else {
-        unpack_gate_row(weight(0, row), weight_rows(), p_.units, to);
+        unpack_gate_row(weight(0, row), weight_rows(), panels_, to);
       }
     }
   }

@@ -11,14 +11,28 @@
 namespace pylstm::cpu::PYLSTM_ISA {
 namespace {
 
+// Where an active row's step reads and writes, each at unit 0.
+template <class S>
+struct ActiveRow {
+  using T = Compute<S>;
+  using E = Element<Operand<S>>;
+  T* c;
+  E* h;
+  S* y;      // null: not wanted
+  T* saved;  // for the backward pass, or null
+  // With recurrent dropout, [gate][padded units]; else null.
+  const T* dropout;
+  E* dropped_h;
+};
+
 // Scratch of one thread, for up to B rows, or the entries of `projected`.
 template <class S>
 struct Scratch {
   using T = Compute<S>;
   using E = Element<Operand<S>>;
-  int32_t* rows;     // the active rows of this step
-  uint8_t* current;  // per row of the batch: which of its two h is the newest
-  uint8_t* started;  // per row: an active step has been
+  ActiveRow<S>* active;  // of this step
+  uint8_t* current;      // per row of the batch: which of its two h is the newest
+  uint8_t* started;      // per row: an active step has been
   const E** x_rows;
   const E** h_rows;
   const T** from_rows;  // what z starts from: the bias, or x W + b
@@ -40,7 +54,7 @@ class Forward {
   Forward(const Problem& problem, const ForwardBuffers& buffers, int threads, Arena arena)
       : p_(problem),
         buffers_(buffers),
-        panels_{problem.units},
+        panels_{problem.units, problem.has_recurrent_dropout},
         streams_(problem.batch * problem.time <= kStreamEntries),
         projects_(problem.features > 0 &&
                   (streams_ ? problem.time > 1 : has_few_rows(problem, threads))) {
@@ -57,7 +71,7 @@ class Forward {
     scratch_ = arena.take<Scratch<S>>(threads);
     for (int i = 0; i < threads; ++i) {
       Scratch<S> s;
-      s.rows = arena.take<int32_t>(p_.batch);
+      s.active = arena.take<ActiveRow<S>>(p_.batch);
       s.current = arena.take<uint8_t>(p_.batch);
       s.started = arena.take<uint8_t>(p_.batch);
       s.x_rows = arena.take<const E*>(entry_capacity());
@@ -148,14 +162,14 @@ class Forward {
 
   void pack(Range panels) {
     if (!streams_) {
-      pack_matrix(static_cast<const S*>(buffers_.kernel), packed_features(), panels, weights_);
-      pack_matrix(static_cast<const S*>(buffers_.recurrent_kernel), p_.units, panels,
-                  weights_ + operands<O>(packed_features()) * panels_.kGateWidth);
+      pack_matrix(static_cast<const S*>(buffers_.kernel), packed_features(), panels, weights_, 0);
+      pack_matrix(static_cast<const S*>(buffers_.recurrent_kernel), p_.units, panels, weights_,
+                  operands<O>(packed_features()));
     }
     for (int64_t panel = panels.first; panel < panels.last; ++panel) {
       T* bias = bias_ + panel * panels_.kGateWidth;
       if (buffers_.bias) {
-        pack_gate_panel(static_cast<const S*>(buffers_.bias), 1, p_.units, panel, bias);
+        pack_gate_panel(static_cast<const S*>(buffers_.bias), 1, panels_, panel, bias);
       } else {
         for (int64_t i = 0; i < panels_.kGateWidth; ++i) bias[i] = T(0);
       }
@@ -163,12 +177,13 @@ class Forward {
   }
 
   // A few rows at a time for all panels, so that the matrix is read along its rows.
-  void pack_matrix(const S* matrix, int64_t k, Range panels, O* to) {
+  void pack_matrix(const S* matrix, int64_t k, Range panels, O* to, int64_t before) {
     constexpr int64_t kRows = 16;
     for (int64_t row = 0; row < k; row += kRows) {
       for (int64_t panel = panels.first; panel < panels.last; ++panel) {
-        pack_gate_panel(matrix + row * kGates * p_.units, min(kRows, k - row), p_.units, panel,
-                        to + panel * panel_elements() + operands<O>(row) * panels_.kGateWidth);
+        pack_gate_panel(
+            matrix + row * kGates * p_.units, min(kRows, k - row), panels_, panel,
+            to + panel * panel_elements() + (before + operands<O>(row)) * panels_.row_width(panel));
       }
     }
   }
@@ -238,12 +253,12 @@ class Forward {
       const int64_t first = k * kDepth<O>, rows = min(count * kDepth<O>, p_.features - first);
       for (int64_t panel = units.first; panel < units.last; ++panel) {
         pack_gate_panel(static_cast<const S*>(buffers_.kernel) + first * kGates * p_.units, rows,
-                        p_.units, panel, s.block);
+                        panels_, panel, s.block);
         for (int64_t i = 0; i < entries; ++i) {
           s.z_rows[i] = projected(panel, i, s);
           s.from_rows[i] = k == 0 ? bias_ + panel * panels_.kGateWidth : s.z_rows[i];
         }
-        multiply<O>(&part, 1, entries, s.block, 0, kGates, s.from_rows, s.z_rows);
+        multiply<O>(&part, 1, entries, s.block, 0, panels_.vectors(panel), s.from_rows, s.z_rows);
       }
     }
     return step;
@@ -270,18 +285,17 @@ class Forward {
       }
       if (entry == kNotProjected) s.x_rows[n] = input(row, step, n, s);
       s.h_rows[n] = dropout_ ? dropped_h(row, s.current[row]) : h(row, s.current[row]);
-      s.rows[n++] = static_cast<int32_t>(row);
+      s.current[row] ^= 1;
+      s.started[row] = 1;
+      s.active[n++] = active_row(row, step, s.current[row]);
     });
     if (streams_) stream(units, entry, n, s);
     for (int64_t at = units.first; at < units.last; ++at) {
       // There and back: the last panels of a step are still in the cache at the next.
       const int64_t panel = step % 2 == 0 ? at : units.first + units.last - 1 - at;
       if (!streams_) multiply_panel(panel, entry, n, s);
-      apply_gates(step, panel, units, n, s);
-    }
-    for (int64_t i = 0; i < n; ++i) {
-      s.current[s.rows[i]] ^= 1;
-      s.started[s.rows[i]] = 1;
+      with_activations<T>(
+          p_, [&](const auto& act, const auto& rec) { apply_gates(act, rec, panel, units, n, s); });
     }
     return n;
   }
@@ -297,7 +311,8 @@ class Forward {
                        {s.h_rows, operands<O>(p_.units), 1}};
     if (dropout_) lefts[1].vector_stride = operands<O>(panels_.padded());
     const bool skips_x = entry != kNotProjected;
-    multiply<O>(lefts + skips_x, kMaxLefts - skips_x, n, weights, 0, kGates, s.from_rows, s.z_rows);
+    multiply<O>(lefts + skips_x, kMaxLefts - skips_x, n, weights, 0, panels_.vectors(panel),
+                s.from_rows, s.z_rows);
   }
 
   // The same for all panels, with the weights where they lie. z is [row][gate][units of the range].
@@ -305,12 +320,13 @@ class Forward {
     const int64_t first = first_unit(units.first);
     const int64_t columns = min(first_unit(units.last), p_.units) - first;
     const int64_t matrix_stride = kGates * p_.units;
-    for (int64_t i = 0; i < n; ++i) s.z_rows[i] = s.z + i * kGates * z_stride(units);
+    const int64_t z_stride = this->z_stride(units.first, units);
+    for (int64_t i = 0; i < n; ++i) s.z_rows[i] = s.z + i * kGates * z_stride;
     for (int64_t g = 0; g < kGates; ++g) {
-      const int64_t at = g * p_.units + first, z_at = g * z_stride(units);
+      const int64_t at = g * p_.units + first, z_at = g * z_stride;
       for (int64_t panel = units.first; panel < units.last; ++panel) {
         for (int64_t i = 0; i < n; ++i) {
-          V::load(start(panel, entry, i, s) + g * V::kWidth)
+          V::load(start(panel, entry, i, s) + g * panels_.gate_stride(panel))
               .store(s.z_rows[i] + z_at + first_unit(panel - units.first));
         }
       }
@@ -325,57 +341,61 @@ class Forward {
   }
 
   // Distance of the gates in a row of z.
-  int64_t z_stride(Range units) const {
-    return streams_ ? first_unit(units.last - units.first) : V::kWidth;
+  int64_t z_stride(int64_t panel, Range units) const {
+    return streams_ ? first_unit(units.last - units.first) : panels_.gate_stride(panel);
   }
 
-  void apply_gates(int64_t step, int64_t panel, Range units, int64_t n, const Scratch<S>& s) {
-    if (p_.activation == Activation::kTanh && p_.recurrent_activation == Activation::kSigmoid) {
-      apply_gates(act::Tanh{}, act::Sigmoid{}, step, panel, units, n, s);
-    } else {
-      apply_gates(RuntimeActivation<T>(p_.activation),
-                  RuntimeActivation<T>(p_.recurrent_activation), step, panel, units, n, s);
+  ActiveRow<S> active_row(int64_t row, int64_t step, int next) const {
+    ActiveRow<S> active{c(row), h(row, next), output(step, row), nullptr, nullptr, nullptr};
+    if (buffers_.reserve) {
+      active.saved =
+          static_cast<T*>(buffers_.reserve) + (step * p_.batch + row) * (kGates + 1) * p_.units;
     }
+    if (dropout_) {
+      active.dropout = dropout(row);
+      active.dropped_h = dropped_h(row, next);
+    }
+    return active;
   }
 
   template <class Act, class Rec>
-  void apply_gates(const Act& act, const Rec& rec, int64_t step, int64_t panel, Range units,
-                   int64_t n, const Scratch<S>& s) {
+  void apply_gates(const Act& act, const Rec& rec, int64_t panel, Range units, int64_t n,
+                   const Scratch<S>& s) {
     const int64_t unit = first_unit(panel), lanes = panels_.lanes(panel);
-    const int64_t padded = panels_.padded();
-    const int64_t z_stride = this->z_stride(units);
+    const int64_t padded = panels_.padded(), all = p_.units;
+    const int64_t z_stride = this->z_stride(panel, units);
     const int64_t z_offset = streams_ ? first_unit(panel - units.first) : 0;
-    T* const reserve = static_cast<T*>(buffers_.reserve);
     // Two loops of independent rows: the processor does not see far enough to overlap longer ones.
     for (int64_t i = 0; i < n; ++i) {
-      const int64_t row = s.rows[i];
+      const ActiveRow<S>& row = s.active[i];
       T* z = s.z_rows[i] + z_offset;
       const CellState<V> state =
           cell_state(act, rec, V::load(z), V::load(z + z_stride), V::load(z + 2 * z_stride),
-                     V::load(z + 3 * z_stride), V::load(c(row) + unit));
-      state.c.store(c(row) + unit);
+                     V::load(z + 3 * z_stride), V::load(row.c + unit));
+      state.c.store(row.c + unit);
       state.o.store(z);
-      if (reserve) {
-        T* saved = reserve + (step * p_.batch + row) * (kGates + 1) * p_.units + unit;
+      if (row.saved) {
+        T* saved = row.saved + unit;
         state.saved_i.store_n(saved, lanes);
-        state.saved_f.store_n(saved + p_.units, lanes);
-        state.saved_g.store_n(saved + 2 * p_.units, lanes);
-        state.saved_o.store_n(saved + 3 * p_.units, lanes);
-        state.c.store_n(saved + 4 * p_.units, lanes);
+        state.saved_f.store_n(saved + all, lanes);
+        state.saved_g.store_n(saved + 2 * all, lanes);
+        state.saved_o.store_n(saved + 3 * all, lanes);
+        state.c.store_n(saved + 4 * all, lanes);
       }
     }
     for (int64_t i = 0; i < n; ++i) {
-      const int64_t row = s.rows[i];
-      const V output = cell_output(act, V::load(s.z_rows[i] + z_offset), V::load(c(row) + unit));
-      const int next = s.current[row] ^ 1;
-      store_lanes(output, h(row, next) + unit, lanes);
-      if (dropout_) {
-        for (int64_t g = 0; g < kGates; ++g) {
-          store_lanes(output * V::load(dropout(row) + g * padded + unit),
-                      dropped_h(row, next) + g * padded + unit, lanes);
+      const ActiveRow<S>& row = s.active[i];
+      const V output = cell_output(act, V::load(s.z_rows[i] + z_offset), V::load(row.c + unit));
+      store_lanes(output, row.h + unit, lanes);
+      if (row.dropped_h) {
+        for (int64_t at = unit; at < kGates * padded; at += padded) {
+          store_lanes(output * V::load(row.dropout + at), row.dropped_h + at, lanes);
         }
       }
-      if (S* y = this->output(step, row)) store_lanes(output, y + unit, lanes);
+      if (row.y) {
+        __builtin_prefetch(row.y + all + unit, 1);  // rows lie too far apart for the hardware
+        store_lanes(output, row.y + unit, lanes);
+      }
     }
   }
 

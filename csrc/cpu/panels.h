@@ -1,8 +1,9 @@
 // Weights repacked for tile.h, and vectors of gates between the packed and Keras' layouts.
 //
-// "Gate panels" hold `width` units each: [panel][k][gate][width], with zeros where the last panel
-// has no units. Everything of size 4H inside the kernels has the order (panel, gate, lane). In what
-// is packed for products, k counts operands, and zeros fill up the last.
+// "Gate panels" hold `width` units each: [panel][k][gate][width]. In the last panel the gates
+// follow each other without a gap, so that its few units take few vectors. Everything of size 4H
+// inside the kernels has the order (panel, gate, lane). In what is packed for products, k counts
+// operands, and zeros fill up the last.
 #pragma once
 
 #include "core/problem.h"
@@ -11,33 +12,44 @@
 
 namespace pylstm::cpu::PYLSTM_ISA {
 
-// How H units are cut into panels of one vector per gate.
+// How H units are cut into panels of up to one vector per gate.
 template <class T>
 struct UnitPanels {
   static constexpr int64_t kWidth = Vec<T>::kWidth;
   static constexpr int64_t kGateWidth = kGates * kWidth;
   int64_t units;
+  bool whole = false;  // each gate has vectors of its own in the last panel, too
 
   PYLSTM_FN int64_t count() const { return ceil_div(units, kWidth); }
   PYLSTM_FN int64_t padded() const { return count() * kWidth; }
   PYLSTM_FN int64_t lanes(int64_t panel) const { return min(kWidth, units - panel * kWidth); }
+  // Of the gates in a panel's rows.
+  PYLSTM_FN int64_t gate_stride(int64_t panel) const { return whole ? kWidth : lanes(panel); }
+  // Of a panel's rows, in vectors and in elements.
+  PYLSTM_FN int vectors(int64_t panel) const {
+    return static_cast<int>(ceil_div(kGates * gate_stride(panel), kWidth));
+  }
+  PYLSTM_FN int64_t row_width(int64_t panel) const { return vectors(panel) * kWidth; }
 };
 
-// One panel of a (k, 4H) matrix: [k][gate][width].
+// One panel of a (k, 4H) matrix: [k][gate][width]. Up to a vector behind it is overwritten.
 template <class O, class S>
-void pack_gate_panel(const S* matrix, int64_t k, int64_t units, int64_t panel, O* to) {
+void pack_gate_panel(const S* matrix, int64_t k, const UnitPanels<Compute<S>>& panels,
+                     int64_t panel, O* to) {
   using V = Vec<Compute<S>>;
-  const UnitPanels<Compute<S>> panels{units};
   constexpr int64_t kWidth = panels.kWidth;
-  const int64_t lanes = panels.lanes(panel);
-  for (int64_t row = 0; row < k; row += kDepth<O>) {
-    for (int64_t g = 0; g < kGates; ++g, to += kWidth) {
+  const int64_t lanes = panels.lanes(panel), gate_stride = panels.gate_stride(panel);
+  const int64_t row_width = panels.row_width(panel);
+  const V zeros[kDepth<O>] = {};
+  for (int64_t row = 0; row < k; row += kDepth<O>, to += row_width) {
+    if (gate_stride < kWidth) store_operands(zeros, to + row_width - kWidth);
+    for (int64_t g = 0; g < kGates; ++g) {
       V parts[kDepth<O>];
       for (int64_t i = 0; i < kDepth<O>; ++i) {
-        const S* from = matrix + ((row + i) * kGates + g) * units + panel * kWidth;
+        const S* from = matrix + ((row + i) * kGates + g) * panels.units + panel * kWidth;
         parts[i] = row + i < k ? load_lanes(from, lanes) : V(0.0);
       }
-      store_operands(parts, to);
+      store_operands(parts, to + g * gate_stride);  // the next gate's lanes come over its zeros
     }
   }
 }
@@ -68,39 +80,45 @@ PYLSTM_FN void transpose(Vec<T> (&v)[Vec<T>::kWidth]) {
 // The transpose of a (columns, 4H) matrix, for products with rows in gate-panel order: vectors
 // [first, first + vectors) of the columns, as [k = (panel, gate, lane)][vectors][width].
 template <class O, class S>
-void pack_transposed_panel(const S* matrix, int64_t columns, int64_t units, int64_t first,
-                           int64_t vectors, O* to) {
+void pack_transposed_panel(const S* matrix, int64_t columns, const UnitPanels<Compute<S>>& panels,
+                           int64_t first, int64_t vectors, O* to) {
   using V = Vec<Compute<S>>;
-  const UnitPanels<Compute<S>> panels{units};
   constexpr int64_t kWidth = panels.kWidth;
   for (int64_t p = 0; p < panels.count(); ++p) {
-    for (int64_t g = 0; g < kGates; ++g, to += operands<O>(kWidth) * vectors * kWidth) {
-      for (int64_t v = 0; v < vectors; ++v) {
-        const int64_t column = (first + v) * kWidth;
+    const int64_t gate_stride = panels.gate_stride(p);
+    const int64_t k = operands<O>(kGates * gate_stride);
+    for (int64_t v = 0; v < vectors; ++v) {
+      const int64_t column = (first + v) * kWidth;
+      V rows[kGates * kWidth];  // of (gate, lane)
+      for (int64_t g = 0; g < kGates; ++g) {
         V square[kWidth];
         for (int64_t i = 0; i < kWidth; ++i) {
-          const S* row = matrix + ((column + i) * kGates + g) * units + p * kWidth;
+          const S* row = matrix + ((column + i) * kGates + g) * panels.units + p * kWidth;
           square[i] = column + i < columns ? load_lanes(row, panels.lanes(p)) : V(0.0);
         }
         transpose(square);
-        for (int64_t i = 0; i < operands<O>(kWidth); ++i) {
-          store_operands(square + i * kDepth<O>, to + (i * vectors + v) * kWidth);
+        for (int64_t lane = 0; lane < gate_stride; ++lane) {
+          rows[g * gate_stride + lane] = square[lane];
         }
       }
+      for (int64_t i = 0; i < k; ++i) {
+        store_operands(rows + i * kDepth<O>, to + (i * vectors + v) * kWidth);
+      }
     }
+    to += k * vectors * kWidth;
   }
 }
 
 // One row of [panel][rows][gate][width], given its place in the first panel, to (4H) in Keras'
 // order.
 template <class S>
-void unpack_gate_row(const Compute<S>* packed, int64_t rows, int64_t units, S* to) {
+void unpack_gate_row(const Compute<S>* packed, int64_t rows, const UnitPanels<Compute<S>>& panels,
+                     S* to) {
   using V = Vec<Compute<S>>;
-  const UnitPanels<Compute<S>> panels{units};
   for (int64_t p = 0; p < panels.count(); ++p, packed += rows * panels.kGateWidth) {
     for (int64_t g = 0; g < kGates; ++g) {
-      store_lanes(V::load(packed + g * panels.kWidth), to + g * units + p * panels.kWidth,
-                  panels.lanes(p));
+      store_lanes(V::load(packed + g * panels.gate_stride(p)),
+                  to + g * panels.units + p * panels.kWidth, panels.lanes(p));
     }
   }
 }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "core/activations.h"
+#include "core/problem.h"
 #include "cpu/vector_math.h"
 
 namespace pylstm::cpu::PYLSTM_ISA {
@@ -18,5 +19,19 @@ struct RuntimeActivation {
   __attribute__((noinline)) Vec<T> value(Vec<T> s) const { return kind.value(s); }
   __attribute__((noinline)) Vec<T> derivative(Vec<T> s) const { return kind.derivative(s); }
 };
+
+// Calls function(activation, recurrent activation); the usual pairs are types of their own.
+template <class T, class Function>
+PYLSTM_FN void with_activations(const Problem& problem, Function function) {
+  const bool sigmoid = problem.recurrent_activation == Activation::kSigmoid;
+  if (sigmoid && problem.activation == Activation::kTanh) {
+    function(act::Tanh{}, act::Sigmoid{});
+  } else if (sigmoid && problem.activation == Activation::kRelu) {
+    function(act::Relu{}, act::Sigmoid{});
+  } else {
+    function(RuntimeActivation<T>(problem.activation),
+             RuntimeActivation<T>(problem.recurrent_activation));
+  }
+}
 
 }  // namespace pylstm::cpu::PYLSTM_ISA

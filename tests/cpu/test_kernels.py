@@ -10,7 +10,7 @@ from tests.tolerances import assert_close
 
 DTYPES = ("float32", "float64", "float16", "bfloat16")
 MASKS = ("right", "left", "holes", "rows", "all")
-ODD = (1, 3, 15, 16, 17, 33, 50, 65)
+UNITS = (*range(1, 18), 20, 33, 50, 65)  # every number of units in the last panel
 
 isas = pytest.mark.parametrize("isa", _core.isas())
 
@@ -20,7 +20,7 @@ def cases(*all_cases):
 
 
 @isas
-@pytest.mark.parametrize("units", ODD)
+@pytest.mark.parametrize("units", UNITS)
 @pytest.mark.parametrize("features", (1, 13, 33))
 def test_odd_units_and_features(isa, units, features):
     check(Case(units=units, features=features, isa=isa))
@@ -64,6 +64,8 @@ def test_masks(isa, mask, go_backwards, return_sequences, zero_output_for_mask):
     Case(units=31, features=2, batch=1, time=4, dropout=True),
     Case(units=32, features=17, batch=9, time=9, options={"go_backwards": True}, mask="left"),
     Case(units=65, features=33, batch=3, time=11, dropout=True, mask="right"),
+    Case(units=21, features=3, batch=7, time=9, mask="holes"),
+    Case(units=41, features=12, batch=5, time=6),
     Case(units=47, features=131, batch=1, time=33, bias=False),
     Case(units=50, features=301, batch=2, time=40, dropout=True),
     Case(units=350, features=21, batch=13, time=45, mask="holes"),
