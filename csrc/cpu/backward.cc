@@ -437,18 +437,7 @@ class Backward {
 
   void pack_dz(int64_t entries, int rank, int threads) {
     for (int64_t panel = rank; panel < panels_.count(); panel += threads) {
-      const int64_t row_width = panels_.row_width(panel);
-      O* to = dz_operands(panel);
-      for (int64_t entry = 0; entry < entries; entry += kDepth<O>) {
-        for (int64_t at = 0; at < row_width; at += V::kWidth, to += V::kWidth) {
-          V parts[kDepth<O>];
-          for (int64_t i = 0; i < kDepth<O>; ++i) {
-            const bool present = entry + i < entries;
-            parts[i] = present ? load_lanes(dz(panel, entry + i) + at, V::kWidth) : V(0.0);
-          }
-          store_operands(parts, to);
-        }
-      }
+      pack_rows(dz(panel, 0), entries, panels_.row_width(panel), dz_operands(panel));
     }
   }
 

@@ -176,7 +176,8 @@ class Forward {
     }
   }
 
-  // A few rows at a time for all panels, so that the matrix is read along its rows.
+  // A few rows at a time for all panels, so that the matrix is read along its rows. They come
+  // behind `before` operands of each panel.
   void pack_matrix(const S* matrix, int64_t k, Range panels, O* to, int64_t before) {
     constexpr int64_t kRows = 16;
     for (int64_t row = 0; row < k; row += kRows) {

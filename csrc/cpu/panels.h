@@ -54,6 +54,21 @@ void pack_gate_panel(const S* matrix, int64_t k, const UnitPanels<Compute<S>>& p
   }
 }
 
+// Rows of whole vectors: [k][row_width].
+template <class O, class E>
+void pack_rows(const E* rows, int64_t k, int64_t row_width, O* to) {
+  using V = Vec<Sum<O>>;
+  for (int64_t row = 0; row < k; row += kDepth<O>, rows += kDepth<O> * row_width) {
+    for (int64_t column = 0; column < row_width; column += V::kWidth, to += V::kWidth) {
+      V parts[kDepth<O>];
+      for (int64_t i = 0; i < kDepth<O>; ++i) {
+        parts[i] = row + i < k ? load_lanes(rows + i * row_width + column, V::kWidth) : V(0.0);
+      }
+      store_operands(parts, to);
+    }
+  }
+}
+
 // Vector i takes lane i of all: blocks of half the size are exchanged, then their blocks.
 template <class T>
 PYLSTM_FN void transpose(Vec<T> (&v)[Vec<T>::kWidth]) {

@@ -68,7 +68,7 @@ PYLSTM_FN Vec<T> vmin(Vec<T> a, Vec<T> b) {
 }
 
 // a / (c + e) for |e| <= c, c + e in [1, 2], a = 1 or a = e: the quotient is corrected by the
-// remainder, of which a - q c is exact, so that the rounding of c + e does not count.
+// remainder, where a - q c is as good as exact, so that the rounding of c + e does not count.
 template <class T>
 PYLSTM_FN Vec<T> divide_by_sum(Vec<T> a, Vec<T> c, Vec<T> e) {
   const Vec<T> b = c + e;
