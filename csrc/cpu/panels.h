@@ -12,7 +12,8 @@
 
 namespace pylstm::cpu::PYLSTM_ISA {
 
-// How H units are cut into panels of up to one vector per gate.
+// How H units are cut into panels of up to one vector per gate. Taken by value: the compiler must
+// take it that a store changes what is behind a reference.
 template <class T>
 struct UnitPanels {
   static constexpr int64_t kWidth = Vec<T>::kWidth;
@@ -34,8 +35,8 @@ struct UnitPanels {
 
 // One panel of a (k, 4H) matrix: [k][gate][width]. Up to a vector behind it is overwritten.
 template <class O, class S>
-void pack_gate_panel(const S* matrix, int64_t k, const UnitPanels<Compute<S>>& panels,
-                     int64_t panel, O* to) {
+void pack_gate_panel(const S* matrix, int64_t k, UnitPanels<Compute<S>> panels, int64_t panel,
+                     O* to) {
   using V = Vec<Compute<S>>;
   constexpr int64_t kWidth = panels.kWidth;
   const int64_t lanes = panels.lanes(panel), gate_stride = panels.gate_stride(panel);
@@ -92,43 +93,56 @@ PYLSTM_FN void transpose(Vec<T> (&v)[Vec<T>::kWidth]) {
   }
 }
 
+// A panel's units of one gate, as rows of a vector of columns each, from a (columns, 4H) matrix.
+template <class S, class V = Vec<Compute<S>>>
+PYLSTM_FN void load_transposed(const S* matrix, int64_t columns, UnitPanels<Compute<S>> panels,
+                               int64_t panel, int64_t gate, int64_t column,
+                               V (&square)[V::kWidth]) {
+  for (int64_t i = 0; i < V::kWidth; ++i) {
+    const S* row = matrix + ((column + i) * kGates + gate) * panels.units + panel * V::kWidth;
+    square[i] = column + i < columns ? load_lanes(row, panels.lanes(panel)) : V(0.0);
+  }
+  transpose(square);
+}
+
 // The transpose of a (columns, 4H) matrix, for products with rows in gate-panel order: vectors
 // [first, first + vectors) of the columns, as [k = (panel, gate, lane)][vectors][width].
 template <class O, class S>
-void pack_transposed_panel(const S* matrix, int64_t columns, const UnitPanels<Compute<S>>& panels,
+void pack_transposed_panel(const S* matrix, int64_t columns, UnitPanels<Compute<S>> panels,
                            int64_t first, int64_t vectors, O* to) {
   using V = Vec<Compute<S>>;
-  constexpr int64_t kWidth = panels.kWidth;
-  for (int64_t p = 0; p < panels.count(); ++p) {
-    const int64_t gate_stride = panels.gate_stride(p);
-    const int64_t k = operands<O>(kGates * gate_stride);
-    for (int64_t v = 0; v < vectors; ++v) {
-      const int64_t column = (first + v) * kWidth;
-      V rows[kGates * kWidth];  // of (gate, lane)
-      for (int64_t g = 0; g < kGates; ++g) {
+  constexpr int64_t kWidth = panels.kWidth, kK = operands<O>(kWidth);
+  const int64_t last = panels.count() - 1, gate_stride = panels.gate_stride(last);
+  const int64_t alike = panels.count() - (gate_stride < kWidth);
+  for (int64_t p = 0; p < alike; ++p) {
+    for (int64_t g = 0; g < kGates; ++g, to += kK * vectors * kWidth) {
+      for (int64_t v = 0; v < vectors; ++v) {
         V square[kWidth];
-        for (int64_t i = 0; i < kWidth; ++i) {
-          const S* row = matrix + ((column + i) * kGates + g) * panels.units + p * kWidth;
-          square[i] = column + i < columns ? load_lanes(row, panels.lanes(p)) : V(0.0);
+        load_transposed(matrix, columns, panels, p, g, (first + v) * kWidth, square);
+        for (int64_t i = 0; i < kK; ++i) {
+          store_operands(square + i * kDepth<O>, to + (i * vectors + v) * kWidth);
         }
-        transpose(square);
-        for (int64_t lane = 0; lane < gate_stride; ++lane) {
-          rows[g * gate_stride + lane] = square[lane];
-        }
-      }
-      for (int64_t i = 0; i < k; ++i) {
-        store_operands(rows + i * kDepth<O>, to + (i * vectors + v) * kWidth);
       }
     }
-    to += k * vectors * kWidth;
+  }
+  if (alike > last) return;
+  for (int64_t v = 0; v < vectors; ++v) {
+    V rows[kGates * kWidth];  // an operand may have parts from two gates
+    for (int64_t g = 0; g < kGates; ++g) {
+      V square[kWidth];
+      load_transposed(matrix, columns, panels, last, g, (first + v) * kWidth, square);
+      for (int64_t i = 0; i < gate_stride; ++i) rows[g * gate_stride + i] = square[i];
+    }
+    for (int64_t i = 0; i < operands<O>(kGates * gate_stride); ++i) {
+      store_operands(rows + i * kDepth<O>, to + (i * vectors + v) * kWidth);
+    }
   }
 }
 
 // One row of [panel][rows][gate][width], given its place in the first panel, to (4H) in Keras'
 // order.
 template <class S>
-void unpack_gate_row(const Compute<S>* packed, int64_t rows, const UnitPanels<Compute<S>>& panels,
-                     S* to) {
+void unpack_gate_row(const Compute<S>* packed, int64_t rows, UnitPanels<Compute<S>> panels, S* to) {
   using V = Vec<Compute<S>>;
   for (int64_t p = 0; p < panels.count(); ++p, packed += rows * panels.kGateWidth) {
     for (int64_t g = 0; g < kGates; ++g) {
