@@ -323,7 +323,11 @@ class Backward {
     const int64_t unit = first_unit(panel), lanes = panels_.lanes(panel);
     const int64_t units = p_.units, gate_stride = panels_.gate_stride(panel);
     const int64_t row_width = panels_.row_width(panel);
-    E* const dz_rows = dz(panel, 0);
+    E* dz_rows[kGates];
+    for (int64_t g = 0; g < kGates; ++g) {
+      const auto place = panels_.place(panel, g);
+      dz_rows[g] = dz(place.panel, 0) + place.offset;
+    }
     for (int64_t i = 0; i < n; ++i) {
       const ActiveRow<S>& row = s.active[i];
       prefetch_earlier(row, unit);
@@ -343,11 +347,11 @@ class Backward {
           V::load_n(now + 4 * units, lanes),
           V::load(row.dh + unit) + load_or_zero(row.dy, unit, lanes), V::load(row.dc + unit));
       cell.dc_prev.store(row.dc + unit);
-      E* dz_row = dz_rows + row.entry * row_width;
-      store_lanes(cell.dz_i, dz_row, gate_stride);
-      store_lanes(cell.dz_f, dz_row + gate_stride, gate_stride);
-      store_lanes(cell.dz_g, dz_row + 2 * gate_stride, gate_stride);
-      store_lanes(cell.dz_o, dz_row + 3 * gate_stride, gate_stride);
+      const int64_t at = row.entry * row_width;
+      store_lanes(cell.dz_i, dz_rows[0] + at, gate_stride);
+      store_lanes(cell.dz_f, dz_rows[1] + at, gate_stride);
+      store_lanes(cell.dz_g, dz_rows[2] + at, gate_stride);
+      store_lanes(cell.dz_o, dz_rows[3] + at, gate_stride);
       E* state = row.state + unit;
       if (p_.has_recurrent_dropout) {
         for (int64_t g = 0; g < kGates; ++g, state += state_copy_stride()) {
@@ -413,14 +417,22 @@ class Backward {
                                   const Scratch<S>& s) {
     constexpr int64_t kRun = V::kWidth / kDepth<O>;
     const int64_t gate_elements = kRun * vectors * V::kWidth;
+    const int64_t panel_stride = capacity_ * kGates * kRun;
+    const int64_t pairs = panels_.count() / 2, rest = panels_.count() % 2;
     for (int64_t g = 0; g < kGates; ++g) {
       T* out[kTileRows];
       for (int r = 0; r < rows; ++r) out[r] = s.products + (g * kTileRows + r) * kTileColumns;
-      Left<O> left = dz_left(s.left_rows + first, panels_.count());
-      left.run = kRun;
-      left.offset = g * kRun;
-      multiply<O>(&left, 1, rows, recurrent_panel(v) + g * gate_elements,
-                  (kGates - 1) * gate_elements, vectors, nullptr, out);
+      const auto add = [&](int64_t panel, int64_t run, int64_t runs, T* const* from) {
+        const auto place = panels_.place(panel, g);
+        const int64_t offset = place.offset / kDepth<O>;
+        const Left<O> left{s.left_rows + first, run, runs, 1, 2 * panel_stride,
+                           place.panel * panel_stride + offset};
+        const O* weights =
+            recurrent_panel(v) + (place.panel * kGates * kRun + offset) * vectors * V::kWidth;
+        multiply<O>(&left, 1, rows, weights, 6 * gate_elements, vectors, from, out);
+      };
+      if (pairs > 0) add(0, 2 * kRun, pairs, nullptr);
+      if (rest > 0) add(panels_.count() - 1, kRun, 1, pairs > 0 ? out : nullptr);
     }
     for (int r = 0; r < rows; ++r) {
       const ActiveRow<S>& active = s.active[first + r];
@@ -458,7 +470,7 @@ class Backward {
       const Range panels = panels_of(first, n);
       if (panels.first == panels.last) continue;
       transpose_entries(inputs_ + first, input_stride(), entries, n, s.lefts);
-      weight_block(panels, first, n, entries, 0, first_chunk, s);
+      weight_block(panels, first, n, entries, false, first_chunk, s);
     }
     for (int64_t first = 0; first < p_.units; first += kRowBlock) {
       const int64_t n = min(kRowBlock, p_.units - first);
@@ -469,7 +481,7 @@ class Backward {
                           s.lefts + copy * left_copy_stride());
       }
       weight_block(panels, input_rows() + first, n, entries,
-                   p_.has_recurrent_dropout ? left_copy_stride() : 0, first_chunk, s);
+                   p_.has_recurrent_dropout, first_chunk, s);
     }
   }
 
@@ -489,11 +501,12 @@ class Backward {
     }
   }
 
-  void weight_block(Range panels, int64_t first, int64_t n, int64_t entries, int64_t vector_stride,
+  void weight_block(Range panels, int64_t first, int64_t n, int64_t entries, bool has_copies,
                     bool first_chunk, const Scratch<S>& s) {
     for (int64_t i = 0; i < n; ++i) s.left_rows[i] = s.lefts + i * left_stride();
-    const Left<O> left{s.left_rows, operands<O>(entries), 1, 1, 0, operands<O>(vector_stride)};
+    Left<O> left{s.left_rows, operands<O>(entries), 1};
     for (int64_t panel = panels.first; panel < panels.last; ++panel) {
+      if (has_copies) panels_.take_copies(panel, operands<O>(left_copy_stride()), &left);
       for (int64_t i = 0; i < n; ++i) s.out_rows[i] = weight(panel, first + i);
       multiply<O>(&left, 1, n, dz_operands(panel), 0, panels_.vectors(panel),
                   first_chunk ? nullptr : s.out_rows, s.out_rows);

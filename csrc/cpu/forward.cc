@@ -77,8 +77,9 @@ class Forward {
       s.x_rows = arena.take<const E*>(entry_capacity());
       s.h_rows = arena.take<const E*>(p_.batch);
       s.from_rows = arena.take<const T*>(entry_capacity());
-      s.z_rows = arena.take<T*>(entry_capacity());
-      s.z = arena.take<T>(p_.batch * (streams_ ? panels_.count() : 1) * panels_.kGateWidth);
+      s.z_rows = arena.take<T*>(max(entry_capacity(), p_.batch * panels_.together()));
+      s.z = arena.take<T>(p_.batch * (streams_ ? panels_.count() : panels_.together()) *
+                          panels_.kGateWidth);
       s.x = reads_x_in_place() ? nullptr : arena.take<E>(entry_capacity() * x_stride());
       s.projected = nullptr;
       s.block = nullptr;
@@ -100,8 +101,8 @@ class Forward {
     const int group = rank / split.unit_groups;
     const int member = rank % split.unit_groups;
     const bool works = rank < split.threads();
-    const Range units{panels_.count() * member / split.unit_groups,
-                      panels_.count() * (member + 1) / split.unit_groups};
+    const Range units{panels_.begin(member, split.unit_groups),
+                      panels_.begin(member + 1, split.unit_groups)};
     const Scratch<S>& s = scratch_[rank];
     team.barrier();  // group_of_row_
     if (works) begin(group, units, s);
@@ -291,29 +292,38 @@ class Forward {
       s.active[n++] = active_row(row, step, s.current[row]);
     });
     if (streams_) stream(units, entry, n, s);
-    for (int64_t at = units.first; at < units.last; ++at) {
+    const int64_t together = panels_.together();
+    const int64_t times = ceil_div(units.last - units.first, together);
+    for (int64_t i = 0; i < times; ++i) {
       // There and back: the last panels of a step are still in the cache at the next.
-      const int64_t panel = step % 2 == 0 ? at : units.first + units.last - 1 - at;
-      if (!streams_) multiply_panel(panel, entry, n, s);
-      with_activations<T>(
-          p_, [&](const auto& act, const auto& rec) { apply_gates(act, rec, panel, units, n, s); });
+      const int64_t first = units.first + together * (step % 2 == 0 ? i : times - 1 - i);
+      const int64_t last = min(first + together, units.last);
+      for (int64_t panel = first; !streams_ && panel < last; ++panel) {
+        multiply_panel(panel, panel - first, entry, n, s);
+      }
+      for (int64_t unit_vector = first; unit_vector < last; ++unit_vector) {
+        with_activations<T>(p_, [&](const auto& act, const auto& rec) {
+          apply_gates(act, rec, unit_vector, units, n, s);
+        });
+      }
     }
     return n;
   }
 
-  // z = x W + h R + b for one panel of units.
-  void multiply_panel(int64_t panel, int64_t entry, int64_t n, const Scratch<S>& s) {
+  // z = x W + h R + b for panel `at` of those computed together.
+  void multiply_panel(int64_t panel, int64_t at, int64_t entry, int64_t n, const Scratch<S>& s) {
     const O* weights = weights_ + panel * panel_elements();
+    T** z_rows = s.z_rows + at * n;
     for (int64_t i = 0; i < n; ++i) {
-      s.z_rows[i] = s.z + i * panels_.kGateWidth;
+      z_rows[i] = s.z + (i * panels_.together() + at) * panels_.kGateWidth;
       s.from_rows[i] = start(panel, entry, i, s);
     }
     Left<O> lefts[] = {{s.x_rows, operands<O>(p_.features), 1},
                        {s.h_rows, operands<O>(p_.units), 1}};
-    if (dropout_) lefts[1].vector_stride = operands<O>(panels_.padded());
+    if (dropout_) panels_.take_copies(panel, operands<O>(panels_.padded()), &lefts[1]);
     const bool skips_x = entry != kNotProjected;
     multiply<O>(lefts + skips_x, kMaxLefts - skips_x, n, weights, 0, panels_.vectors(panel),
-                s.from_rows, s.z_rows);
+                s.from_rows, z_rows);
   }
 
   // The same for all panels, with the weights where they lie. z is [row][gate][units of the range].
@@ -326,8 +336,9 @@ class Forward {
     for (int64_t g = 0; g < kGates; ++g) {
       const int64_t at = g * p_.units + first, z_at = g * z_stride;
       for (int64_t panel = units.first; panel < units.last; ++panel) {
+        const auto place = panels_.place(panel, g);
         for (int64_t i = 0; i < n; ++i) {
-          V::load(start(panel, entry, i, s) + g * panels_.gate_stride(panel))
+          V::load(start(place.panel, entry, i, s) + place.offset)
               .store(s.z_rows[i] + z_at + first_unit(panel - units.first));
         }
       }
@@ -343,7 +354,8 @@ class Forward {
 
   // Distance of the gates in a row of z.
   int64_t z_stride(int64_t panel, Range units) const {
-    return streams_ ? first_unit(units.last - units.first) : panels_.gate_stride(panel);
+    if (streams_) return first_unit(units.last - units.first);
+    return panels_.in_pair(panel) ? 2 * V::kWidth : panels_.gate_stride(panel);
   }
 
   ActiveRow<S> active_row(int64_t row, int64_t step, int next) const {
@@ -365,7 +377,8 @@ class Forward {
     const int64_t unit = first_unit(panel), lanes = panels_.lanes(panel);
     const int64_t padded = panels_.padded(), all = p_.units;
     const int64_t z_stride = this->z_stride(panel, units);
-    const int64_t z_offset = streams_ ? first_unit(panel - units.first) : 0;
+    const int64_t z_offset =
+        streams_ ? first_unit(panel - units.first) : panels_.place(panel, 0).offset;
     // Two loops of independent rows: the processor does not see far enough to overlap longer ones.
     for (int64_t i = 0; i < n; ++i) {
       const ActiveRow<S>& row = s.active[i];

@@ -4,6 +4,10 @@
 // follow each other without a gap, so that its few units take few vectors. Everything of size 4H
 // inside the kernels has the order (panel, gate, lane). In what is packed for products, k counts
 // operands, and zeros fill up the last.
+//
+// With recurrent dropout each gate multiplies an h of its own. There panels go in pairs, of which
+// the first holds gates i and f of both their units and the second g and o, so that each h serves
+// two vectors.
 #pragma once
 
 #include "core/problem.h"
@@ -12,20 +16,49 @@
 
 namespace pylstm::cpu::PYLSTM_ISA {
 
-// How H units are cut into panels of up to one vector per gate. Taken by value: the compiler must
-// take it that a store changes what is behind a reference.
+// How H units are cut into panels of up to one vector per gate, as many as there are vectors of
+// units. Taken by value: the compiler must take it that a store changes what is behind a reference.
 template <class T>
 struct UnitPanels {
   static constexpr int64_t kWidth = Vec<T>::kWidth;
   static constexpr int64_t kGateWidth = kGates * kWidth;
   int64_t units;
-  bool whole = false;  // each gate has vectors of its own in the last panel, too
+  bool paired = false;
+
+  struct Vector {
+    int64_t unit_vector, gate;
+  };
+  struct Place {
+    int64_t panel, offset;  // in elements of the panel's rows
+  };
 
   PYLSTM_FN int64_t count() const { return ceil_div(units, kWidth); }
   PYLSTM_FN int64_t padded() const { return count() * kWidth; }
   PYLSTM_FN int64_t lanes(int64_t panel) const { return min(kWidth, units - panel * kWidth); }
-  // Of the gates in a panel's rows.
-  PYLSTM_FN int64_t gate_stride(int64_t panel) const { return whole ? kWidth : lanes(panel); }
+  PYLSTM_FN int64_t together() const { return paired ? 2 : 1; }
+  // The first panel of a part; pairs stay together.
+  PYLSTM_FN int64_t begin(int64_t part, int64_t parts) const {
+    return min(count(), ceil_div(count(), together()) * part / parts * together());
+  }
+  PYLSTM_FN bool in_pair(int64_t panel) const { return paired && (panel | 1) < count(); }
+  // Of the units in a row of four gates: one vector or, of a pair, two.
+  PYLSTM_FN Vector vector(int64_t panel, int64_t i) const {
+    return in_pair(panel) ? Vector{(panel & ~1) + i % 2, panel % 2 * 2 + i / 2} : Vector{panel, i};
+  }
+  PYLSTM_FN Place place(int64_t unit_vector, int64_t gate) const {
+    return in_pair(unit_vector) ? Place{(unit_vector & ~1) + gate / 2,
+                                        (gate % 2 * 2 + unit_vector % 2) * kWidth}
+                                : Place{unit_vector, gate * gate_stride(unit_vector)};
+  }
+  // Gives each gate of a panel a copy of the left side of its own, `stride` operands apart.
+  template <class O>
+  PYLSTM_FN void take_copies(int64_t panel, int64_t stride, Left<O>* left) const {
+    left->shared = in_pair(panel) ? 2 : 1;
+    left->shared_stride = stride;
+    left->offset = vector(panel, 0).gate * stride;
+  }
+  // Of what a panel's rows consist of, the vectors above.
+  PYLSTM_FN int64_t gate_stride(int64_t panel) const { return paired ? kWidth : lanes(panel); }
   // Of a panel's rows, in vectors and in elements.
   PYLSTM_FN int vectors(int64_t panel) const {
     return static_cast<int>(ceil_div(kGates * gate_stride(panel), kWidth));
@@ -39,18 +72,24 @@ void pack_gate_panel(const S* matrix, int64_t k, UnitPanels<Compute<S>> panels, 
                      O* to) {
   using V = Vec<Compute<S>>;
   constexpr int64_t kWidth = panels.kWidth;
-  const int64_t lanes = panels.lanes(panel), gate_stride = panels.gate_stride(panel);
-  const int64_t row_width = panels.row_width(panel);
+  const int64_t gate_stride = panels.gate_stride(panel), row_width = panels.row_width(panel);
+  const S* from[kGates];
+  int64_t lanes[kGates];
+  for (int64_t i = 0; i < kGates; ++i) {
+    const auto [unit_vector, gate] = panels.vector(panel, i);
+    from[i] = matrix + gate * panels.units + unit_vector * kWidth;
+    lanes[i] = panels.lanes(unit_vector);
+  }
   const V zeros[kDepth<O>] = {};
   for (int64_t row = 0; row < k; row += kDepth<O>, to += row_width) {
     if (gate_stride < kWidth) store_operands(zeros, to + row_width - kWidth);
-    for (int64_t g = 0; g < kGates; ++g) {
+    for (int64_t i = 0; i < kGates; ++i) {
       V parts[kDepth<O>];
-      for (int64_t i = 0; i < kDepth<O>; ++i) {
-        const S* from = matrix + ((row + i) * kGates + g) * panels.units + panel * kWidth;
-        parts[i] = row + i < k ? load_lanes(from, lanes) : V(0.0);
+      for (int64_t d = 0; d < kDepth<O>; ++d) {
+        const int64_t at = (row + d) * kGates * panels.units;
+        parts[d] = row + d < k ? load_lanes(from[i] + at, lanes[i]) : V(0.0);
       }
-      store_operands(parts, to + g * gate_stride);  // the next gate's lanes come over its zeros
+      store_operands(parts, to + i * gate_stride);  // the next gate's lanes come over its zeros
     }
   }
 }
@@ -93,14 +132,16 @@ PYLSTM_FN void transpose(Vec<T> (&v)[Vec<T>::kWidth]) {
   }
 }
 
-// A panel's units of one gate, as rows of a vector of columns each, from a (columns, 4H) matrix.
+// Vector i of a panel, as rows of a vector of columns each, from a (columns, 4H) matrix.
 template <class S, class V = Vec<Compute<S>>>
 PYLSTM_FN void load_transposed(const S* matrix, int64_t columns, UnitPanels<Compute<S>> panels,
-                               int64_t panel, int64_t gate, int64_t column,
-                               V (&square)[V::kWidth]) {
-  for (int64_t i = 0; i < V::kWidth; ++i) {
-    const S* row = matrix + ((column + i) * kGates + gate) * panels.units + panel * V::kWidth;
-    square[i] = column + i < columns ? load_lanes(row, panels.lanes(panel)) : V(0.0);
+                               int64_t panel, int64_t i, int64_t column, V (&square)[V::kWidth]) {
+  const auto [unit_vector, gate] = panels.vector(panel, i);
+  const int64_t lanes = panels.lanes(unit_vector);
+  const S* from = matrix + gate * panels.units + unit_vector * V::kWidth;
+  for (int64_t j = 0; j < V::kWidth; ++j) {
+    const int64_t at = (column + j) * kGates * panels.units;
+    square[j] = column + j < columns ? load_lanes(from + at, lanes) : V(0.0);
   }
   transpose(square);
 }
@@ -145,9 +186,11 @@ template <class S>
 void unpack_gate_row(const Compute<S>* packed, int64_t rows, UnitPanels<Compute<S>> panels, S* to) {
   using V = Vec<Compute<S>>;
   for (int64_t p = 0; p < panels.count(); ++p, packed += rows * panels.kGateWidth) {
-    for (int64_t g = 0; g < kGates; ++g) {
-      store_lanes(V::load(packed + g * panels.gate_stride(p)),
-                  to + g * panels.units + p * panels.kWidth, panels.lanes(p));
+    for (int64_t i = 0; i < kGates; ++i) {
+      const auto [unit_vector, gate] = panels.vector(p, i);
+      store_lanes(V::load(packed + i * panels.gate_stride(p)),
+                  to + gate * panels.units + unit_vector * panels.kWidth,
+                  panels.lanes(unit_vector));
     }
   }
 }

@@ -2,6 +2,8 @@
 // over the packed panel. Rows are given by pointers, so that any set of rows is a dense tile.
 #pragma once
 
+#include <type_traits>
+
 #include "cpu/operand.h"
 
 namespace pylstm::cpu::PYLSTM_ISA {
@@ -14,8 +16,8 @@ PYLSTM_FN int64_t max(int64_t a, int64_t b) { return a < b ? b : a; }
 PYLSTM_FN int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 // The left side: operand (row, k, v) lies at rows[row][offset + (k / run) run_stride +
-// (k % run) k_stride + v vector_stride]. A vector_stride gives each of the tile's vectors, the
-// gates, an operand of its own. Here k and all distances count operands.
+// (k % run) k_stride + v / shared shared_stride]: so many of the tile's vectors share an operand. Here
+// k and all distances count operands.
 template <class O>
 struct Left {
   const Element<O>* const* rows;
@@ -23,8 +25,9 @@ struct Left {
   int64_t runs;  // k = run · runs
   int64_t k_stride = 1;
   int64_t run_stride = 0;
-  int64_t vector_stride = 0;
   int64_t offset = 0;
+  int shared = kTileVectors;
+  int64_t shared_stride = 0;
 
   // It can be cut between runs, or anywhere in a single run.
   PYLSTM_FN int64_t pieces() const { return runs == 1 ? run : runs; }
@@ -40,28 +43,27 @@ struct Left {
 template <class O>
 constexpr int64_t kLine = 64 / sizeof(O);  // of the cache
 
-template <class O, int kRows, int kVectors, bool kPerVector>
+template <class O, int kRows, int kVectors, int kShared>
 PYLSTM_FN void multiply_add(Vec<Sum<O>> (&acc)[kRows][kVectors], const O* const (&a)[kRows],
-                            int64_t run, int64_t k_stride, int64_t vector_stride, const O* b,
+                            int64_t run, int64_t k_stride, int64_t shared_stride, const O* b,
                             const O* ahead) {
   using V = Vec<O>;
   for (int64_t k = 0, offset = 0; k < run; ++k, offset += k_stride) {
     __builtin_prefetch(ahead + k * kLine<O>, 0, 2);
     V left[kRows];
-    if constexpr (!kPerVector) {
-#pragma GCC unroll 6
-      for (int r = 0; r < kRows; ++r) left[r] = V::broadcast(a[r] + offset);
-    }
 #pragma GCC unroll 4
     for (int v = 0; v < kVectors; ++v) {
+      if (v % kShared == 0) {
+#pragma GCC unroll 6
+        for (int r = 0; r < kRows; ++r) {
+          left[r] = V::broadcast(a[r] + offset + v / kShared * shared_stride);
+        }
+      }
       // One row or two read the panel faster than the hardware foresees.
       if constexpr (kRows <= 2) __builtin_prefetch(b + (16 * kVectors + v) * V::kWidth);
       const V right = V::load(b + v * V::kWidth);
 #pragma GCC unroll 6
-      for (int r = 0; r < kRows; ++r) {
-        if constexpr (kPerVector) left[r] = V::broadcast(a[r] + offset + v * vector_stride);
-        accumulate(left[r], right, &acc[r][v]);
-      }
+      for (int r = 0; r < kRows; ++r) accumulate(left[r], right, &acc[r][v]);
     }
     b += kVectors * V::kWidth;
   }
@@ -86,11 +88,16 @@ void tile(const Left<O>* lefts, int n_lefts, const O* panel, int64_t run_skip,
       a[r] = reinterpret_cast<const O*>(left->rows[r]) + left->offset;
     }
     for (int64_t run = 0; run < left->runs; ++run) {
-      if (left->vector_stride != 0) {
-        multiply_add<O, kRows, kVectors, true>(acc, a, left->run, left->k_stride,
-                                               left->vector_stride, panel, ahead);
+      const auto add = [&](auto shared) {
+        multiply_add<O, kRows, kVectors, shared>(acc, a, left->run, left->k_stride,
+                                                 left->shared_stride, panel, ahead);
+      };
+      if (left->shared == 1) {
+        add(std::integral_constant<int, 1>{});
+      } else if (left->shared == 2) {
+        add(std::integral_constant<int, 2>{});
       } else {
-        multiply_add<O, kRows, kVectors, false>(acc, a, left->run, left->k_stride, 0, panel, ahead);
+        add(std::integral_constant<int, kTileVectors>{});
       }
       panel += left->run * kVectors * V::kWidth + run_skip;
       ahead += left->run * kLine<O>;
