@@ -41,7 +41,7 @@ struct Scratch {
   const E** last_rows;   // the same, in the last panel of dz
   T** out_rows;          // the same
   T* products;           // [max(gates · tile rows, kRowBlock)][tile columns]
-  E* lefts;              // [copies][kRowBlock][left stride], rows of [x | 1 | h]ᵀ
+  E* lefts;              // [copies of up to kRowBlock][left stride], rows of [x | 1 | h]ᵀ
 };
 
 template <class S>
@@ -82,7 +82,7 @@ class Backward {
       s.last_rows = arena.take<const E*>(max(p_.batch, kRowBlock));
       s.out_rows = arena.take<T*>(max(p_.batch, kRowBlock));
       s.products = arena.take<T>(max(kGates * kTileRows, kRowBlock) * kTileColumns);
-      s.lefts = arena.take<E>(state_copies() * left_copy_stride());
+      s.lefts = arena.take<E>(max(kRowBlock, state_copies() * state_rows()) * left_stride());
       if (scratch_) scratch_[i] = s;
     }
     bytes_ = arena.used();
@@ -159,7 +159,9 @@ class Backward {
   int64_t input_stride() const { return odd_lines(input_rows()); }
   int64_t weight_rows() const { return input_rows() + p_.units; }
   int64_t left_stride() const { return odd_lines(capacity_); }
-  int64_t left_copy_stride() const { return kRowBlock * left_stride(); }
+  // Rows of the recurrent weight gradient at a time; all copies of them fit into the cache.
+  int64_t state_rows() const { return p_.has_recurrent_dropout ? 2 * V::kWidth : kRowBlock; }
+  int64_t left_copy_stride() const { return state_rows() * left_stride(); }
 
   T* dh(int64_t row) const { return dh_ + row * panels_.padded(); }
   T* dc(int64_t row) const { return dc_ + row * panels_.padded(); }
@@ -391,7 +393,7 @@ class Backward {
   // Rows of dz, all gates, in the first `panels` panels.
   Left<O> dz_left(const E* const* rows, int64_t panels) const {
     constexpr int64_t kRun = panels_.kGateWidth / kDepth<O>;
-    return {rows, kRun, panels, 1, capacity_ * kRun};
+    return {rows, kRun, panels, capacity_ * kRun};
   }
 
   // The same in all panels: a last one that is narrower has rows of its own.
@@ -425,7 +427,7 @@ class Backward {
       const auto add = [&](int64_t panel, int64_t run, int64_t runs, T* const* from) {
         const auto place = panels_.place(panel, g);
         const int64_t offset = place.offset / kDepth<O>;
-        const Left<O> left{s.left_rows + first, run, runs, 1, 2 * panel_stride,
+        const Left<O> left{s.left_rows + first, run, runs, 2 * panel_stride, 0,
                            place.panel * panel_stride + offset};
         const O* weights =
             recurrent_panel(v) + (place.panel * kGates * kRun + offset) * vectors * V::kWidth;
@@ -470,10 +472,10 @@ class Backward {
       const Range panels = panels_of(first, n);
       if (panels.first == panels.last) continue;
       transpose_entries(inputs_ + first, input_stride(), entries, n, s.lefts);
-      weight_block(panels, first, n, entries, false, first_chunk, s);
+      weight_block(panels, first, n, entries, 0, first_chunk, s);
     }
-    for (int64_t first = 0; first < p_.units; first += kRowBlock) {
-      const int64_t n = min(kRowBlock, p_.units - first);
+    for (int64_t first = 0; first < p_.units; first += state_rows()) {
+      const int64_t n = min(state_rows(), p_.units - first);
       const Range panels = panels_of(input_rows() + first, n);
       if (panels.first == panels.last) continue;
       for (int64_t copy = 0; copy < state_copies(); ++copy) {
@@ -481,7 +483,7 @@ class Backward {
                           s.lefts + copy * left_copy_stride());
       }
       weight_block(panels, input_rows() + first, n, entries,
-                   p_.has_recurrent_dropout, first_chunk, s);
+                   p_.has_recurrent_dropout ? left_copy_stride() : 0, first_chunk, s);
     }
   }
 
@@ -501,15 +503,16 @@ class Backward {
     }
   }
 
-  void weight_block(Range panels, int64_t first, int64_t n, int64_t entries, bool has_copies,
+  void weight_block(Range panels, int64_t first, int64_t n, int64_t entries, int64_t copy_stride,
                     bool first_chunk, const Scratch<S>& s) {
     for (int64_t i = 0; i < n; ++i) s.left_rows[i] = s.lefts + i * left_stride();
-    Left<O> left{s.left_rows, operands<O>(entries), 1};
+    Left<O> left{s.left_rows, operands<O>(entries), 1, 0, operands<O>(copy_stride)};
     for (int64_t panel = panels.first; panel < panels.last; ++panel) {
-      if (has_copies) panels_.take_copies(panel, operands<O>(left_copy_stride()), &left);
+      left.offset = panels_.vector(panel, 0).gate * left.copy_stride;
       for (int64_t i = 0; i < n; ++i) s.out_rows[i] = weight(panel, first + i);
       multiply<O>(&left, 1, n, dz_operands(panel), 0, panels_.vectors(panel),
-                  first_chunk ? nullptr : s.out_rows, s.out_rows);
+                  first_chunk ? nullptr : s.out_rows, s.out_rows,
+                  copy_stride > 0 ? panels_.shared(panel) : kTileVectors);
     }
   }
 

@@ -292,11 +292,10 @@ class Forward {
       s.active[n++] = active_row(row, step, s.current[row]);
     });
     if (streams_) stream(units, entry, n, s);
-    const int64_t together = panels_.together();
-    const int64_t times = ceil_div(units.last - units.first, together);
-    for (int64_t i = 0; i < times; ++i) {
+    const int64_t together = panels_.together(), last_first = (units.last - 1) & -together;
+    for (int64_t at = units.first; at < units.last; at += together) {
       // There and back: the last panels of a step are still in the cache at the next.
-      const int64_t first = units.first + together * (step % 2 == 0 ? i : times - 1 - i);
+      const int64_t first = step % 2 == 0 ? at : units.first + last_first - at;
       const int64_t last = min(first + together, units.last);
       for (int64_t panel = first; !streams_ && panel < last; ++panel) {
         multiply_panel(panel, panel - first, entry, n, s);
@@ -320,10 +319,13 @@ class Forward {
     }
     Left<O> lefts[] = {{s.x_rows, operands<O>(p_.features), 1},
                        {s.h_rows, operands<O>(p_.units), 1}};
-    if (dropout_) panels_.take_copies(panel, operands<O>(panels_.padded()), &lefts[1]);
+    if (dropout_) {
+      lefts[1].copy_stride = operands<O>(panels_.padded());
+      lefts[1].offset = panels_.vector(panel, 0).gate * lefts[1].copy_stride;
+    }
     const bool skips_x = entry != kNotProjected;
     multiply<O>(lefts + skips_x, kMaxLefts - skips_x, n, weights, 0, panels_.vectors(panel),
-                s.from_rows, z_rows);
+                s.from_rows, z_rows, dropout_ ? panels_.shared(panel) : kTileVectors);
   }
 
   // The same for all panels, with the weights where they lie. z is [row][gate][units of the range].

@@ -50,13 +50,8 @@ struct UnitPanels {
                                         (gate % 2 * 2 + unit_vector % 2) * kWidth}
                                 : Place{unit_vector, gate * gate_stride(unit_vector)};
   }
-  // Gives each gate of a panel a copy of the left side of its own, `stride` operands apart.
-  template <class O>
-  PYLSTM_FN void take_copies(int64_t panel, int64_t stride, Left<O>* left) const {
-    left->shared = in_pair(panel) ? 2 : 1;
-    left->shared_stride = stride;
-    left->offset = vector(panel, 0).gate * stride;
-  }
+  // How many of its vectors belong to one gate, where each gate has a left side.
+  PYLSTM_FN int shared(int64_t panel) const { return in_pair(panel) ? 2 : 1; }
   // Of what a panel's rows consist of, the vectors above.
   PYLSTM_FN int64_t gate_stride(int64_t panel) const { return paired ? kWidth : lanes(panel); }
   // Of a panel's rows, in vectors and in elements.

@@ -2,8 +2,6 @@
 // over the packed panel. Rows are given by pointers, so that any set of rows is a dense tile.
 #pragma once
 
-#include <type_traits>
-
 #include "cpu/operand.h"
 
 namespace pylstm::cpu::PYLSTM_ISA {
@@ -15,19 +13,17 @@ PYLSTM_FN int64_t min(int64_t a, int64_t b) { return a < b ? a : b; }
 PYLSTM_FN int64_t max(int64_t a, int64_t b) { return a < b ? b : a; }
 PYLSTM_FN int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-// The left side: operand (row, k, v) lies at rows[row][offset + (k / run) run_stride +
-// (k % run) k_stride + v / shared shared_stride]: so many of the tile's vectors share an operand. Here
-// k and all distances count operands.
+// The left side: operand (row, k, v) lies at rows[row][offset + (k / run) run_stride + k % run +
+// v / shared copy_stride]: so many of a tile's vectors share an operand. Here k and all distances
+// count operands.
 template <class O>
 struct Left {
   const Element<O>* const* rows;
-  int64_t run;   // how many k follow each other by k_stride
+  int64_t run;   // how many k follow each other
   int64_t runs;  // k = run · runs
-  int64_t k_stride = 1;
   int64_t run_stride = 0;
+  int64_t copy_stride = 0;
   int64_t offset = 0;
-  int shared = kTileVectors;
-  int64_t shared_stride = 0;
 
   // It can be cut between runs, or anywhere in a single run.
   PYLSTM_FN int64_t pieces() const { return runs == 1 ? run : runs; }
@@ -35,7 +31,7 @@ struct Left {
   PYLSTM_FN Left slice(int64_t first, int64_t count) const {
     Left part = *this;
     (runs == 1 ? part.run : part.runs) = count;
-    part.offset += first * (runs == 1 ? k_stride : run_stride);
+    part.offset += first * (runs == 1 ? 1 : run_stride);
     return part;
   }
 };
@@ -45,10 +41,9 @@ constexpr int64_t kLine = 64 / sizeof(O);  // of the cache
 
 template <class O, int kRows, int kVectors, int kShared>
 PYLSTM_FN void multiply_add(Vec<Sum<O>> (&acc)[kRows][kVectors], const O* const (&a)[kRows],
-                            int64_t run, int64_t k_stride, int64_t shared_stride, const O* b,
-                            const O* ahead) {
+                            int64_t run, int64_t copy_stride, const O* b, const O* ahead) {
   using V = Vec<O>;
-  for (int64_t k = 0, offset = 0; k < run; ++k, offset += k_stride) {
+  for (int64_t k = 0; k < run; ++k) {
     __builtin_prefetch(ahead + k * kLine<O>, 0, 2);
     V left[kRows];
 #pragma GCC unroll 4
@@ -56,7 +51,7 @@ PYLSTM_FN void multiply_add(Vec<Sum<O>> (&acc)[kRows][kVectors], const O* const 
       if (v % kShared == 0) {
 #pragma GCC unroll 6
         for (int r = 0; r < kRows; ++r) {
-          left[r] = V::broadcast(a[r] + offset + v / kShared * shared_stride);
+          left[r] = V::broadcast(a[r] + k + v / kShared * copy_stride);
         }
       }
       // One row or two read the panel faster than the hardware foresees.
@@ -71,7 +66,7 @@ PYLSTM_FN void multiply_add(Vec<Sum<O>> (&acc)[kRows][kVectors], const O* const 
 
 // to[row] = from[row] + left · panel; the panel is [k][kVectors][width], `run_skip` elements are
 // left out after each run. from null: zeros. At each k it fetches a cache line of `ahead`.
-template <class O, int kRows, int kVectors>
+template <class O, int kRows, int kVectors, int kShared>
 void tile(const Left<O>* lefts, int n_lefts, const O* panel, int64_t run_skip,
           const Sum<O>* const* from, Sum<O>* const* to, const O* ahead) {
   using V = Vec<Sum<O>>;
@@ -88,17 +83,7 @@ void tile(const Left<O>* lefts, int n_lefts, const O* panel, int64_t run_skip,
       a[r] = reinterpret_cast<const O*>(left->rows[r]) + left->offset;
     }
     for (int64_t run = 0; run < left->runs; ++run) {
-      const auto add = [&](auto shared) {
-        multiply_add<O, kRows, kVectors, shared>(acc, a, left->run, left->k_stride,
-                                                 left->shared_stride, panel, ahead);
-      };
-      if (left->shared == 1) {
-        add(std::integral_constant<int, 1>{});
-      } else if (left->shared == 2) {
-        add(std::integral_constant<int, 2>{});
-      } else {
-        add(std::integral_constant<int, kTileVectors>{});
-      }
+      multiply_add<O, kRows, kVectors, kShared>(acc, a, left->run, left->copy_stride, panel, ahead);
       panel += left->run * kVectors * V::kWidth + run_skip;
       ahead += left->run * kLine<O>;
 #pragma GCC unroll 6
@@ -120,38 +105,44 @@ using TileFunction = void (*)(const Left<O>*, int, const O*, int64_t, const Sum<
                               Sum<O>* const*, const O*);
 
 template <class O, int kRows>
-TileFunction<O> tile_of_vectors(int vectors) {
+TileFunction<O> tile_of_vectors(int vectors, int shared) {
   switch (vectors) {
     case 1:
-      return tile<O, kRows, 1>;
+      return tile<O, kRows, 1, 1>;
     case 2:
-      return tile<O, kRows, 2>;
+      return tile<O, kRows, 2, 2>;
     case 3:
-      return tile<O, kRows, 3>;
+      return tile<O, kRows, 3, 3>;
+  }
+  switch (shared) {
+    case 1:
+      return tile<O, kRows, 4, 1>;
+    case 2:
+      return tile<O, kRows, 4, 2>;
     default:
-      return tile<O, kRows, 4>;
+      return tile<O, kRows, 4, 4>;
   }
 }
 
 template <class O>
-TileFunction<O> tile_function(int rows, int vectors) {
+TileFunction<O> tile_function(int rows, int vectors, int shared) {
   if constexpr (kTileRows > 3) {
     switch (rows) {
       case 4:
-        return tile_of_vectors<O, 4>(vectors);
+        return tile_of_vectors<O, 4>(vectors, shared);
       case 5:
-        return tile_of_vectors<O, 5>(vectors);
+        return tile_of_vectors<O, 5>(vectors, shared);
       case 6:
-        return tile_of_vectors<O, 6>(vectors);
+        return tile_of_vectors<O, 6>(vectors, shared);
     }
   }
   switch (rows) {
     case 1:
-      return tile_of_vectors<O, 1>(vectors);
+      return tile_of_vectors<O, 1>(vectors, shared);
     case 2:
-      return tile_of_vectors<O, 2>(vectors);
+      return tile_of_vectors<O, 2>(vectors, shared);
     default:
-      return tile_of_vectors<O, 3>(vectors);
+      return tile_of_vectors<O, 3>(vectors, shared);
   }
 }
 
@@ -201,10 +192,11 @@ struct Block {
 };
 
 // to[row] = from[row] + Σ left · panel for n rows; the panel is [k][vectors][width] with `run_skip`
-// elements left out after each run. from null: zeros.
+// elements left out after each run. from null: zeros. So many as `shared` of four vectors share a left side.
 template <class O>
 void multiply(const Left<O>* lefts, int n_lefts, int64_t n, const O* panel, int64_t run_skip,
-              int vectors, const Sum<O>* const* from, Sum<O>* const* to) {
+              int vectors, const Sum<O>* const* from, Sum<O>* const* to,
+              int shared = kTileVectors) {
   const Tiles tiles(n);
   const Left<O>* left = lefts;
   const Left<O>* const end = lefts + n_lefts;
@@ -222,7 +214,7 @@ void multiply(const Left<O>* lefts, int n_lefts, int64_t n, const O* panel, int6
         parts[l] = block.parts[l];
         parts[l].rows += begin;
       }
-      tile_function<O>(static_cast<int>(tiles.begin(i + 1) - begin), vectors)(
+      tile_function<O>(static_cast<int>(tiles.begin(i + 1) - begin), vectors, shared)(
           parts, block.count, panel, run_skip, from ? from + begin : nullptr, to + begin, ahead);
       ahead += block.k * kLine<O>;
       if (ahead - next >= next - panel) ahead = panel;  // all of it is on its way
