@@ -70,6 +70,7 @@ class Backward {
     }
     inputs_ = arena.take<E>(capacity_ * input_stride());
     states_ = arena.take<E>(capacity_ * state_stride());
+    row_of_entry_ = arena.take<int64_t>(capacity_);
     x_of_entry_ = arena.take<int64_t>(capacity_);
     weights_ = arena.take<T>(panels_.count() * weight_rows() * panels_.kGateWidth);
     group_of_row_ = arena.take<int32_t>(p_.batch);
@@ -153,8 +154,7 @@ class Backward {
   // Strides are odd multiples of a cache line, lest entries fall into the same cache sets.
   static int64_t odd_lines(int64_t n) { return (ceil_div(n, kLine<E>) | 1) * kLine<E>; }
   int64_t state_copies() const { return p_.has_recurrent_dropout ? kGates : 1; }
-  int64_t state_copy_stride() const { return odd_lines(panels_.padded()); }
-  int64_t state_stride() const { return state_copies() * state_copy_stride(); }
+  int64_t state_stride() const { return odd_lines(panels_.padded()); }
   int64_t input_rows() const { return p_.features + (p_.use_bias ? 1 : 0); }
   int64_t input_stride() const { return odd_lines(input_rows()); }
   int64_t weight_rows() const { return input_rows() + p_.units; }
@@ -275,6 +275,7 @@ class Backward {
     E* to = inputs_ + entry * input_stride();
     convert_row(static_cast<const S*>(buffers_.x) + x * p_.features, p_.features, to);
     if (p_.use_bias) narrow(T(1), to + p_.features);
+    row_of_entry_[entry] = row;
     x_of_entry_[entry] = x;
   }
 
@@ -354,14 +355,7 @@ class Backward {
       store_lanes(cell.dz_f, dz_rows[1] + at, gate_stride);
       store_lanes(cell.dz_g, dz_rows[2] + at, gate_stride);
       store_lanes(cell.dz_o, dz_rows[3] + at, gate_stride);
-      E* state = row.state + unit;
-      if (p_.has_recurrent_dropout) {
-        for (int64_t g = 0; g < kGates; ++g, state += state_copy_stride()) {
-          store_lanes(h_prev * dropout(g, row.row, unit, lanes), state, V::kWidth);
-        }
-      } else {
-        store_lanes(h_prev, state, V::kWidth);
-      }
+      store_lanes(h_prev, row.state + unit, V::kWidth);
     }
   }
 
@@ -471,7 +465,9 @@ class Backward {
       const int64_t n = min(kRowBlock, input_rows() - first);
       const Range panels = panels_of(first, n);
       if (panels.first == panels.last) continue;
-      transpose_entries(inputs_ + first, input_stride(), entries, n, s.lefts);
+      transpose_entries(entries, n, s.lefts, [&](int64_t entry, int64_t column) {
+        return load_lanes(inputs_ + entry * input_stride() + first + column, V::kWidth);
+      });
       weight_block(panels, first, n, entries, 0, first_chunk, s);
     }
     for (int64_t first = 0; first < p_.units; first += state_rows()) {
@@ -479,21 +475,28 @@ class Backward {
       const Range panels = panels_of(input_rows() + first, n);
       if (panels.first == panels.last) continue;
       for (int64_t copy = 0; copy < state_copies(); ++copy) {
-        transpose_entries(states_ + copy * state_copy_stride() + first, state_stride(), entries, n,
-                          s.lefts + copy * left_copy_stride());
+        transpose_entries(
+            entries, n, s.lefts + copy * left_copy_stride(), [&](int64_t entry, int64_t column) {
+              const int64_t unit = first + column;
+              const V state = load_lanes(states_ + entry * state_stride() + unit, V::kWidth);
+              if (!p_.has_recurrent_dropout) return state;
+              const int64_t lanes = panels_.lanes(unit / V::kWidth);
+              return state * dropout(copy, row_of_entry_[entry], unit, lanes);
+            });
       }
       weight_block(panels, input_rows() + first, n, entries,
                    p_.has_recurrent_dropout ? left_copy_stride() : 0, first_chunk, s);
     }
   }
 
-  // n columns of [entry][stride] to [column][left_stride()]; whole vectors are read and written.
-  void transpose_entries(const E* from, int64_t stride, int64_t entries, int64_t n, E* to) const {
+  // load(entry, column) for n columns to [column][left_stride()], in whole vectors.
+  template <class Load>
+  void transpose_entries(int64_t entries, int64_t n, E* to, Load load) const {
     for (int64_t entry = 0; entry < entries; entry += V::kWidth) {
       for (int64_t column = 0; column < n; column += V::kWidth) {
         V square[V::kWidth];
         for (int64_t i = 0; i < V::kWidth; ++i) {
-          square[i] = load_lanes(from + min(entry + i, entries - 1) * stride + column, V::kWidth);
+          square[i] = load(min(entry + i, entries - 1), column);
         }
         transpose(square);
         for (int64_t i = 0; i < V::kWidth; ++i) {
@@ -576,7 +579,8 @@ class Backward {
   E* dz_;                   // [panel][entry][gate][width]
   O* dz_operands_;          // [panel][operands of the entries][gate][width]
   E* inputs_;               // [entry][x | 1]
-  E* states_;               // [entry][h before the step], one copy per gate under dropout
+  E* states_;               // [entry][h before the step]
+  int64_t* row_of_entry_;   // of the batch
   int64_t* x_of_entry_;     // (row, time) as an index into x's rows
   T* weights_;              // [panel][x | 1 | h][gate][width], gradients
   int32_t* group_of_row_;
