@@ -313,8 +313,10 @@ class Forward {
   void multiply_panel(int64_t panel, int64_t at, int64_t entry, int64_t n, const Scratch<S>& s) {
     const O* weights = weights_ + panel * panel_elements();
     T** z_rows = s.z_rows + at * n;
-    for (int64_t i = 0; i < n; ++i) {
-      z_rows[i] = s.z + (i * panels_.together() + at) * panels_.kGateWidth;
+    T* z = s.z + at * panels_.kGateWidth;
+    const int64_t z_stride = panels_.together() * panels_.kGateWidth;
+    for (int64_t i = 0; i < n; ++i, z += z_stride) {
+      z_rows[i] = z;
       s.from_rows[i] = start(panel, entry, i, s);
     }
     Left<O> lefts[] = {{s.x_rows, operands<O>(p_.features), 1},
@@ -379,8 +381,7 @@ class Forward {
     const int64_t unit = first_unit(panel), lanes = panels_.lanes(panel);
     const int64_t padded = panels_.padded(), all = p_.units;
     const int64_t z_stride = this->z_stride(panel, units);
-    const int64_t z_offset =
-        streams_ ? first_unit(panel - units.first) : panels_.place(panel, 0).offset;
+    const int64_t z_offset = first_unit(streams_ ? panel - units.first : panel % panels_.together());
     // Two loops of independent rows: the processor does not see far enough to overlap longer ones.
     for (int64_t i = 0; i < n; ++i) {
       const ActiveRow<S>& row = s.active[i];
