@@ -375,8 +375,9 @@ class Forward {
     return active;
   }
 
+  // A function of its own, for that leaves its loops more registers.
   template <class Act, class Rec>
-  void apply_gates(const Act& act, const Rec& rec, int64_t panel, Range units, int64_t n,
+  __attribute__((noinline)) void apply_gates(const Act& act, const Rec& rec, int64_t panel, Range units, int64_t n,
                    const Scratch<S>& s) {
     const int64_t unit = first_unit(panel), lanes = panels_.lanes(panel);
     const int64_t padded = panels_.padded(), all = p_.units;
