@@ -321,8 +321,9 @@ class Backward {
     if (row.dy) __builtin_prefetch(row.dy - 2 * p_.units + unit);
   }
 
+  // A function of its own, for that leaves its loop more registers.
   template <class Act, class Rec>
-  void apply_gates(const Act& act, const Rec& rec, int64_t panel, int64_t n, const Scratch<S>& s) {
+  __attribute__((noinline)) void apply_gates(const Act& act, const Rec& rec, int64_t panel, int64_t n, const Scratch<S>& s) {
     const int64_t unit = first_unit(panel), lanes = panels_.lanes(panel);
     const int64_t units = p_.units, gate_stride = panels_.gate_stride(panel);
     const int64_t row_width = panels_.row_width(panel);
