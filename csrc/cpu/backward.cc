@@ -323,7 +323,8 @@ class Backward {
 
   // A function of its own, for that leaves its loop more registers.
   template <class Act, class Rec>
-  __attribute__((noinline)) void apply_gates(const Act& act, const Rec& rec, int64_t panel, int64_t n, const Scratch<S>& s) {
+  __attribute__((noinline)) void apply_gates(const Act& act, const Rec& rec, int64_t panel,
+                                             int64_t n, const Scratch<S>& s) {
     const int64_t unit = first_unit(panel), lanes = panels_.lanes(panel);
     const int64_t units = p_.units, gate_stride = panels_.gate_stride(panel);
     const int64_t row_width = panels_.row_width(panel);
@@ -409,11 +410,12 @@ class Backward {
     return lefts;
   }
 
-  // The same where each gate has its own dropout: dh = Σ mask_g ∘ (dz_g R_gᵀ).
+  // The same where each gate has its own dropout: dh = Σ mask_g ∘ (dz_g R_gᵀ). A gate's part of a
+  // pair of panels is two vectors.
   void multiply_recurrent_dropped(int64_t v, int vectors, int64_t first, int rows,
                                   const Scratch<S>& s) {
     constexpr int64_t kRun = V::kWidth / kDepth<O>;
-    const int64_t gate_elements = kRun * vectors * V::kWidth;
+    const int64_t others = 2 * (kGates - 1) * kRun * vectors * V::kWidth;
     const int64_t panel_stride = capacity_ * kGates * kRun;
     const int64_t pairs = panels_.count() / 2, rest = panels_.count() % 2;
     for (int64_t g = 0; g < kGates; ++g) {
@@ -422,11 +424,11 @@ class Backward {
       const auto add = [&](int64_t panel, int64_t run, int64_t runs, T* const* from) {
         const auto place = panels_.place(panel, g);
         const int64_t offset = place.offset / kDepth<O>;
-        const Left<O> left{s.left_rows + first, run, runs, 2 * panel_stride, 0,
-                           place.panel * panel_stride + offset};
+        const Left<O> left{s.left_rows + first, run, runs,
+                           2 * panel_stride,    0,   place.panel * panel_stride + offset};
         const O* weights =
             recurrent_panel(v) + (place.panel * kGates * kRun + offset) * vectors * V::kWidth;
-        multiply<O>(&left, 1, rows, weights, 6 * gate_elements, vectors, from, out);
+        multiply<O>(&left, 1, rows, weights, others, vectors, from, out);
       };
       if (pairs > 0) add(0, 2 * kRun, pairs, nullptr);
       if (rest > 0) add(panels_.count() - 1, kRun, 1, pairs > 0 ? out : nullptr);
@@ -515,8 +517,7 @@ class Backward {
       left.offset = panels_.vector(panel, 0).gate * left.copy_stride;
       for (int64_t i = 0; i < n; ++i) s.out_rows[i] = weight(panel, first + i);
       multiply<O>(&left, 1, n, dz_operands(panel), 0, panels_.vectors(panel),
-                  first_chunk ? nullptr : s.out_rows, s.out_rows,
-                  copy_stride > 0 ? panels_.shared(panel) : kTileVectors);
+                  first_chunk ? nullptr : s.out_rows, s.out_rows, panels_.shared(panel));
     }
   }
 

@@ -300,9 +300,9 @@ class Forward {
       for (int64_t panel = first; !streams_ && panel < last; ++panel) {
         multiply_panel(panel, panel - first, entry, n, s);
       }
-      for (int64_t unit_vector = first; unit_vector < last; ++unit_vector) {
+      for (int64_t panel = first; panel < last; ++panel) {
         with_activations<T>(p_, [&](const auto& act, const auto& rec) {
-          apply_gates(act, rec, unit_vector, units, n, s);
+          apply_gates(act, rec, panel, units, n, s);
         });
       }
     }
@@ -327,7 +327,7 @@ class Forward {
     }
     const bool skips_x = entry != kNotProjected;
     multiply<O>(lefts + skips_x, kMaxLefts - skips_x, n, weights, 0, panels_.vectors(panel),
-                s.from_rows, z_rows, dropout_ ? panels_.shared(panel) : kTileVectors);
+                s.from_rows, z_rows, panels_.shared(panel));
   }
 
   // The same for all panels, with the weights where they lie. z is [row][gate][units of the range].
@@ -377,12 +377,13 @@ class Forward {
 
   // A function of its own, for that leaves its loops more registers.
   template <class Act, class Rec>
-  __attribute__((noinline)) void apply_gates(const Act& act, const Rec& rec, int64_t panel, Range units, int64_t n,
-                   const Scratch<S>& s) {
+  __attribute__((noinline)) void apply_gates(const Act& act, const Rec& rec, int64_t panel,
+                                             Range units, int64_t n, const Scratch<S>& s) {
     const int64_t unit = first_unit(panel), lanes = panels_.lanes(panel);
     const int64_t padded = panels_.padded(), all = p_.units;
     const int64_t z_stride = this->z_stride(panel, units);
-    const int64_t z_offset = first_unit(streams_ ? panel - units.first : panel % panels_.together());
+    const int64_t z_offset =
+        first_unit(streams_ ? panel - units.first : panel % panels_.together());
     // Two loops of independent rows: the processor does not see far enough to overlap longer ones.
     for (int64_t i = 0; i < n; ++i) {
       const ActiveRow<S>& row = s.active[i];

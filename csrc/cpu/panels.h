@@ -5,9 +5,9 @@
 // inside the kernels has the order (panel, gate, lane). In what is packed for products, k counts
 // operands, and zeros fill up the last.
 //
-// With recurrent dropout each gate multiplies an h of its own. There panels go in pairs, of which
-// the first holds gates i and f of both their units and the second g and o, so that each h serves
-// two vectors.
+// With recurrent dropout each gate has an h of its own. There panels go in pairs, of which the
+// first has the gates i and f of the units of both, and the second g and o: each h serves two
+// vectors.
 #pragma once
 
 #include "core/problem.h"
@@ -23,36 +23,38 @@ struct UnitPanels {
   static constexpr int64_t kWidth = Vec<T>::kWidth;
   static constexpr int64_t kGateWidth = kGates * kWidth;
   int64_t units;
-  bool paired = false;
+  bool paired = false;  // but for an odd one, the last
 
   struct Vector {
     int64_t unit_vector, gate;
   };
   struct Place {
-    int64_t panel, offset;  // in elements of the panel's rows
+    int64_t panel, offset;  // in a row of the panel
   };
 
   PYLSTM_FN int64_t count() const { return ceil_div(units, kWidth); }
   PYLSTM_FN int64_t padded() const { return count() * kWidth; }
-  PYLSTM_FN int64_t lanes(int64_t panel) const { return min(kWidth, units - panel * kWidth); }
+  PYLSTM_FN int64_t lanes(int64_t unit_vector) const {
+    return min(kWidth, units - unit_vector * kWidth);
+  }
+  // How many panels are computed together, and the first of a part that leaves them so.
   PYLSTM_FN int64_t together() const { return paired ? 2 : 1; }
-  // The first panel of a part; pairs stay together.
   PYLSTM_FN int64_t begin(int64_t part, int64_t parts) const {
     return min(count(), ceil_div(count(), together()) * part / parts * together());
   }
   PYLSTM_FN bool in_pair(int64_t panel) const { return paired && (panel | 1) < count(); }
-  // Of the units in a row of four gates: one vector or, of a pair, two.
+  // What comes i-th in a panel's rows, and where it comes.
   PYLSTM_FN Vector vector(int64_t panel, int64_t i) const {
     return in_pair(panel) ? Vector{(panel & ~1) + i % 2, panel % 2 * 2 + i / 2} : Vector{panel, i};
   }
   PYLSTM_FN Place place(int64_t unit_vector, int64_t gate) const {
-    return in_pair(unit_vector) ? Place{(unit_vector & ~1) + gate / 2,
-                                        (gate % 2 * 2 + unit_vector % 2) * kWidth}
-                                : Place{unit_vector, gate * gate_stride(unit_vector)};
+    return in_pair(unit_vector)
+               ? Place{(unit_vector & ~1) + gate / 2, (gate % 2 * 2 + unit_vector % 2) * kWidth}
+               : Place{unit_vector, gate * gate_stride(unit_vector)};
   }
-  // How many of its vectors belong to one gate, where each gate has a left side.
-  PYLSTM_FN int shared(int64_t panel) const { return in_pair(panel) ? 2 : 1; }
-  // Of what a panel's rows consist of, the vectors above.
+  // How many of a panel's vectors share a left side.
+  PYLSTM_FN int shared(int64_t panel) const { return !paired ? kGates : in_pair(panel) ? 2 : 1; }
+  // Of the gates, or a pair's vectors, in a panel's rows.
   PYLSTM_FN int64_t gate_stride(int64_t panel) const { return paired ? kWidth : lanes(panel); }
   // Of a panel's rows, in vectors and in elements.
   PYLSTM_FN int vectors(int64_t panel) const {

@@ -192,7 +192,8 @@ struct Block {
 };
 
 // to[row] = from[row] + Σ left · panel for n rows; the panel is [k][vectors][width] with `run_skip`
-// elements left out after each run. from null: zeros. So many as `shared` of four vectors share a left side.
+// elements left out after each run. from null: zeros. `shared`: how many of four vectors share an
+// operand of the left side.
 template <class O>
 void multiply(const Left<O>* lefts, int n_lefts, int64_t n, const O* panel, int64_t run_skip,
               int vectors, const Sum<O>* const* from, Sum<O>* const* to,

@@ -27,6 +27,12 @@ def test_odd_units_and_features(isa, units, features):
 
 
 @isas
+@pytest.mark.parametrize("units", UNITS)
+def test_odd_units_with_recurrent_dropout(isa, units):
+    check(Case(units=units, dropout=True, isa=isa))
+
+
+@isas
 @pytest.mark.parametrize("batch", (*range(1, 8), 13))
 @pytest.mark.parametrize("time", (1, 2, 9))
 def test_odd_batches_and_times(isa, batch, time):
