@@ -75,6 +75,10 @@ void tile(const Left<O>* lefts, int n_lefts, const O* panel, int64_t run_skip,
   for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 4
     for (int v = 0; v < kVectors; ++v) acc[r][v] = V(0.0);
+    if (from == to) {  // a sum that may have left the cache
+#pragma GCC unroll 4
+      for (int v = 0; v < kVectors; ++v) __builtin_prefetch(from[r] + v * V::kWidth);
+    }
   }
   for (const Left<O>* left = lefts; left != lefts + n_lefts; ++left) {
     const O* a[kRows];
