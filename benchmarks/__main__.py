@@ -32,7 +32,8 @@ def main() -> int:
             record = run_case(case, mode, peers, QUICK_EFFORT if options.quick else FULL_EFFORT)
             print(report.line(record), flush=True)
             results.add(record)
-    print("\n" + report.table(results.content["records"]))
+    records = results.content["records"]
+    print("\n" + report.table(records, report.roofs(records)))
     print(f"\n{options.output}")
     return 0
 

@@ -31,7 +31,7 @@ def _readme_part(content, six):
     return "\n\n".join(
         [
             "![Times as fast as Keras, six shapes](benchmarks/results.png)",
-            report.table(six, quartiles=False),
+            report.table(six, report.roofs(content["records"]), quartiles=False),
             report.summary(content["records"]),
             _EXPLANATION,
             f"Median milliseconds of a call. {report.environment(content)} "
@@ -55,7 +55,7 @@ def _results_page(content):
             *_scaling_section(content),
             "## Cases",
             "Milliseconds a call: median (quartiles).",
-            report.table(records) + "\n",
+            report.table(records, report.roofs(records)) + "\n",
         ]
     )
 

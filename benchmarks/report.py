@@ -1,8 +1,8 @@
 """Results as text: a line of progress, tables, ratios, and the measured part of the README."""
 
+import statistics
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from statistics import geometric_mean
 
 from benchmarks.peers import PEERS
 
@@ -37,7 +37,13 @@ def line(record: dict) -> str:
     return ", ".join(f"{PEERS[p][0]} {_cell(result)}" for p, result in record["peers"].items())
 
 
-def table(records: Iterable[dict], quartiles: bool = True) -> str:
+def roofs(records: Iterable[dict]) -> dict[str, float]:
+    """The rates of the machine in FLOP/s, medians over a run: a disturbed one counts little."""
+    rates = [record["rates"] for record in records]
+    return {roof: statistics.median(rate[roof] for rate in rates) for roof in ("sgemm", "fma")}
+
+
+def table(records: Iterable[dict], roof: dict[str, float], quartiles: bool = True) -> str:
     """All records as Markdown, one table per group and mode, in milliseconds."""
     grouped = defaultdict(list)
     for record in records:
@@ -47,10 +53,10 @@ def table(records: Iterable[dict], quartiles: bool = True) -> str:
         peers = [p for p in PEERS if any(p in r["peers"] for r in part)]
         titles = ["ms", *(PEERS[p][0] for p in peers)]
         titles += ["vs Keras", "vs best other", "% of sgemm", "% of FMA loop"]
-        rows = [
-            [r["name"], *(_cell(r["peers"].get(p, {}), quartiles) for p in peers), *_ratio_cells(r)]
-            for r in part
-        ]
+        rows = []
+        for r in part:
+            times = [_cell(r["peers"].get(p, {}), quartiles) for p in peers]
+            rows.append([r["name"], *times, *_ratio_cells(r, roof)])
         parts.append(f"### {group}, {mode}\n\n{_markdown(titles, rows)}")
     return "\n\n".join(parts)
 
@@ -157,17 +163,17 @@ def _spread(records, reference: Callable[[dict], float | None]):
 def _mean_and_smallest(ratios):
     if not ratios:
         return ["", ""]
-    return [f"{geometric_mean(ratios.values()):.2f}×", f"{min(ratios.values()):.2f}×"]
+    return [f"{statistics.geometric_mean(ratios.values()):.2f}×", f"{min(ratios.values()):.2f}×"]
 
 
-def _ratio_cells(record):
+def _ratio_cells(record, roof):
     ratios = [speed_up(record, reference(record)) for reference in (_keras, best_rival)]
     cells = [f"{ratio:.2f}×" if ratio else "" for ratio in ratios]
     ours = median(record, OURS)
     if record["case"]["dtype"] != "float32" or not ours:  # the roof is measured in float32
         return [*cells, "", ""]
     rate = record["flop"] / ours
-    return [*cells, *(f"{rate / record['rates'][roof]:.0%}" for roof in ("sgemm", "fma"))]
+    return [*cells, *(f"{rate / roof[name]:.0%}" for name in ("sgemm", "fma"))]
 
 
 def _cell(result, quartiles=True):

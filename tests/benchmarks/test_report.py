@@ -6,6 +6,8 @@ from benchmarks import readme, report, scaling
 from benchmarks.cases import SIX
 from benchmarks.picture import draw_speed_ups
 
+ROOFS = {"sgemm": 200e9, "fma": 250e9}
+
 
 def record(mode="inference", case=SIX[0], **seconds):
     peers = {
@@ -17,7 +19,7 @@ def record(mode="inference", case=SIX[0], **seconds):
         "mode": mode,
         "case": dataclasses.asdict(case),
         "flop": 1e9,
-        "rates": {"sgemm": 200e9, "fma": 250e9},
+        "rates": ROOFS,
         "peers": {**peers, "onnx_runtime": {"refused": "inference only"}},
     }
 
@@ -27,7 +29,8 @@ SLOWER = record(case=SIX[1], pylstm_layer=0.01, keras_layer=0.01, torch_lstm=0.0
 
 
 def test_ratios_are_against_keras_and_the_fastest_other():
-    (row,) = (line for line in report.table([FASTER]).splitlines() if SIX[0].name in line)
+    table = report.table([FASTER], ROOFS)
+    (row,) = (line for line in table.splitlines() if SIX[0].name in line)
     assert "| 4.00× | 2.00× | 50% | 40% |" in row
     assert "10 (10–10)" in row
     assert "inference only" in row
@@ -43,7 +46,12 @@ def test_summary_tells_the_mean_and_the_worst():
 
 
 def test_a_case_without_our_time_has_no_ratio():
-    assert "×" not in report.table([record(keras_layer=0.01)])
+    assert "×" not in report.table([record(keras_layer=0.01)], ROOFS)
+
+
+def test_a_disturbed_rate_moves_no_roof():
+    disturbed = {**FASTER, "rates": {"sgemm": 100e9, "fma": 120e9}}
+    assert report.roofs([FASTER, disturbed, SLOWER]) == ROOFS
 
 
 def test_figures_go_between_the_markers_and_nowhere_else(tmp_path):
