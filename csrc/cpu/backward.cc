@@ -424,8 +424,8 @@ class Backward {
       const auto add = [&](int64_t panel, int64_t run, int64_t runs, T* const* from) {
         const auto place = panels_.place(panel, g);
         const int64_t offset = place.offset / kDepth<O>;
-        const Left<O> left{s.left_rows + first, run, runs,
-                           2 * panel_stride,    0,   place.panel * panel_stride + offset};
+        Left<O> left{s.left_rows + first, run, runs, 2 * panel_stride};
+        left.offset = place.panel * panel_stride + offset;
         const O* weights =
             recurrent_panel(v) + (place.panel * kGates * kRun + offset) * vectors * V::kWidth;
         multiply<O>(&left, 1, rows, weights, others, vectors, from, out);
@@ -582,7 +582,7 @@ class Backward {
   O* dz_operands_;          // [panel][operands of the entries][gate][width]
   E* inputs_;               // [entry][x | 1]
   E* states_;               // [entry][h before the step]
-  int64_t* row_of_entry_;   // of the batch
+  int64_t* row_of_entry_;   // of the batch, lest x_of_entry_ be divided for it
   int64_t* x_of_entry_;     // (row, time) as an index into x's rows
   T* weights_;              // [panel][x | 1 | h][gate][width], gradients
   int32_t* group_of_row_;

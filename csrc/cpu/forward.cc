@@ -292,10 +292,10 @@ class Forward {
       s.active[n++] = active_row(row, step, s.current[row]);
     });
     if (streams_) stream(units, entry, n, s);
-    const int64_t together = panels_.together(), last_first = (units.last - 1) & -together;
+    const int64_t together = panels_.together(), last_group = (units.last - 1) & -together;
     for (int64_t at = units.first; at < units.last; at += together) {
       // There and back: the last panels of a step are still in the cache at the next.
-      const int64_t first = step % 2 == 0 ? at : units.first + last_first - at;
+      const int64_t first = step % 2 == 0 ? at : units.first + last_group - at;
       const int64_t last = min(first + together, units.last);
       for (int64_t panel = first; !streams_ && panel < last; ++panel) {
         multiply_panel(panel, panel - first, entry, n, s);
@@ -314,8 +314,8 @@ class Forward {
     const O* weights = weights_ + panel * panel_elements();
     T** z_rows = s.z_rows + at * n;
     T* z = s.z + at * panels_.kGateWidth;
-    const int64_t z_stride = panels_.together() * panels_.kGateWidth;
-    for (int64_t i = 0; i < n; ++i, z += z_stride) {
+    const int64_t row_width = panels_.together() * panels_.kGateWidth;
+    for (int64_t i = 0; i < n; ++i, z += row_width) {
       z_rows[i] = z;
       s.from_rows[i] = start(panel, entry, i, s);
     }
