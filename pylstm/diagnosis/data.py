@@ -7,7 +7,6 @@ import keras
 import numpy as np
 from keras import tree
 
-from pylstm.diagnosis.model import is_recurrent
 from pylstm.diagnosis.report import Finding, of_error, summary_of
 from pylstm.diagnosis.values import check_column, check_finite, check_padding, check_rows
 from pylstm.errors import PylstmError
@@ -175,10 +174,6 @@ class _Corrections:
 def _expected_shapes(model, x):
     """The shapes of the model's inputs, in the order of `_named`."""
     shapes = declared_shapes(model)
-    if not shapes and model.layers and is_recurrent(model.layers[0]):
-        cell = getattr(model.layers[0], "cell", None)
-        built = cell is not None and cell.built
-        shapes = {"x": (None, None, cell.kernel.shape[0] if built else None)}
     if isinstance(x, dict):
         return (shapes.get(name) for name in x)
     return iter(shapes.values())

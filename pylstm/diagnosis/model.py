@@ -7,14 +7,10 @@ import keras
 from pylstm.diagnosis.report import Finding, of_error
 from pylstm.errors import CODES, PylstmError
 from pylstm.inputs.columns import Sequences
+from pylstm.inputs.knowledge import is_recurrent
 from pylstm.inputs.time_distributed import check_time_distributed
 from pylstm.layer import LSTM
 from pylstm.routing import choose_route
-
-
-def is_recurrent(layer):
-    """Whether a layer is recurrent, or wraps one that is."""
-    return hasattr(layer, "return_sequences")
 
 
 def check_stacking(model):

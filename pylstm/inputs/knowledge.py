@@ -40,6 +40,11 @@ def known_to(layer):
     )
 
 
+def is_recurrent(layer):
+    """Whether a layer is recurrent, or wraps one that is."""
+    return hasattr(layer, "return_sequences")
+
+
 def built_from(layer):
     """The shape that the layer was built for, or None."""
     return (getattr(layer, "_build_shapes_dict", None) or {}).get("sequences_shape")

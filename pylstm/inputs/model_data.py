@@ -14,7 +14,7 @@ from pylstm.inputs.contract import Known
 from pylstm.inputs.corrections import Corrections
 from pylstm.inputs.dataset import SequenceDataset, one_batch, open_time
 from pylstm.inputs.entry import enter, enter_column
-from pylstm.inputs.knowledge import memory_of
+from pylstm.inputs.knowledge import is_recurrent, memory_of
 from pylstm.inputs.structure import map_parts, split_inputs, split_targets
 from pylstm.inputs.time_distributed import check_time_distributed
 
@@ -228,4 +228,15 @@ def declared_shapes(model):
     """The shapes of a model's inputs, by name, in order; empty if they are not known."""
     if isinstance(getattr(model, "input", None), dict):
         return {name: x.shape for name, x in model.input.items()}
-    return {x.name: x.shape for x in getattr(model, "inputs", ())}
+    if inputs := getattr(model, "inputs", ()):
+        return {x.name: x.shape for x in inputs}
+    return _shape_for_first_layer(model)
+
+
+def _shape_for_first_layer(model):
+    """What a `keras.Sequential` that is not built yet takes, as far as its first layer tells."""
+    first = model.layers[0] if isinstance(model, keras.Sequential) and model.layers else None
+    if first is None or not is_recurrent(first):
+        return {}
+    cell = getattr(first, "cell", None)
+    return {"x": (None, None, cell.kernel.shape[0] if cell and cell.built else None)}

@@ -430,3 +430,19 @@ def test_a_sequential_model_copies_by_its_config():
     np.testing.assert_allclose(
         copy.predict(sequences(), verbose=0), model.predict(sequences(), verbose=0), atol=1e-6
     )
+
+
+@pytest.mark.parametrize("method", ["__call__", "predict", "fit"])
+def test_series_without_a_feature_axis_need_no_built_model(method):
+    """That their lengths differ says which axis is time; no weights have to."""
+    seqs = sequences(features=1)
+    series = [seq[:, 0] for seq in seqs]
+    model = pylstm.Sequential([pylstm.LSTM(4)])
+    model.compile("sgd", "mse")
+    arguments = {"__call__": (), "predict": (), "fit": (np.zeros((6, 4)),)}[method]
+    with pytest.warns(errors.ShapeCorrectionWarning, match="PYL122"):
+        getattr(model, method)(series, *arguments)
+    built = keras.Sequential([keras.Input((None, 1)), keras.layers.LSTM(4)])
+    built.set_weights(model.get_weights())
+    got = model.predict(series, verbose=0)
+    np.testing.assert_allclose(got, each_alone(built, seqs), atol=2e-6)
