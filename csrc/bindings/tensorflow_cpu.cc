@@ -1,6 +1,7 @@
 // The ops' kernels on the CPU, with TensorFlow's own worker threads.
 #include <exception>
 
+#include "bindings/kept_weights.h"
 #include "bindings/tensorflow_kernels.h"
 #include "cpu/lstm.h"
 
@@ -29,11 +30,15 @@ class CpuBackend {
     } catch (const std::exception& error) {  // PYLSTM_ISA names none that can run
       context->SetStatus(absl::InvalidArgumentError(error.what()));
     }
+    if (context->HasAttr("weights_are_variables")) {
+      OP_REQUIRES_OK(context, context->GetAttr("weights_are_variables", &weights_are_variables_));
+    }
   }
 
   int64_t forward_workspace_bytes(tensorflow::OpKernelContext* context,
                                   const Problem& problem) const {
-    return cpu::forward_workspace_bytes(problem, isa_, WorkerPool(context).concurrency());
+    return cpu::forward_workspace_bytes(problem, isa_, WorkerPool(context).concurrency(),
+                                        keeps_weights(problem));
   }
 
   int64_t backward_workspace_bytes(tensorflow::OpKernelContext* context,
@@ -44,7 +49,22 @@ class CpuBackend {
   absl::Status forward(tensorflow::OpKernelContext* context, const Problem& problem,
                        const ForwardBuffers& buffers) const {
     WorkerPool pool(context);
-    cpu::lstm_forward(problem, buffers, isa_, pool);
+    kept_weights().drop_changed();
+    if (!keeps_weights(problem)) {
+      cpu::lstm_forward(problem, buffers, isa_, pool);
+      return absl::OkStatus();
+    }
+    const KeptWeights::Key key{context->input(InputPositions::kernel),
+                               context->input(InputPositions::recurrent_kernel), isa_};
+    if (const auto packed = kept_weights().find(key)) {
+      cpu::lstm_forward(problem, buffers, isa_, pool, {packed->data(), true});
+      return absl::OkStatus();
+    }
+    tensorflow::Tensor packed;
+    const tensorflow::TensorShape bytes({cpu::packed_weights_bytes(problem, isa_)});
+    TF_RETURN_IF_ERROR(context->allocate_temp(tensorflow::DT_UINT8, bytes, &packed));
+    cpu::lstm_forward(problem, buffers, isa_, pool, {packed.data(), false});
+    kept_weights().keep(key, packed);
     return absl::OkStatus();
   }
 
@@ -56,7 +76,14 @@ class CpuBackend {
   }
 
  private:
+  // Training changes them at every step.
+  bool keeps_weights(const Problem& problem) const {
+    return weights_are_variables_ && !problem.save_for_backward &&
+           cpu::packed_weights_bytes(problem, isa_) > 0;
+  }
+
   cpu::Isa isa_ = cpu::Isa::kBaseline;
+  bool weights_are_variables_ = false;
 };
 
 PYLSTM_REGISTER_KERNELS(tensorflow::DEVICE_CPU, CpuBackend)

@@ -91,6 +91,7 @@ absl::Status backward_shape(InferenceContext* context) {
 
 REGISTER_OP("PylstmLstm")
     .PYLSTM_INPUTS.PYLSTM_OPTIONS.Attr("save_for_backward: bool = false")
+    .Attr("weights_are_variables: bool = false")
     .Output("y: T")
     .Output("h: T")
     .Output("c: T")

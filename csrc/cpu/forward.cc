@@ -2,6 +2,7 @@
 #include "core/cell.h"
 #include "cpu/arena.h"
 #include "cpu/kernels.h"
+#include "cpu/lstm.h"
 #include "cpu/panels.h"
 #include "cpu/runtime_activation.h"
 #include "cpu/split.h"
@@ -40,7 +41,7 @@ struct Scratch {
   T* z;          // [rows][gate][width], pre-activations of one panel; of all panels when streaming
   E* x;          // [rows][F], only where x needs conversion
   T* projected;  // [panel][entry][gate][width], x W + b of the next steps' active rows
-  Operand<S>* block;  // [k][gate][width], a block of W in one panel
+  Operand<S>* block;  // [k][gate][width], a block of W in one panel, where W is not packed whole
 };
 
 template <class S>
@@ -51,15 +52,19 @@ class Forward {
   using O = Operand<S>;
   using E = Element<O>;
 
-  Forward(const Problem& problem, const ForwardBuffers& buffers, int threads, Arena arena)
+  Forward(const Problem& problem, const ForwardBuffers& buffers, int threads, Arena arena,
+          bool keeps_weights, const PackedWeights& packed)
       : p_(problem),
         buffers_(buffers),
         panels_{problem.units, problem.has_recurrent_dropout},
         streams_(problem.batch * problem.time <= kStreamEntries),
         projects_(problem.features > 0 &&
-                  (streams_ ? problem.time > 1 : has_few_rows(problem, threads))) {
+                  (streams_ ? problem.time > 1 : has_few_rows(problem, threads))),
+        packs_blocks_(projects_ && !keeps_weights),
+        packed_already_(packed.ready),
+        weights_(static_cast<O*>(packed.memory)) {
     const int64_t padded = panels_.padded();
-    if (!streams_) weights_ = arena.take<O>(panels_.count() * panel_elements());
+    if (!streams_ && !keeps_weights) weights_ = arena.take<O>(weight_elements());
     bias_ = arena.take<T>(panels_.count() * panels_.kGateWidth);
     h_ = arena.take<E>(p_.batch * 2 * padded);
     c_ = arena.take<T>(p_.batch * padded);
@@ -85,6 +90,8 @@ class Forward {
       s.block = nullptr;
       if (projects_) {
         s.projected = arena.take<T>(panels_.count() * entry_capacity() * panels_.kGateWidth);
+      }
+      if (packs_blocks_) {
         s.block = arena.take<O>(kLargestBlock * panels_.kGateWidth);
       }
       if (scratch_) scratch_[i] = s;
@@ -93,6 +100,9 @@ class Forward {
   }
 
   int64_t bytes() const { return bytes_; }
+  int64_t packed_weights_bytes() const {
+    return streams_ || panels_.paired ? 0 : weight_elements() * int64_t{sizeof(O)};
+  }
 
   void run(Team& team, int rank) {
     const Split split = choose_split(p_, team.size(), kTileRows, V::kWidth);
@@ -148,9 +158,14 @@ class Forward {
   // Its rows are whole operands then.
   bool reads_x_in_place() const { return sizeof(S) == sizeof(E) && p_.features % kDepth<O> == 0; }
   int64_t x_stride() const { return operands<O>(p_.features) * kDepth<O>; }
-  int64_t packed_features() const { return projects_ ? 0 : p_.features; }
+  int64_t packed_features() const { return packs_blocks_ ? 0 : p_.features; }
   int64_t panel_elements() const {
     return (operands<O>(packed_features()) + operands<O>(p_.units)) * panels_.kGateWidth;
+  }
+  int64_t weight_elements() const { return panels_.count() * panel_elements(); }
+  // A panel of the weights, from operand `row` on; R comes behind W.
+  O* weights(int64_t panel, int64_t row) const {
+    return weights_ + panel * panel_elements() + row * panels_.row_width(panel);
   }
   int64_t first_unit(int64_t panel) const { return panel * V::kWidth; }
   E* h(int64_t row, int which) const { return h_ + (row * 2 + which) * panels_.padded(); }
@@ -162,9 +177,9 @@ class Forward {
   }
 
   void pack(Range panels) {
-    if (!streams_) {
-      pack_matrix(static_cast<const S*>(buffers_.kernel), packed_features(), panels, weights_, 0);
-      pack_matrix(static_cast<const S*>(buffers_.recurrent_kernel), p_.units, panels, weights_,
+    if (!streams_ && !packed_already_) {
+      pack_matrix(static_cast<const S*>(buffers_.kernel), packed_features(), panels, 0);
+      pack_matrix(static_cast<const S*>(buffers_.recurrent_kernel), p_.units, panels,
                   operands<O>(packed_features()));
     }
     for (int64_t panel = panels.first; panel < panels.last; ++panel) {
@@ -179,13 +194,12 @@ class Forward {
 
   // A few rows at a time for all panels, so that the matrix is read along its rows. They come
   // behind `before` operands of each panel.
-  void pack_matrix(const S* matrix, int64_t k, Range panels, O* to, int64_t before) {
+  void pack_matrix(const S* matrix, int64_t k, Range panels, int64_t before) {
     constexpr int64_t kRows = 16;
     for (int64_t row = 0; row < k; row += kRows) {
       for (int64_t panel = panels.first; panel < panels.last; ++panel) {
-        pack_gate_panel(
-            matrix + row * kGates * p_.units, min(kRows, k - row), panels_, panel,
-            to + panel * panel_elements() + (before + operands<O>(row)) * panels_.row_width(panel));
+        pack_gate_panel(matrix + row * kGates * p_.units, min(kRows, k - row), panels_, panel,
+                        weights(panel, before + operands<O>(row)));
       }
     }
   }
@@ -254,13 +268,16 @@ class Forward {
       const Left<O> part = left.slice(k, count);
       const int64_t first = k * kDepth<O>, rows = min(count * kDepth<O>, p_.features - first);
       for (int64_t panel = units.first; panel < units.last; ++panel) {
-        pack_gate_panel(static_cast<const S*>(buffers_.kernel) + first * kGates * p_.units, rows,
-                        panels_, panel, s.block);
+        const O* block = packs_blocks_ ? s.block : weights(panel, k);
+        if (packs_blocks_) {
+          pack_gate_panel(static_cast<const S*>(buffers_.kernel) + first * kGates * p_.units, rows,
+                          panels_, panel, s.block);
+        }
         for (int64_t i = 0; i < entries; ++i) {
           s.z_rows[i] = projected(panel, i, s);
           s.from_rows[i] = k == 0 ? bias_ + panel * panels_.kGateWidth : s.z_rows[i];
         }
-        multiply<O>(&part, 1, entries, s.block, 0, panels_.vectors(panel), s.from_rows, s.z_rows);
+        multiply<O>(&part, 1, entries, block, 0, panels_.vectors(panel), s.from_rows, s.z_rows);
       }
     }
     return step;
@@ -311,7 +328,6 @@ class Forward {
 
   // z = x W + h R + b for panel `at` of those computed together.
   void multiply_panel(int64_t panel, int64_t at, int64_t entry, int64_t n, const Scratch<S>& s) {
-    const O* weights = weights_ + panel * panel_elements();
     T** z_rows = s.z_rows + at * n;
     T* z = s.z + at * panels_.kGateWidth;
     const int64_t row_width = panels_.together() * panels_.kGateWidth;
@@ -326,8 +342,9 @@ class Forward {
       lefts[1].offset = panels_.vector(panel, 0).gate * lefts[1].copy_stride;
     }
     const bool skips_x = entry != kNotProjected;
-    multiply<O>(lefts + skips_x, kMaxLefts - skips_x, n, weights, 0, panels_.vectors(panel),
-                s.from_rows, z_rows, panels_.shared(panel));
+    multiply<O>(lefts + skips_x, kMaxLefts - skips_x, n,
+                weights(panel, skips_x ? operands<O>(packed_features()) : 0), 0,
+                panels_.vectors(panel), s.from_rows, z_rows, panels_.shared(panel));
   }
 
   // The same for all panels, with the weights where they lie. z is [row][gate][units of the range].
@@ -456,9 +473,11 @@ class Forward {
   const Problem& p_;
   const ForwardBuffers& buffers_;
   const UnitPanels<T> panels_;
-  const bool streams_;      // reads R where it lies
-  const bool projects_;     // computes x W ahead, for several steps at once
-  O* weights_;              // [panel][F and H, or H where x W comes ahead][gate][width]
+  const bool streams_;       // reads R where it lies
+  const bool projects_;      // computes x W ahead, for several steps at once
+  const bool packs_blocks_;  // of W, when x W is computed ahead
+  const bool packed_already_;
+  O* weights_;              // [panel][F and H, or H where blocks of W are packed][gate][width]
   T* bias_;                 // [panel][gate][width]
   E* h_;                    // [B][2][padded units]; a step reads one and writes the other
   T* c_;                    // [B][padded units]
@@ -471,17 +490,25 @@ class Forward {
 
 }  // namespace
 
-int64_t forward_workspace_bytes(const Problem& problem, int threads) {
+int64_t packed_weights_bytes(const Problem& problem) {
   return with_storage(problem.dtype, [&](auto element) {
-    return Forward<decltype(element)>(problem, {}, threads, Arena(nullptr)).bytes();
+    return Forward<decltype(element)>(problem, {}, 1, Arena(nullptr), true, {})
+        .packed_weights_bytes();
   });
 }
 
-void forward(const Problem& problem, const ForwardBuffers& buffers, Executor& executor,
-             int threads) {
+int64_t forward_workspace_bytes(const Problem& problem, int threads, bool keeps_weights) {
+  return with_storage(problem.dtype, [&](auto element) {
+    return Forward<decltype(element)>(problem, {}, threads, Arena(nullptr), keeps_weights, {})
+        .bytes();
+  });
+}
+
+void forward(const Problem& problem, const ForwardBuffers& buffers, Executor& executor, int threads,
+             const PackedWeights& packed) {
   with_storage(problem.dtype, [&](auto element) {
     using Pass = Forward<decltype(element)>;
-    Pass pass(problem, buffers, threads, Arena(buffers.workspace));
+    Pass pass(problem, buffers, threads, Arena(buffers.workspace), packed.memory, packed);
     run_team(
         executor, threads, wakes_threads(problem), microseconds(problem),
         [](void* context, Team& team, int rank) { static_cast<Pass*>(context)->run(team, rank); },

@@ -6,13 +6,15 @@
 namespace pylstm::cpu {
 
 class Executor;
+struct PackedWeights;
 
 #define PYLSTM_DECLARE_KERNELS(isa)                                                         \
   namespace isa {                                                                           \
-  int64_t forward_workspace_bytes(const Problem& problem, int threads);                     \
+  int64_t packed_weights_bytes(const Problem& problem);                                     \
+  int64_t forward_workspace_bytes(const Problem& problem, int threads, bool keeps_weights); \
   int64_t backward_workspace_bytes(const Problem& problem, int threads);                    \
   void forward(const Problem& problem, const ForwardBuffers& buffers, Executor& executor,   \
-               int threads);                                                                \
+               int threads, const PackedWeights& packed);                                   \
   void backward(const Problem& problem, const BackwardBuffers& buffers, Executor& executor, \
                 int threads);                                                               \
   }

@@ -11,6 +11,7 @@ namespace pylstm::cpu {
 namespace {
 
 struct Kernels {
+  decltype(&baseline::packed_weights_bytes) packed_weights_bytes;
   decltype(&baseline::forward_workspace_bytes) forward_workspace_bytes;
   decltype(&baseline::backward_workspace_bytes) backward_workspace_bytes;
   decltype(&baseline::forward) forward;
@@ -18,9 +19,10 @@ struct Kernels {
 };
 
 const Kernels& kernels(const Problem& problem, Isa isa) {
-#define PYLSTM_KERNELS(isa)                                                                  \
-  {                                                                                          \
-    isa::forward_workspace_bytes, isa::backward_workspace_bytes, isa::forward, isa::backward \
+#define PYLSTM_KERNELS(isa)                                                                 \
+  {                                                                                         \
+    isa::packed_weights_bytes, isa::forward_workspace_bytes, isa::backward_workspace_bytes, \
+        isa::forward, isa::backward                                                         \
   }
 #if defined(__x86_64__)
   static const Kernels table[] = {PYLSTM_KERNELS(baseline), PYLSTM_KERNELS(avx2),
@@ -83,9 +85,14 @@ Isa select_isa() {
                               names);
 }
 
-int64_t forward_workspace_bytes(const Problem& problem, Isa isa, int concurrency) {
+int64_t packed_weights_bytes(const Problem& problem, Isa isa) {
+  return kernels(problem, isa).packed_weights_bytes(problem);
+}
+
+int64_t forward_workspace_bytes(const Problem& problem, Isa isa, int concurrency,
+                                bool keeps_weights) {
   return kernels(problem, isa)
-      .forward_workspace_bytes(problem, useful_threads(problem, concurrency));
+      .forward_workspace_bytes(problem, useful_threads(problem, concurrency), keeps_weights);
 }
 
 int64_t backward_workspace_bytes(const Problem& problem, Isa isa, int concurrency) {
@@ -94,13 +101,15 @@ int64_t backward_workspace_bytes(const Problem& problem, Isa isa, int concurrenc
 }
 
 void lstm_forward(const Problem& problem, const ForwardBuffers& buffers, Isa isa,
-                  Executor& executor) {
+                  Executor& executor, const PackedWeights& packed) {
   const int threads = useful_threads(problem, executor.concurrency());
   const Kernels& own = kernels(problem, isa);
-  prefer_huge_pages(buffers.workspace, own.forward_workspace_bytes(problem, threads));
+  prefer_huge_pages(buffers.workspace,
+                    own.forward_workspace_bytes(problem, threads, packed.memory != nullptr));
+  if (!packed.ready) prefer_huge_pages(packed.memory, own.packed_weights_bytes(problem));
   prefer_huge_pages(buffers.reserve, problem.reserve_bytes());
   prefer_huge_pages(buffers.y, problem.y_elements() * element_bytes(problem.dtype));
-  own.forward(problem, buffers, executor, threads);
+  own.forward(problem, buffers, executor, threads, packed);
 }
 
 void lstm_backward(const Problem& problem, const BackwardBuffers& buffers, Isa isa,

@@ -18,11 +18,21 @@ std::vector<Isa> available_isas();
 // std::invalid_argument when that names none or one that this processor lacks.
 Isa select_isa();
 
-int64_t forward_workspace_bytes(const Problem& problem, Isa isa, int concurrency);
+// The weights as the forward pass reads them, for a caller that knows when they are still the same.
+struct PackedWeights {
+  void* memory = nullptr;  // packed_weights_bytes, 64-byte aligned; null: packed in the workspace
+  bool ready = false;      // by an earlier call on the same weights and instruction set
+};
+// 0 where nothing can be kept: short calls read the weights where they lie.
+int64_t packed_weights_bytes(const Problem& problem, Isa isa);
+
+// `keeps_weights`: they come as PackedWeights.
+int64_t forward_workspace_bytes(const Problem& problem, Isa isa, int concurrency,
+                                bool keeps_weights = false);
 int64_t backward_workspace_bytes(const Problem& problem, Isa isa, int concurrency);
 
 void lstm_forward(const Problem& problem, const ForwardBuffers& buffers, Isa isa,
-                  Executor& executor);
+                  Executor& executor, const PackedWeights& packed = {});
 void lstm_backward(const Problem& problem, const BackwardBuffers& buffers, Isa isa,
                    Executor& executor);
 

@@ -6,6 +6,7 @@ Importing this module registers the operation: a SavedModel that holds it loads 
 
 import tensorflow as tf
 from tensorflow.python.eager.record import could_possibly_record
+from tensorflow.python.ops.resource_variable_ops import is_resource_variable
 
 from pylstm._library import load_tensorflow_ops
 from pylstm.errors import PylstmError
@@ -78,6 +79,7 @@ def lstm(
         return_sequences,
         zero_output_for_mask,
         save_for_backward,
+        is_resource_variable(kernel) and is_resource_variable(recurrent_kernel),
     )
     return y, h, c
 
