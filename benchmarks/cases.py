@@ -55,6 +55,10 @@ class Case:
     def directions(self) -> int:
         return 2 if self.bidirectional else 1
 
+    def without_options(self) -> "Case":
+        """The same sizes in float32 with Keras' defaults."""
+        return Case(self.group, self.batch, self.time, self.features, self.units, self.modes)
+
 
 def _deepbench(modes: tuple[Mode, ...], sizes: list[tuple[int, int, int]]) -> list[Case]:
     """DeepBench gives (units, batch, time) and feeds as many features as units."""
@@ -72,8 +76,8 @@ SIX = [
 
 TYPICAL = [Case("Keras-typical", 32, 100, 64, units) for units in (32, 64, 128)]
 
-_OPTIONS = ("options", 32, 100, 64, 128)  # against the last of TYPICAL
-_PADDED = ("options", 64, 200, 80, 256)  # against the second of SIX
+_OPTIONS = ("options", 32, 100, 64, 128)
+_PADDED = ("options", 64, 200, 80, 256)
 OPTIONS = [
     Case(*_OPTIONS, activation="relu"),
     Case(*_OPTIONS, modes=("training",), recurrent_dropout=0.2),

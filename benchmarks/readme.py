@@ -50,7 +50,7 @@ def _results_page(content):
             "## Ratios",
             report.summary(records),
             _EXPLANATION,
-            report.options_cost(records),
+            *filter(None, [report.options_cost(content)]),
             report.streaming_floor(records),
             *_scaling_section(content),
             "## Cases",

@@ -11,11 +11,6 @@ KERNEL = "pylstm_arrays"  # the same kernel without TensorFlow
 KERAS = "keras_layer"
 RIVALS = ("torch_lstm", "onnx_runtime", "jax_scan")
 
-_DEFAULT_OF_OPTIONS = {  # the case without the option, for those that should cost nothing
-    "B32 T100 F64 H128": ("relu", "recurrent dropout", "no bias", "bfloat16", "float64"),
-    "B64 T200 F80 H256": ("padded right", "padded left"),
-}
-
 
 def median(record: dict, peer: str) -> float | None:
     """Returns the seconds of one call, or None where the peer has no valid time."""
@@ -85,19 +80,18 @@ def summary(records: list[dict]) -> str:
     return _markdown(titles, [row for row in rows if row[-1] != "0"])
 
 
-def options_cost(records: list[dict]) -> str:
-    """The time of each option over that of the same shape without it, as a Markdown table."""
-    by_name = {(r["name"], r["mode"]): r for r in records}
+def options_cost(content: dict) -> str:
+    """The time of each option over that without it, as Markdown; empty if it was not measured."""
+    measured = {(r["name"], r["mode"]): r["over_default"] for r in content.get("options", [])}
+    if not measured:
+        return ""
+    columns = [(peer, mode) for peer in (OURS, KERNEL) for mode in ("inference", "training")]
     rows = []
-    for default, options in _DEFAULT_OF_OPTIONS.items():
-        for option in options:
-            cells = [
-                _time_ratio(by_name.get((f"{default} {option}", m)), by_name.get((default, m)))
-                for m in ("inference", "training")
-            ]
-            if any(cells):
-                rows.append([f"{default} {option}", *cells])
-    return _markdown(["time over the default's", "inference", "training"], rows)
+    for case in dict.fromkeys(name for name, _ in measured):
+        ratios = [measured.get((case, mode), {}).get(peer) for peer, mode in columns]
+        rows.append([case, *(f"{ratio:.2f}" if ratio else "" for ratio in ratios)])
+    titles = ["time over the default's", *(f"{PEERS[peer][0]}, {mode}" for peer, mode in columns)]
+    return _markdown(titles, rows)
 
 
 def streaming_floor(records: list[dict]) -> str:
@@ -185,11 +179,6 @@ def _cell(result, quartiles=True):
 
 def _milliseconds(seconds):
     return f"{1e3 * seconds:.3g}" if seconds < 1 else f"{1e3 * seconds:.0f}"
-
-
-def _time_ratio(record, default):
-    times = [r and median(r, OURS) for r in (record, default)]
-    return f"{times[0] / times[1]:.2f}" if all(times) else ""
 
 
 def _over(seconds, floor):

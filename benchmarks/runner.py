@@ -51,32 +51,37 @@ def run_case(case: Case, mode: Mode, peers: dict[str, PeerProcess], effort: Effo
         "case": asdict(case),
         "flop": arithmetic(problem, mode),
         "rates": machine.measure_rates(),
-        "peers": {},
     }
     if case.streaming:
         recurrent_kernel = problem.weights[0].recurrent_kernel
         record["rates"]["read"] = machine.measure_read_rate(recurrent_kernel.nbytes)
-    ready = {}
-    with tempfile.TemporaryDirectory() as folder:
-        expected_path = Path(folder, "expected.npz")
-        np.savez(expected_path, **reference_results(problem, mode))
-        for name, peer in peers.items():
-            try:
-                if refusal := peer.refusal(case, mode):
-                    record["peers"][name] = {"refused": refusal}
-                else:
-                    error = peer.prepare(case, mode, expected_path)
-                    ready[name] = peer
-                    record["peers"][name] = {"error": error}
-            except PeerError as error:
-                record["peers"][name] = {"failed": str(error)}
-    for name, samples in _time_in_turns(ready, effort).items():
+    record["peers"] = prepare(case, mode, peers)
+    ready = {name: peer for name, peer in peers.items() if "error" in record["peers"][name]}
+    for name, samples in time_in_turns(ready, effort).items():
         q1, median, q3 = np.percentile(samples, [25, 50, 75])
         record["peers"][name] |= {"median": median, "q1": q1, "q3": q3, "calls": len(samples)}
     return record
 
 
-def _time_in_turns(peers, effort) -> dict[str, list[float]]:
+def prepare(case: Case, mode: Mode, peers: dict[str, PeerProcess]) -> dict[str, dict]:
+    """Prepares and checks a case on every peer; returns "error", "refused" or "failed" of each."""
+    outcomes = {}
+    with tempfile.TemporaryDirectory() as folder:
+        expected_path = Path(folder, "expected.npz")
+        np.savez(expected_path, **reference_results(draw_problem(case), mode))
+        for name, peer in peers.items():
+            try:
+                if refusal := peer.refusal(case, mode):
+                    outcomes[name] = {"refused": refusal}
+                else:
+                    outcomes[name] = {"error": peer.prepare(case, mode, expected_path)}
+            except PeerError as error:
+                outcomes[name] = {"failed": str(error)}
+    return outcomes
+
+
+def time_in_turns(peers: dict[str, PeerProcess], effort: Effort) -> dict[str, list[float]]:
+    """Returns the seconds of every call of each peer."""
     samples = {name: [] for name in peers}
     for _ in range(effort.rounds):
         for name, peer in peers.items():

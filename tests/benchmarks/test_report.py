@@ -77,6 +77,16 @@ def test_the_slope_is_that_of_the_logarithms():
     assert scaling.slope([2, 4, 8], [12.0, 48.0, 192.0]) == pytest.approx(2)
 
 
+def test_options_are_over_the_default():
+    measured = [
+        {"name": "relu", "mode": "inference", "over_default": {"pylstm_layer": 1.04}},
+        {"name": "relu", "mode": "training", "over_default": {"pylstm_arrays": 0.98}},
+    ]
+    table = report.options_cost({"options": measured})
+    assert "| relu | 1.04 |  |  | 0.98 |" in table
+    assert report.options_cost({}) == ""
+
+
 def test_scaling_is_a_table_for_each_size():
     sweep = {
         "name": "T",

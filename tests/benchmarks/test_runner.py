@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import options
 from benchmarks.cases import SIX, STREAMING, Case
 from benchmarks.process import PeerError, PeerProcess
 from benchmarks.runner import Effort, run_case, running_peers, select
@@ -48,6 +49,15 @@ def test_a_refusal_is_recorded(peers):
     )
     assert record["peers"]["pylstm_arrays"] == {"refused": "one direction a call"}
     assert "median" in record["peers"]["pylstm_layer"]
+
+
+def test_an_option_is_timed_against_its_default(peers):
+    with running_peers(BOTH) as (others, _):
+        case = Case("test", 3, 5, 2, 4, activation="relu", bidirectional=True)
+        assert case.without_options() == SMALL
+        record = options.measure(case, "training", peers, others, Effort(rounds=2, turn=0.01))
+    assert record["over_default"].keys() == {"pylstm_layer"}  # NumPy has one direction a call
+    assert record["over_default"]["pylstm_layer"] > 0
 
 
 def test_a_wrong_result_gets_no_time(peers, monkeypatch):
