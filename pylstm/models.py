@@ -7,6 +7,7 @@ from keras.src.backend.common.masking import get_keras_mask
 from keras.src.models.functional import Functional as KerasFunctional
 from keras.src.models.model import functional_init_arguments
 
+from pylstm.inputs.class_weights import weigh_classes
 from pylstm.inputs.dataset import SequenceDataset
 from pylstm.inputs.model_data import enter_model, feed, feed_batch, read_batches, read_data
 from pylstm.inputs.pipeline import readable_errors
@@ -62,11 +63,9 @@ class SequenceInputs:
         if data is None:
             x = read_batches(self, x, failures)
         else:
-            if not data.is_dense:
-                data, class_weight = data.weigh_classes(class_weight)
-                if validation_split and validation_data is None:
-                    data, held_out = data.split(1 - validation_split)
-                validation_split = 0.0
+            if validation_split and validation_data is None:
+                data, held_out = data.split(1 - validation_split)
+            data, class_weight = weigh_classes(self, data, class_weight)
             x, y, sample_weight = feed(self, data, batch_size, shuffle=bool(shuffle))
         if held_out is not None:
             size = kwargs.get("validation_batch_size") or batch_size
@@ -121,7 +120,8 @@ class SequenceInputs:
 
     def train_on_batch(self, x, y=None, sample_weight=None, class_weight=None, return_dict=False):
         """As `keras.Model.train_on_batch`."""
-        data, class_weight = read_data(self, x, y, sample_weight).weigh_classes(class_weight)
+        data = read_data(self, x, y, sample_weight)
+        data, class_weight = weigh_classes(self, data, class_weight)
         x, y, sample_weight = feed_batch(self, data)
         return super().train_on_batch(x, y, sample_weight, class_weight, return_dict)
 

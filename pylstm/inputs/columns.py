@@ -29,8 +29,12 @@ class Dense:
     def size(self):
         return int(self.values.shape[0])
 
+    @property
+    def shape(self):
+        return tuple(self.values.shape)
+
     def take(self, rows):
-        return Dense(np.asarray(self.values)[rows])
+        return type(self)(np.asarray(self.values)[rows])
 
 
 class Stacked(Dense):
@@ -50,6 +54,10 @@ class Sequences:
     @property
     def lengths(self):
         return np.array([len(sequence) for sequence in self.values], np.int32)
+
+    @property
+    def shape(self):
+        return (self.size, None, *self.values[0].shape[1:])
 
     def take(self, rows):
         return Sequences([self.values[row] for row in np.arange(self.size)[rows]])
@@ -85,19 +93,6 @@ class Columns(NamedTuple):
                 got=f"{self.size} samples, {first} of them to train on",
             )
         return self.take(slice(first)), self.take(slice(first, None))
-
-    def weigh_classes(self, class_weight):
-        """Class weights as sample weights where the targets are per step; Keras does the rest.
-
-        Returns:
-            The columns, and what is left of `class_weight`.
-        """
-        if class_weight is None or not isinstance(self.y, Sequences):
-            return self, class_weight
-        if self.sample_weight is not None:
-            raise ValueError("class_weight and sample_weight cannot be given at the same time")
-        weights = [_weights_of_classes(labels, class_weight) for labels in self.y.values]
-        return self._replace(sample_weight=Sequences(weights)), None
 
     def values(self):
         """The same structures with each column's values in its place."""
@@ -160,13 +155,6 @@ def read_column(values, report=None):
         code, done = ("PYL127", "were stacked") if is_dense else ("PYL126", "were padded, masked")
         report(code, got=f"{len(arrays)} sequences", done=done, silent=True)
     return Stacked(np.stack(arrays)) if is_dense else Sequences(arrays)
-
-
-def _weights_of_classes(labels, class_weight):
-    """Weights (T,) of labels (T,), (T, 1), or (T, K) one-hot."""
-    if labels.ndim > 1:
-        labels = labels.argmax(axis=-1) if labels.shape[-1] > 1 else labels[:, 0]
-    return np.array([class_weight.get(int(label), 1.0) for label in labels], keras.config.floatx())
 
 
 def _is_array_of_numbers(values):

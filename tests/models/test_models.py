@@ -100,6 +100,72 @@ def test_class_weight_by_step():
         by_class.fit(seqs, steps, class_weight={1: 3.0}, sample_weight=[1.0] * 6, **PLAIN)
 
 
+class Steps(pylstm.Model):
+    """A model whose outputs Keras knows only once it computes them."""
+
+    def __init__(self):
+        super().__init__()
+        self.lstm = pylstm.LSTM(2, return_sequences=True)
+
+    def call(self, x):
+        return self.lstm(x)
+
+
+def by_step(kind):
+    """Three ways to make a model of outputs per step."""
+    keras.utils.set_random_seed(7)
+    layers = [pylstm.LSTM(4, return_sequences=True), keras.layers.Dense(2)]
+    front = [keras.Input((None, 5))] if kind == "built" else []
+    model = Steps() if kind == "subclassed" else pylstm.Sequential([*front, *layers])
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(keras.optimizers.SGD(0.5), loss)
+    return model
+
+
+@pytest.mark.parametrize("lengths", [[6] * 6, [2] * 6, [3]])
+@pytest.mark.parametrize("kind", ["built", "unbuilt"])
+def test_class_weight_by_step_of_equal_lengths(kind, lengths):
+    """A list of labels is by step where the output is, whatever Keras takes it for."""
+    seqs = sequences(lengths)
+    steps = per_step(seqs)
+    weights = [np.where(s, 3.0, 1.0) for s in steps]
+    want = by_step(kind).train_on_batch(seqs, steps, weights)
+    got = by_step(kind).train_on_batch(seqs, steps, class_weight={1: 3.0})
+    assert got == pytest.approx(want, rel=1e-5)
+    history = by_step(kind).fit(seqs, steps, class_weight={1: 3.0}, verbose=0).history
+    assert history["loss"] == pytest.approx([want], rel=1e-5)
+
+
+def test_class_weight_leaves_the_held_out_samples_alone():
+    model = by_step("built")
+    model.optimizer.learning_rate = 0.0
+    options = {"class_weight": {1: 3.0}, "validation_split": 0.5, "verbose": 0}
+    for lengths in ([3] * 6, (3, 2, 4, 2, 3, 1)):
+        seqs = sequences(lengths)
+        want = model.evaluate(seqs[3:], per_step(seqs)[3:], verbose=0)
+        history = model.fit(seqs, per_step(seqs), **options).history
+        assert history["val_loss"] == pytest.approx([want], rel=1e-5)
+
+
+def test_class_weight_of_one_hot_targets_stays_keras():
+    seqs, one_hot = sequences([2] * 6), np.eye(2)[LABELS]
+    models = classifier(), classifier()
+    for model, y in zip(models, (one_hot, list(one_hot)), strict=True):
+        model.compile(keras.optimizers.SGD(0.5), keras.losses.CategoricalCrossentropy(True))
+        model.fit(seqs, y, class_weight={1: 3.0}, **PLAIN)
+    assert_same_weights(*models)
+
+
+def test_class_weight_of_targets_that_can_be_read_in_two_ways():
+    seqs = sequences([2] * 6)
+    with pytest.raises(errors.RankError, match=r"\[PYL102\].*per step or one-hot") as caught:
+        by_step("subclassed").fit(seqs, per_step(seqs), class_weight={1: 3.0})
+    assert caught.value.got == "6 targets (2,), and outputs of unknown shape"
+    y, class_weight = per_step(seqs), {1: 3.0}
+    weights = eval(caught.value.fix.split("     ")[0].removeprefix("sample_weight="), locals())
+    assert by_step("subclassed").fit(seqs, y, sample_weight=weights, verbose=0)
+
+
 def test_callbacks_and_progress_see_the_batches():
     seen = []
     callback = keras.callbacks.LambdaCallback(on_batch_end=lambda batch, logs: seen.append(batch))

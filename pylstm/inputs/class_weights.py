@@ -1,0 +1,57 @@
+"""Class weights of labels per step, which Keras would read as one-hot."""
+
+import keras
+import numpy as np
+
+from pylstm.errors import RankError
+from pylstm.inputs.columns import Sequences, Stacked, read_column
+from pylstm.inputs.output_shapes import output_shapes
+
+
+def weigh_classes(model, data, class_weight):
+    """Class weights as sample weights where the targets are per step; Keras does the rest.
+
+    Args:
+        model: The model that is to be trained.
+        data: `Columns`. An array of targets stays Keras' to read, a list does not.
+        class_weight: {class: weight}, or None.
+
+    Returns:
+        The columns, and what is left of `class_weight`.
+
+    Raises:
+        RankError: The targets can be labels per step or one-hot.
+    """
+    if class_weight is None or not _are_per_step(model, data):
+        return data, class_weight
+    if data.sample_weight is not None:
+        raise ValueError("class_weight and sample_weight cannot be given at the same time")
+    weights = [_weights_of_classes(labels, class_weight) for labels in data.y.values]
+    return data._replace(sample_weight=read_column(weights)), None
+
+
+def _are_per_step(model, data):
+    if not isinstance(data.y, Stacked):
+        return isinstance(data.y, Sequences)
+    rank = len(data.y.shape)
+    shapes = output_shapes(model, data.x)
+    if shapes is not None:
+        return rank > 1 and len(shapes[0]) > 2
+    if rank == 2 and data.y.shape[1] > 1:
+        raise RankError(
+            "PYL102",
+            "the targets can be labels per step or one-hot",
+            layer=model.name,
+            expected="sample_weight in the place of class_weight, or an array of targets",
+            got=f"{data.size} targets {data.y.shape[1:]}, and outputs of unknown shape",
+            fix="sample_weight=[[class_weight.get(k, 1.0) for k in labels] for labels in y]"
+            "     to mean steps\ny = np.stack(y)     to mean one-hot",
+        )
+    return rank > 2
+
+
+def _weights_of_classes(labels, class_weight):
+    """Weights (T,) of labels (T,), (T, 1), or (T, K) one-hot."""
+    if labels.ndim > 1:
+        labels = labels.argmax(axis=-1) if labels.shape[-1] > 1 else labels[:, 0]
+    return np.array([class_weight.get(int(label), 1.0) for label in labels], keras.config.floatx())
