@@ -1,5 +1,6 @@
 // The ops' kernels on the CPU, with TensorFlow's own worker threads.
 #include <exception>
+#include <new>
 
 #include "bindings/kept_weights.h"
 #include "bindings/tensorflow_kernels.h"
@@ -48,6 +49,30 @@ class CpuBackend {
 
   absl::Status forward(tensorflow::OpKernelContext* context, const Problem& problem,
                        const ForwardBuffers& buffers) const {
+    return guarded([&] { return run_forward(context, problem, buffers); });
+  }
+
+  absl::Status backward(tensorflow::OpKernelContext* context, const Problem& problem,
+                        const BackwardBuffers& buffers) const {
+    return guarded([&] {
+      WorkerPool pool(context);
+      cpu::lstm_backward(problem, buffers, isa_, pool);
+      return absl::OkStatus();
+    });
+  }
+
+ private:
+  template <class Pass>
+  static absl::Status guarded(const Pass& pass) {
+    try {
+      return pass();
+    } catch (const std::bad_alloc& error) {
+      return absl::ResourceExhaustedError(error.what());
+    }
+  }
+
+  absl::Status run_forward(tensorflow::OpKernelContext* context, const Problem& problem,
+                           const ForwardBuffers& buffers) const {
     WorkerPool pool(context);
     kept_weights().drop_changed();
     if (!keeps_weights(problem)) {
@@ -68,14 +93,6 @@ class CpuBackend {
     return absl::OkStatus();
   }
 
-  absl::Status backward(tensorflow::OpKernelContext* context, const Problem& problem,
-                        const BackwardBuffers& buffers) const {
-    WorkerPool pool(context);
-    cpu::lstm_backward(problem, buffers, isa_, pool);
-    return absl::OkStatus();
-  }
-
- private:
   // Training changes them at every step.
   bool keeps_weights(const Problem& problem) const {
     return weights_are_variables_ && !problem.save_for_backward &&

@@ -47,7 +47,6 @@ struct Problem {
   int64_t state_elements() const { return batch * units; }
   int64_t kernel_elements() const { return features * kGates * units; }
   int64_t recurrent_kernel_elements() const { return units * kGates * units; }
-  int64_t bias_elements() const { return use_bias ? kGates * units : 0; }
 
   // Per (b, t): what each gate saves for its derivative (see cell.h) and the cell state.
   int64_t reserve_elements() const {

@@ -74,6 +74,7 @@ class Backward {
     x_of_entry_ = arena.take<int64_t>(capacity_);
     weights_ = arena.take<T>(panels_.count() * weight_rows() * panels_.kGateWidth);
     group_of_row_ = arena.take<int32_t>(p_.batch);
+    dealing_ = arena.take<int64_t>(2 * p_.batch);
     scratch_ = arena.take<Scratch<S>>(threads);
     for (int i = 0; i < threads; ++i) {
       Scratch<S> s;
@@ -94,7 +95,9 @@ class Backward {
   void run(Team& team, int rank) {
     const Split split = choose_split(p_, team.size(), kTileRows, V::kWidth);
     const Scratch<S>& s = scratch_[rank];
-    if (rank == 0) deal_rows(p_, buffers_.mask, split.row_groups, group_of_row_);
+    if (rank == 0) {
+      deal_rows(p_, buffers_.mask, split.row_groups, group_of_row_, dealing_);
+    }
     const int group = rank / split.unit_groups;
     const int member = rank % split.unit_groups;
     const bool works = rank < split.threads();
@@ -402,7 +405,7 @@ class Backward {
     const bool narrower = panels_.gate_stride(last) < V::kWidth;
     const int64_t alike = panels_.count() - narrower;
     DzLefts lefts;
-    if (alike > 0) lefts.of[lefts.count++] = dz_left(s.left_rows, alike);
+    if (alike > 0 || !narrower) lefts.of[lefts.count++] = dz_left(s.left_rows, alike);
     if (narrower) {
       const int64_t run = operands<O>(kGates * panels_.gate_stride(last));
       lefts.of[lefts.count++] = {s.last_rows, run, 1};
@@ -586,6 +589,7 @@ class Backward {
   int64_t* x_of_entry_;     // (row, time) as an index into x's rows
   T* weights_;              // [panel][x | 1 | h][gate][width], gradients
   int32_t* group_of_row_;
+  int64_t* dealing_;     // scratch of `deal_rows`
   Scratch<S>* scratch_;  // [threads]
   int64_t bytes_;
 };

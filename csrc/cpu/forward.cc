@@ -38,9 +38,9 @@ struct Scratch {
   const E** h_rows;
   const T** from_rows;  // what z starts from: the bias, or x W + b
   T** z_rows;
-  T* z;          // [rows][gate][width], pre-activations of one panel; of all panels when streaming
-  E* x;          // [rows][F], only where x needs conversion
-  T* projected;  // [panel][entry][gate][width], x W + b of the next steps' active rows
+  T* z;  // [rows][gate][width], pre-activations of the panels computed together; all when streaming
+  E* x;  // [rows][F], only where x needs conversion
+  T* projected;       // [panel][entry][gate][width], x W + b of the next steps' active rows
   Operand<S>* block;  // [k][gate][width], a block of W in one panel, where W is not packed whole
 };
 
@@ -73,6 +73,7 @@ class Forward {
       dropped_h_ = arena.take<E>(p_.batch * 2 * kGates * padded);
     }
     group_of_row_ = arena.take<int32_t>(p_.batch);
+    dealing_ = arena.take<int64_t>(2 * p_.batch);
     scratch_ = arena.take<Scratch<S>>(threads);
     for (int i = 0; i < threads; ++i) {
       Scratch<S> s;
@@ -106,7 +107,9 @@ class Forward {
 
   void run(Team& team, int rank) {
     const Split split = choose_split(p_, team.size(), kTileRows, V::kWidth);
-    if (rank == 0) deal_rows(p_, buffers_.mask, split.row_groups, group_of_row_);
+    if (rank == 0) {
+      deal_rows(p_, buffers_.mask, split.row_groups, group_of_row_, dealing_);
+    }
     pack({panels_.count() * rank / team.size(), panels_.count() * (rank + 1) / team.size()});
     const int group = rank / split.unit_groups;
     const int member = rank % split.unit_groups;
@@ -484,6 +487,7 @@ class Forward {
   T* dropout_ = nullptr;    // [B][gate][padded units]
   E* dropped_h_ = nullptr;  // [B][2][gate][padded units], h times dropout
   int32_t* group_of_row_;
+  int64_t* dealing_;     // scratch of `deal_rows`
   Scratch<S>* scratch_;  // [threads]
   int64_t bytes_;
 };

@@ -23,7 +23,8 @@ struct PackedWeights {
   void* memory = nullptr;  // packed_weights_bytes, 64-byte aligned; null: packed in the workspace
   bool ready = false;      // by an earlier call on the same weights and instruction set
 };
-// 0 where nothing can be kept: short calls read the weights where they lie.
+// 0 where they cannot be kept: short calls read the weights where they lie, and with recurrent
+// dropout their order is another.
 int64_t packed_weights_bytes(const Problem& problem, Isa isa);
 
 // `keeps_weights`: they come as PackedWeights.

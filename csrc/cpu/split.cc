@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <numeric>
-#include <vector>
 
 namespace pylstm::cpu {
 
@@ -52,19 +51,21 @@ Split choose_split(const Problem& problem, int threads, int tile_rows, int width
   return {row_groups, at_most(panels, row_groups)};
 }
 
-void deal_rows(const Problem& problem, const bool* mask, int groups, int32_t* group_of_row) {
+void deal_rows(const Problem& problem, const bool* mask, int groups, int32_t* group_of_row,
+               int64_t* scratch) {
   const int64_t batch = problem.batch;
   if (!mask) {
     for (int64_t b = 0; b < batch; ++b) group_of_row[b] = static_cast<int32_t>(b * groups / batch);
     return;
   }
-  std::vector<int64_t> steps(batch), order(batch);
+  int64_t *steps = scratch, *order = scratch + batch;
   for (int64_t b = 0; b < batch; ++b) {
     steps[b] = std::count(mask + b * problem.time, mask + (b + 1) * problem.time, true);
   }
-  std::iota(order.begin(), order.end(), int64_t{0});
-  std::stable_sort(order.begin(), order.end(),
-                   [&](int64_t a, int64_t b) { return steps[a] > steps[b]; });
+  std::iota(order, order + batch, int64_t{0});
+  std::sort(order, order + batch, [&](int64_t a, int64_t b) {
+    return steps[a] != steps[b] ? steps[a] > steps[b] : a < b;
+  });
   for (int64_t i = 0; i < batch; ++i) {  // 0 1 2 2 1 0 0 1 2 ...
     const int64_t turn = i % (2 * groups);
     group_of_row[order[i]] = static_cast<int32_t>(turn < groups ? turn : 2 * groups - 1 - turn);

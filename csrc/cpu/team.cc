@@ -6,6 +6,7 @@
 #include <atomic>
 #include <chrono>
 #include <memory>
+#include <new>
 #include <thread>
 #include <vector>
 
@@ -148,7 +149,11 @@ void run_team(Executor& executor, int wanted, bool wakes, double microseconds, T
   wanted = share();
   // Shared with the pool: a task may start after the call has returned.
   const auto team = std::make_shared<ClosedTeam>(wanted, body, context);
-  for (int i = 1; i < wanted; ++i) executor.schedule([team] { team->join(); });
+  try {
+    for (int i = 1; i < wanted; ++i) executor.schedule([team] { team->join(); });
+  } catch (const std::bad_alloc&) {
+    // Those that were scheduled wait for the team to close; it does without the others.
+  }
   team->lead(share, patience);
 }
 

@@ -78,7 +78,7 @@ def make_inputs(case, seed=0):
         normal(b, h, scale=0.5),
         normal(b, h, scale=0.5),
         normal(f, 4 * h, scale=1 / max(f, 1) ** 0.5),
-        normal(h, 4 * h, scale=1 / h**0.5),
+        normal(h, 4 * h, scale=1 / max(h, 1) ** 0.5),
         normal(4 * h, scale=0.5) if case.bias else None,
         mask,
         dropout,

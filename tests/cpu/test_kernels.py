@@ -123,6 +123,8 @@ def test_every_activation_is_tested():
     Case(time=0, options={"return_sequences": False}),
     Case(batch=0, time=0),
     Case(time=0, mask="right"),
+    Case(units=0),
+    Case(units=0, dropout=True),
 )
 def test_empty(isa, case):
     check(case.with_(isa=isa))

@@ -25,6 +25,10 @@ def infer(call):
     return [output.numpy() for output in call.run(save_for_backward=False)]
 
 
+def infer_in_graph(call):
+    return call.run(save_for_backward=False)[0]
+
+
 def infer_on_tensors(call):
     """The same results, from weights of which nothing can be kept."""
     variables = call.tensors
@@ -184,23 +188,33 @@ def resident_bytes():
         return int(statm.read().split()[1]) * resource.getpagesize()
 
 
-@pytest.mark.parametrize("how", ["changed", "deleted"])
+@pytest.mark.parametrize("how", ["changed", "deleted", "shared", "used twice at once"])
 def test_memory_of_old_weights_is_given_back(how):
     """TensorFlow's allocator keeps it for what comes next, so it is enough for one more."""
     rounds, weights = 12, 4 * 4 * 1024**2
+    sizes = {"units": 1024, "features": 1, "batch": 1, "time": 9}
 
     def use():
-        call = on_variables(units=1024, features=1, batch=1, time=9)
+        call = on_variables(**sizes)
         infer(call)
         return call
 
     call = use()
+    calls, run = [call], infer
+    if how == "shared":
+        calls.append(on_variables(**sizes))
+        calls[1].tensors[RECURRENT_KERNEL] = call.tensors[RECURRENT_KERNEL]
+    elif how == "used twice at once":
+        other = on_variables(**sizes, seed=1)  # lest TensorFlow run one operation for both
+        other.tensors[KERNEL:] = call.tensors[KERNEL:]
+        run = tf.function(lambda _: (infer_in_graph(call), infer_in_graph(other)))
     before = resident_bytes()
     for _ in range(rounds):
         if how == "deleted":
-            call = use()
-        else:
-            kernel = call.tensors[RECURRENT_KERNEL]
-            kernel.assign(tf.zeros_like(kernel))
-            infer(call)
+            calls = [use()]
+            continue
+        kernel = call.tensors[RECURRENT_KERNEL]
+        kernel.assign(tf.zeros_like(kernel))
+        for each in calls:
+            run(each)
     assert resident_bytes() - before < rounds / 2 * weights
