@@ -8,6 +8,7 @@ from pylstm.diagnosis.report import Finding, of_error
 from pylstm.errors import CODES, PylstmError
 from pylstm.inputs.columns import Sequences
 from pylstm.inputs.knowledge import is_recurrent
+from pylstm.inputs.mask_values import padding_value
 from pylstm.inputs.time_distributed import check_time_distributed
 from pylstm.layer import LSTM
 from pylstm.routing import choose_route
@@ -32,7 +33,7 @@ def check_masks(model, columns):
         except PylstmError as error:
             yield of_error(f"layer '{error.layer}'", error)
     if isinstance(model, keras.Sequential):
-        yield from _follow_mask(model.layers, ragged)
+        yield from _follow_mask(model, ragged)
 
 
 def check_routes(model):
@@ -48,7 +49,13 @@ def check_routes(model):
             yield Finding("note", "PYL208", where, what, "model = pylstm.convert(model)")
 
 
-def _follow_mask(layers, masked):
+def _follow_mask(model, masked):
+    layers = model.layers
+    if masked:
+        try:
+            padding_value(model, None)
+        except PylstmError as error:
+            yield of_error(f"layer '{error.layer}'", error)
     last = max((i for i, layer in enumerate(layers) if is_recurrent(layer)), default=0)
     for layer in layers[:last]:
         is_embedding = isinstance(layer, keras.layers.Embedding)

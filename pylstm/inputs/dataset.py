@@ -11,6 +11,7 @@ from pylstm.inputs.columns import (
     map_columns,
     read_columns,
 )
+from pylstm.inputs.containers import FLOATS, dtype_name
 from pylstm.inputs.padding import pad, ragged_of_arrays
 
 # Batches per pool: within a pool, samples are sorted by length. Large pools make batches of
@@ -154,7 +155,11 @@ class SequenceDataset(keras.utils.PyDataset):
             return column.values
         if self._maxlen is None:
             return ragged_of_arrays(column.values)
-        return pad(column.values, maxlen=self._maxlen, value=self._mask_value).x
+        value = self._mask_value
+        # Integers need not hold the value; padded with 0, they may be tokens and stay integers.
+        fits = value == 0 or dtype_name(column.values[0]) in FLOATS
+        dtype = None if fits else keras.config.floatx()
+        return pad(column.values, maxlen=self._maxlen, value=value, dtype=dtype).x
 
     def _render_target(self, column):
         if isinstance(column, Dense):

@@ -8,19 +8,19 @@ import keras
 from keras.src.backend.common.masking import set_keras_mask
 
 from pylstm.inputs.columns import Dense, Sequences
-from pylstm.inputs.containers import as_dense, as_numbers, dtype_name, static_shape
+from pylstm.inputs.containers import FLOATS, as_dense, as_numbers, dtype_name, static_shape
 from pylstm.inputs.contract import Known, Origin
 from pylstm.inputs.reading import apply_reading, choose_reading
 
 
-def enter(value, declared, report, mask_value=0.0):
+def enter(value, declared, report, padding_value):
     """Makes one input of a model into what Keras' layers compute on.
 
     Args:
         value: A tensor, an array, or anything that `as_dense` reads.
         declared: The shape of the model's `keras.Input`, or None.
         report: Called for what had to be changed; see `as_dense`.
-        mask_value: What to pad with. A `keras.layers.Masking` looks at nothing else.
+        padding_value: Called for the value to pad with, where sequences differ in length.
 
     Returns:
         A tensor; with a Keras mask where sequences differ in length. A tensor that needs no
@@ -39,9 +39,12 @@ def enter(value, declared, report, mask_value=0.0):
     x = keras.ops.convert_to_tensor(x if reading is None else apply_reading(reading, x))
     if mask is not None:
         mask = keras.ops.convert_to_tensor(mask)
-        if mask_value != 0:
+        value = padding_value()
+        if value != 0:
+            if dtype_name(x) not in FLOATS:  # integers need not hold the value
+                x = keras.ops.cast(x, keras.config.floatx())
             is_real = keras.ops.reshape(mask, (*keras.ops.shape(mask), *[1] * (len(x.shape) - 2)))
-            x = keras.ops.where(is_real, x, keras.ops.cast(mask_value, x.dtype))
+            x = keras.ops.where(is_real, x, keras.ops.cast(value, x.dtype))
         set_keras_mask(x, mask)
     return x
 

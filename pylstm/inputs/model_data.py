@@ -15,6 +15,7 @@ from pylstm.inputs.corrections import Corrections
 from pylstm.inputs.dataset import SequenceDataset, one_batch, open_time
 from pylstm.inputs.entry import enter, enter_column
 from pylstm.inputs.knowledge import is_recurrent, memory_of
+from pylstm.inputs.mask_values import padding_value, several_values
 from pylstm.inputs.structure import map_parts, split_inputs, split_targets
 from pylstm.inputs.time_distributed import check_time_distributed
 
@@ -26,8 +27,12 @@ def enter_model(model, inputs):
     report = Corrections(model, Known())
     try:
         inputs = split_inputs(inputs, count_inputs(model))
-        mask_value = _value_that_is_masked(model) or 0.0
-        inputs = map_inputs(model, lambda x, shape: enter(x, shape, report, mask_value), inputs)
+        shapes = declared_shapes(model)
+
+        def enter_one(x, name):
+            return enter(x, shapes.get(name), report, lambda: padding_value(model, name) or 0.0)
+
+        inputs = _map_named(shapes, enter_one, inputs)
         if any(_has_open_steps(x) for x in tree.flatten(inputs)):
             check_time_distributed(model)
     except PylstmError as error:
@@ -80,12 +85,12 @@ def feed(model, data, batch_size=None, shuffle=False):
         )
     if data.is_dense:
         return tuple(data.values())
-    return SequenceDataset(data, batch_size, shuffle=shuffle, **_padding(model)), None, None
+    return SequenceDataset(data, batch_size, shuffle=shuffle, **_padding(model, data)), None, None
 
 
 def feed_batch(model, data):
     """As `feed`, for the `*_on_batch` methods: all samples are one batch."""
-    return tuple(data.values()) if data.is_dense else one_batch(data, **_padding(model))
+    return tuple(data.values()) if data.is_dense else one_batch(data, **_padding(model, data))
 
 
 def read_batches(model, batches, failures):
@@ -147,23 +152,23 @@ def _check_is_batch(model, x, y):
         )
 
 
-def _value_that_is_masked(model):
-    """The value that a layer of the model masks, or None."""
-    values = (getattr(layer, "mask_value", None) for layer in model._flatten_layers())
-    return next((value for value in values if value is not None), None)
-
-
-def _padding(model):
+def _padding(model, data):
     """How a `SequenceDataset` tells a model the lengths: by ragged tensors, or by a value.
 
     Raises:
-        RaggedError: There can be no ragged tensors, and no layer masks a value.
+        RaggedError: There can be no ragged tensors, and not all padding has one masked value.
     """
     obstacle = _obstacle_to_ragged(model)
     if obstacle is None:
         return {"ragged": True}
-    value = _value_that_is_masked(model)
-    if value is None:
+    values = []
+
+    def note_value(column, name):
+        if isinstance(column, Sequences):
+            values.append(padding_value(model, name))
+
+    _map_named(declared_shapes(model), note_value, data.x)
+    if None in values:
         raise RaggedError(
             "PYL114",
             layer=model.name,
@@ -172,7 +177,9 @@ def _padding(model):
             fix="keras.layers.Masking(-1.0) as the first layer, or pylstm.LSTM(mask_value=-1.0), "
             "with a value that no step holds",
         )
-    return {"ragged": False, "mask_value": value}
+    if len(set(values)) > 1:
+        raise several_values(values).at(model.name)
+    return {"ragged": False, "mask_value": values[0]}
 
 
 def _obstacle_to_ragged(model):
@@ -185,9 +192,14 @@ def _obstacle_to_ragged(model):
 def map_inputs(model, function, inputs):
     """Applies `function` to each input and the shape that the model declares for it."""
     shapes = declared_shapes(model)
+    return _map_named(shapes, lambda x, name: function(x, shapes.get(name)), inputs)
+
+
+def _map_named(names, function, inputs):
+    """Applies `function` to each input and its name, of those of the model; None if unknown."""
     if isinstance(inputs, dict):
-        return {name: function(x, shapes.get(name)) for name, x in inputs.items()}
-    each = iter(shapes.values())
+        return {name: function(x, name) for name, x in inputs.items()}
+    each = iter(names)
     return map_parts(lambda x: function(x, next(each, None)), inputs)
 
 

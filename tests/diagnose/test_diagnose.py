@@ -174,6 +174,12 @@ def test_layers_that_lose_the_mask():
     assert diagnose(fused(convolution), dense()).ok
 
 
+def test_a_masking_layer_that_looks_for_changed_padding():
+    model = fused(keras.layers.Dense(5), keras.layers.Masking(0.0, name="late"))
+    assert found(diagnose(model, sequences()), "PYL114").where == "layer 'late'"
+    assert diagnose(model, dense()).ok
+
+
 def test_time_distributed_drops_steps():
     model = fused(keras.layers.TimeDistributed(keras.layers.Dense(5), name="each"))
     assert found(diagnose(model, sequences()), "PYL129").where == "layer 'each'"

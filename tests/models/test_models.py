@@ -319,6 +319,67 @@ def test_a_masking_layer_masks_the_padding():
     np.testing.assert_allclose(words.predict(tokens, verbose=0)[1], alone, atol=1e-6)
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "bool", "int64"])
+def test_padding_has_the_masked_value_where_the_dtype_has_not(dtype):
+    seqs = [seq > 0 for seq in sequences((2, 4))]
+    model = classifier(front=[keras.layers.Masking(-0.5)])
+    assert_predicts_each_alone(model, [seq.astype(dtype) for seq in seqs], seqs)
+
+
+def test_each_input_is_padded_with_the_value_that_its_own_layers_mask():
+    seqs, others = sequences((2, 4, 3)), sequences((5, 2, 3), seed=1)
+    words = [[1, 2], [3], [0, 4, 2, 1]]
+    inputs = [keras.Input((None, 5)), keras.Input((None, 5)), keras.Input((None,))]
+    inner = keras.Sequential([keras.layers.Masking(-2.0), pylstm.LSTM(2)])
+    branches = [
+        pylstm.LSTM(2)(keras.layers.Masking(-1.0)(inputs[0])),
+        inner(inputs[1]),
+        pylstm.LSTM(2)(keras.layers.Embedding(5, 4, mask_zero=True)(inputs[2])),
+    ]
+    model = pylstm.Model(inputs, branches)
+    outputs = model.predict((seqs, others, words), verbose=0)
+    for row, parts in enumerate(zip(seqs, others, words, strict=True)):
+        alone = model([np.asarray(part)[None] for part in parts])
+        for output, want in zip(outputs, alone, strict=True):
+            np.testing.assert_allclose(output[row], want[0], atol=1e-6)
+
+
+@pytest.mark.parametrize("functional", [False, True])
+def test_a_masking_layer_must_see_the_padding_as_it_was_made(functional):
+    masking = keras.layers.Masking(0.0, name="late")
+    layers = [keras.layers.Rescaling(2.0, offset=1.0), masking, pylstm.LSTM(2)]
+    model = pylstm.Sequential([keras.Input((None, 5)), *layers])
+    if functional:
+        model = pylstm.Model(model.inputs, model.outputs)
+    model(np.ones((2, 3, 5)))  # no padding
+    for run in (model, model.predict):
+        with pytest.raises(errors.RaggedError, match="changes the padding") as caught:
+            run(sequences())
+        assert caught.value.layer == "late"
+        assert caught.value.expected == "a Masking layer that reads the model's input itself"
+        assert caught.value.got == "sequences of different lengths, behind another layer"
+        assert caught.value.fix == "'late' as the first layer, and no other that masks a value"
+    pylstm.Sequential([masking, *layers[::2]]).predict(sequences(), verbose=0)
+
+
+def test_a_masking_layer_may_follow_where_the_steps_have_ended():
+    seqs = sequences()
+    front = [pylstm.LSTM(5), keras.layers.RepeatVector(3), keras.layers.Masking(0.0)]
+    model = pylstm.Sequential([keras.Input((None, 5)), *front, pylstm.LSTM(2)])
+    for got, seq in zip(model.predict(seqs, verbose=0), seqs, strict=True):
+        np.testing.assert_allclose(got, model(seq[None])[0], atol=1e-6)
+
+
+def test_one_input_cannot_be_padded_with_two_values():
+    x = keras.Input((None, 5))
+    branches = [pylstm.LSTM(2)(keras.layers.Masking(value)(x)) for value in (-1.0, -2.0)]
+    with pytest.raises(errors.RaggedError, match="several values") as caught:
+        pylstm.Model(x, branches).predict(sequences())
+    assert caught.value.expected == "one mask_value"
+    assert caught.value.got == "mask_value=-2.0, mask_value=-1.0"
+    assert caught.value.fix == "keras.layers.Masking(-1.0) in the place of each"
+
+
 def test_time_distributed_never_drops_steps():
     """Keras 3.15 computes as many steps as there are samples where it knows neither."""
     seqs = sequences()

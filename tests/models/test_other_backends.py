@@ -36,6 +36,20 @@ SCRIPT = """
     assert np.isfinite(loss).all()
     assert model.predict(seqs, batch_size=2, verbose=0).shape == (4, 4, 2)
 
+    whole = [(s > 0).astype("uint8") for s in seqs]
+    model = model_of(keras.layers.Masking(-1.0))
+    for got, seq in zip(model.predict(whole, verbose=0), whole, strict=True):
+        alone = keras.ops.convert_to_numpy(model(seq[None]))[0]
+        np.testing.assert_allclose(got, alone, atol=1e-6)
+
+    inputs = [keras.Input((None, 3)), keras.Input((None, 3))]
+    values = zip(inputs, (-1.0, -2.0))
+    branches = [pylstm.LSTM(2)(keras.layers.Masking(value)(x)) for x, value in values]
+    with pytest.raises(pylstm.errors.RaggedError, match="look for several values"):
+        pylstm.Model(inputs, branches).predict((seqs, seqs))
+    with pytest.raises(pylstm.errors.RaggedError, match="changes the padding"):
+        model_of(keras.layers.Dense(3), keras.layers.Masking(-1.0)).predict(seqs)
+
     with pytest.raises(pylstm.errors.RaggedError, match="there are no ragged tensors"):
         model_of().predict(seqs)
 """

@@ -1,0 +1,106 @@
+"""What to pad an input of a model with: the value that its own layers mask.
+
+`keras.layers.Masking` looks at the values alone, whatever mask comes with them, and so does an
+`Embedding` with `mask_zero`. Padding must come to them with the value that they look for.
+"""
+
+import keras
+from keras.src.models.functional import Functional
+
+from pylstm.errors import RaggedError
+from pylstm.inputs.knowledge import is_recurrent
+
+
+def padding_value(model, name):
+    """The value that the layers behind an input of a model mask; None if they mask none.
+
+    Args:
+        model: A Keras model.
+        name: The input's key where the model's inputs are a dict, else its name. A model with
+            one input, and one whose graph is not known, needs none.
+
+    Raises:
+        RaggedError: They mask several values, or another layer changes the values before.
+    """
+    values = []
+    for layer, reads_input in _layers_behind(model, name):
+        value = 0.0 if _masks_zero(layer) else getattr(layer, "mask_value", None)
+        if reads_input and value is not None and value not in values:
+            values.append(value)
+        elif not reads_input and (_masks_zero(layer) or isinstance(layer, keras.layers.Masking)):
+            raise RaggedError(
+                "PYL114",
+                "another layer changes the padding before this one looks for it",
+                layer=layer.name,
+                expected=f"a {type(layer).__name__} layer that reads the model's input itself",
+                got="sequences of different lengths, behind another layer",
+                fix=f"'{layer.name}' as the first layer, and no other that masks a value",
+            )
+    if len(values) > 1:
+        raise several_values(values)
+    return values[0] if values else None
+
+
+def several_values(values):
+    """The error for padding that is to have several values at once."""
+    values = sorted(values)
+    return RaggedError(
+        "PYL114",
+        "the layers that mask padding look for several values",
+        expected="one mask_value",
+        got=", ".join(f"mask_value={value}" for value in values),
+        fix=f"keras.layers.Masking({values[-1]}) in the place of each",
+    )
+
+
+def _layers_behind(model, name=None):
+    """Pairs of a layer that an input's steps come to, and whether it reads the input itself."""
+    if isinstance(model, keras.Sequential):
+        return _layers_in_turn(model.layers)
+    if isinstance(model, Functional):
+        named = isinstance(model.input, dict)
+        inputs = model.input if named else {x.name: x for x in model.inputs}
+        return _layers_of_graph(model, inputs.get(name))
+    return ((layer, True) for layer in model._flatten_layers(include_self=False))
+
+
+def _layers_in_turn(layers):
+    reads_input = True
+    for layer in layers:
+        yield from _opened(layer, 0, reads_input)
+        if _drops_steps(layer):
+            return
+        reads_input = False
+
+
+def _layers_of_graph(model, source):
+    reached = {id(source)}
+    for _, nodes in sorted(model._nodes_by_depth.items(), reverse=True):
+        for node in nodes:
+            places = [i for i, x in enumerate(node.input_tensors) if id(x) in reached]
+            for place in places:
+                reads_input = node.input_tensors[place] is source
+                yield from _opened(node.operation, place, reads_input)
+            if places and not _drops_steps(node.operation):
+                reached.update(id(x) for x in node.outputs)
+
+
+def _opened(layer, place, reads_input):
+    """A layer, or those in it; its input at `place` is the model's where `reads_input`."""
+    if isinstance(layer, Functional):
+        inner = _layers_of_graph(layer, layer.inputs[place])
+    elif isinstance(layer, keras.Model):
+        inner = _layers_behind(layer)
+    else:
+        layers = layer._flatten_layers() if isinstance(layer, keras.Layer) else ()
+        inner = ((each, True) for each in layers)
+    for each, reads_its_input in inner:
+        yield each, reads_input and reads_its_input
+
+
+def _drops_steps(layer):
+    return is_recurrent(layer) and not layer.return_sequences
+
+
+def _masks_zero(layer):
+    return getattr(layer, "mask_zero", False)
