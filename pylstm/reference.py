@@ -118,7 +118,7 @@ def _dropout_per_gate(recurrent_dropout, batch, units):
 def _pre_activations(x_t, h, kernel, recurrent_kernel, bias, dropout):
     """(B, 4, H): the gates i, f, c, o before their activations."""
     units = h.shape[1]
-    z = (x_t @ kernel + (0.0 if bias is None else bias)).reshape(-1, 4, units)
+    z = (x_t @ kernel + (0.0 if bias is None else bias)).reshape(len(x_t), 4, units)
     recurrent = recurrent_kernel.reshape(units, 4, units)
     return z + np.stack([(h * dropout[g]) @ recurrent[:, g] for g in range(4)], axis=1)
 

@@ -405,6 +405,7 @@ class Backward {
     const bool narrower = panels_.gate_stride(last) < V::kWidth;
     const int64_t alike = panels_.count() - narrower;
     DzLefts lefts;
+    // Without any units, too: the sum of nothing is 0.
     if (alike > 0 || !narrower) lefts.of[lefts.count++] = dz_left(s.left_rows, alike);
     if (narrower) {
       const int64_t run = operands<O>(kGates * panels_.gate_stride(last));
