@@ -139,9 +139,10 @@ class SequenceInputs:
         """As Keras', without padding, so that batches of different lengths can be joined."""
         outputs = super().predict_step(*state_and_data)
         x = keras.utils.unpack_x_y_sample_weight(state_and_data[-1])[0]
-        if not any(hasattr(part, "row_splits") for part in tree.flatten(x)):
+        lengths = [part.row_lengths() for part in tree.flatten(x) if hasattr(part, "row_splits")]
+        if not lengths:
             return outputs
-        return tree.map_structure(_without_padding, outputs)
+        return tree.map_structure(lambda output: _without_padding(output, lengths), outputs)
 
     @property
     def validate(self):
@@ -194,12 +195,22 @@ def _derive_from_functional(cls):
         cls.__bases__ = tuple(bases)
 
 
-def _without_padding(output):
-    """The real steps of a masked output (batch, time, ...), as a `tf.RaggedTensor`."""
+def _without_padding(output, lengths):
+    """The steps of a masked output (batch, time, ...) that have an input, as a `tf.RaggedTensor`.
+
+    A step that a layer has masked is one of them, so the mask alone does not tell: a row is as
+    long as the shortest of its inputs that holds every step that counts.
+    """
     import tensorflow as tf
 
     mask = get_keras_mask(output)
-    return output if mask is None else tf.ragged.boolean_mask(output, mask)
+    if mask is None:
+        return output
+    lengths = tf.stack(lengths)  # (inputs, batch)
+    position = tf.range(1, tf.shape(mask, lengths.dtype)[1] + 1)
+    last = tf.reduce_max(tf.where(mask, position, 0), axis=1)
+    fitting = tf.where(lengths >= last, lengths, lengths.dtype.max)
+    return tf.RaggedTensor.from_tensor(output, tf.reduce_min(fitting, axis=0))
 
 
 def _as_rows(output):

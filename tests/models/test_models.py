@@ -221,6 +221,24 @@ def test_outputs_by_step_come_back_without_padding():
     assert even.shape == (4, 3, 2)
 
 
+@pytest.mark.parametrize("step", [1, -1])
+@pytest.mark.parametrize("options", [{"front": [keras.layers.Masking(0.0)]}, {"mask_value": 0.0}])
+def test_a_step_that_a_layer_masks_has_its_row(options, step):
+    seqs = sequences()
+    seqs[2][step] = 0
+    outputs = classifier(return_sequences=True, **options).predict(seqs, verbose=0)
+    assert [len(rows) for rows in outputs] == [len(seq) for seq in seqs]
+    np.testing.assert_array_equal(outputs[2][step], outputs[2][step - 1])
+
+
+def test_outputs_by_step_of_two_inputs_have_each_its_own_length():
+    inputs = [keras.Input((None, 5)), keras.Input((None, 5))]
+    model = pylstm.Model(inputs, [pylstm.LSTM(2, return_sequences=True)(x) for x in inputs])
+    x = sequences(), sequences([2, 3, 4, 1, 2, 1])
+    for rows, seqs in zip(model.predict(x, verbose=0), x, strict=True):
+        assert [len(row) for row in rows] == [len(seq) for seq in seqs]
+
+
 # Batches.
 
 
