@@ -66,10 +66,11 @@ class SequenceInputs:
             if validation_split and validation_data is None:
                 data, held_out = data.split(1 - validation_split)
             data, class_weight = weigh_classes(self, data, class_weight)
-            x, y, sample_weight = feed(self, data, batch_size, shuffle=bool(shuffle))
+            steps = kwargs.get("steps_per_epoch")
+            x, y, sample_weight = feed(self, data, batch_size, steps, bool(shuffle))
         if held_out is not None:
             size = kwargs.get("validation_batch_size") or batch_size
-            validation_data = feed(self, held_out, size)
+            validation_data = feed(self, held_out, size, kwargs.get("validation_steps"))
         with readable_errors(failures):
             return super().fit(
                 x,
@@ -95,7 +96,7 @@ class SequenceInputs:
         if data is None:
             x = read_batches(self, x, failures)
         else:
-            x, y, sample_weight = feed(self, data, batch_size)
+            x, y, sample_weight = feed(self, data, batch_size, kwargs.get("steps"))
         with readable_errors(failures):
             return super().evaluate(
                 x, y, batch_size=batch_size, verbose=verbose, sample_weight=sample_weight, **kwargs
@@ -113,7 +114,10 @@ class SequenceInputs:
         data = read_data(self, x)
         if data is not None and data.size == 0:
             return self.predict_on_batch(x)  # Keras' loop has no first batch to begin with.
-        x = read_batches(self, x, failures) if data is None else feed(self, data, batch_size)[0]
+        if data is None:
+            x = read_batches(self, x, failures)
+        else:
+            x, _, _ = feed(self, data, batch_size, kwargs.get("steps"))
         with readable_errors(failures):
             outputs = super().predict(x, batch_size=batch_size, **kwargs)
         return outputs if data is None else tree.map_structure(_as_rows, outputs)

@@ -8,7 +8,7 @@ from keras import tree
 from keras.src.backend.common.masking import get_keras_mask
 from keras.src.models.functional import Functional
 
-from pylstm.errors import BatchMismatchError, DTypeError, PylstmError, RaggedError, RankError
+from pylstm.errors import DTypeError, PylstmError, RaggedError, RankError
 from pylstm.inputs.columns import Dense, Sequences, Stacked, read_columns
 from pylstm.inputs.contract import Known
 from pylstm.inputs.corrections import Corrections
@@ -16,6 +16,7 @@ from pylstm.inputs.dataset import SequenceDataset, one_batch, open_time
 from pylstm.inputs.entry import enter, enter_column
 from pylstm.inputs.knowledge import is_recurrent, memory_of
 from pylstm.inputs.mask_values import padding_value, several_values
+from pylstm.inputs.stateful import check_batches
 from pylstm.inputs.structure import map_parts, split_inputs, split_targets
 from pylstm.inputs.time_distributed import check_time_distributed
 
@@ -66,23 +67,22 @@ def read_data(model, x, y=None, sample_weight=None):
     return columns
 
 
-def feed(model, data, batch_size=None, shuffle=False):
+def feed(model, data, batch_size=None, steps=None, shuffle=False):
     """(x, y, sample_weight) for Keras' trainer: arrays, or a dataset in the place of x.
 
+    Args:
+        model: The model that is to take them.
+        data: `Columns`.
+        batch_size: Samples in a batch; None for Keras' default.
+        steps: The number of batches that will be taken; None for all.
+        shuffle: Draw a new order for each epoch.
+
     Raises:
-        BatchMismatchError: The last batch is partial and a layer is stateful.
+        BatchMismatchError: A batch does not fit the states of a stateful layer.
     """
     batch_size = batch_size or _DEFAULT_BATCH_SIZE
-    partial = data.size % batch_size
-    if partial and any(getattr(layer, "stateful", False) for layer in model._flatten_layers()):
-        raise BatchMismatchError(
-            "PYL109",
-            layer=model.name,
-            expected=f"whole batches of {batch_size}",
-            got=f"{data.size} samples: the last batch has {partial}",
-            fix="pylstm.dataset(x, y, batch_size, drop_remainder=True), or a batch_size that "
-            f"divides {data.size}",
-        )
+    if steps is None:  # of some batches, Keras may never come to the last
+        check_batches(model, data.size, batch_size)
     if data.is_dense:
         return tuple(data.values())
     return SequenceDataset(data, batch_size, shuffle=shuffle, **_padding(model, data)), None, None

@@ -284,6 +284,49 @@ def test_row_36_stateful_with_a_partial_batch():
     model.fit(pylstm.dataset(sequences(), np.zeros((6, 3)), 4, drop_remainder=True), verbose=0)
 
 
+def stateful(model_type, batch_size):
+    keras.utils.set_random_seed(0)
+    layers = [keras.Input((3, 5), batch_size=batch_size), pylstm.LSTM(3, stateful=True)]
+    model = model_type(layers)
+    model.compile("sgd", "mse")
+    return model
+
+
+def test_row_36_stateful_with_fewer_samples_than_a_default_batch():
+    """They make one batch, of as many samples as the layer has states."""
+    x, y = np.ones((4, 3, 5), np.float32), np.ones((4, 3))
+    for run in (
+        lambda model: model.predict(x, verbose=0),
+        lambda model: model.fit(x, y, verbose=0).history["loss"],
+        lambda model: model.evaluate(x, y, verbose=0),
+        lambda model: model.fit(
+            np.ones((10, 3, 5)), np.ones((10, 3)), batch_size=4, steps_per_epoch=2, verbose=0
+        ).history["loss"],
+    ):
+        got, want = (run(stateful(kind, 4)) for kind in (pylstm.Sequential, keras.Sequential))
+        np.testing.assert_allclose(got, want, rtol=1e-5)
+    streamed = stateful(pylstm.Sequential, 1)
+    first, second = (streamed.predict(list(x[:1]), verbose=0) for _ in range(2))
+    assert not np.allclose(first, second)  # the state is kept
+
+
+@pytest.mark.parametrize(
+    ("size", "got", "fix"),
+    [
+        (8, "8 samples in batches of 8", "batch_size=4"),
+        (6, "6 samples in batches of 6", "pylstm.dataset(x, y, 4, drop_remainder=True)"),
+        (1, "1 samples in batches of 1", "keras.Input((None, features), batch_size=1)"),
+    ],
+)
+def test_row_36_stateful_with_batches_of_another_size(size, got, fix):
+    model = stateful(pylstm.Sequential, 4)
+    with pytest.raises(errors.BatchMismatchError, match=r"\[PYL109\]") as caught:
+        model.predict(np.ones((size, 3, 5)), verbose=0)
+    assert caught.value.expected == "whole batches of 4"
+    assert caught.value.got == got
+    assert caught.value.fix.split("     ")[0] == fix
+
+
 def test_row_39_no_sequences_or_no_steps():
     model = classifier()
     assert model.predict(np.zeros((0, 3, 5)), verbose=0).shape == (0, 2)
