@@ -11,7 +11,7 @@ import numpy as np
 
 from pylstm.errors import DTypeError, RaggedError
 from pylstm.inputs import explain
-from pylstm.inputs.padding import pad
+from pylstm.inputs.padding import PaddedBatch, pad
 from pylstm.inputs.sequences import as_numpy, as_sequences, mismatch
 
 FLOATS = frozenset(("float16", "bfloat16", "float32", "float64"))
@@ -47,7 +47,8 @@ def as_dense(value, report):
 
     Args:
         value: An array, tensor or symbolic tensor (returned as it is), or a collection of
-            sequences: list, nested list, object array, Series, `tf.RaggedTensor`.
+            sequences: list, nested list, object array, Series, `tf.RaggedTensor`; or a
+            `PaddedBatch`, whose padding stays where it is.
         report: Called for what had to be changed, as `corrections.Corrections` is.
 
     Returns:
@@ -67,6 +68,9 @@ def as_dense(value, report):
         return value.value, None
     if is_tensor(value):
         return value, None
+    if isinstance(value, PaddedBatch):
+        report("PYL126", got=f"a padded batch {value.x.shape}", done="was masked", silent=True)
+        return value.x, value.mask
     if isinstance(value, (list, tuple)):
         if any(is_tensor(item) for item in value):
             return _dense_tensors(value, report)

@@ -10,6 +10,7 @@ from keras.src.backend.common.masking import set_keras_mask
 from pylstm.inputs.columns import Dense, Sequences
 from pylstm.inputs.containers import FLOATS, as_dense, as_numbers, dtype_name, static_shape
 from pylstm.inputs.contract import Known, Origin
+from pylstm.inputs.padding import PaddedBatch
 from pylstm.inputs.reading import apply_reading, choose_reading
 
 
@@ -39,14 +40,19 @@ def enter(value, declared, report, padding_value):
     x = keras.ops.convert_to_tensor(x if reading is None else apply_reading(reading, x))
     if mask is not None:
         mask = keras.ops.convert_to_tensor(mask)
-        value = padding_value()
-        if value != 0:
-            if dtype_name(x) not in FLOATS:  # integers need not hold the value
-                x = keras.ops.cast(x, keras.config.floatx())
-            is_real = keras.ops.reshape(mask, (*keras.ops.shape(mask), *[1] * (len(x.shape) - 2)))
-            x = keras.ops.where(is_real, x, keras.ops.cast(value, x.dtype))
+        padding = padding_value()
+        if padding != 0 or isinstance(value, PaddedBatch):  # which has a padding of its own
+            x = _with_padding(x, mask, padding)
         set_keras_mask(x, mask)
     return x
+
+
+def _with_padding(x, mask, value):
+    """x with `value` at the masked steps; integers, which may not hold the value, as floats."""
+    if value != 0 and dtype_name(x) not in FLOATS:
+        x = keras.ops.cast(x, keras.config.floatx())
+    is_real = keras.ops.reshape(mask, (*keras.ops.shape(mask), *[1] * (len(x.shape) - 2)))
+    return keras.ops.where(is_real, x, keras.ops.cast(value, x.dtype))
 
 
 def enter_column(column, declared, report):

@@ -55,6 +55,18 @@ def test_row_05_a_list_of_sequences_with_a_batch_axis_each():
     assert_reads([s[None] for s in RAGGED], RAGGED, "PYL123")
 
 
+@pytest.mark.parametrize("padding", ["post", "pre"])
+def test_row_04_a_padded_batch(padding):
+    assert_reads(pylstm.pad(RAGGED, padding=padding, value=9.0), RAGGED)
+    assert_reads(pylstm.pad(EQUAL), EQUAL)
+    layer = lstm(return_sequences=True)
+    batch = pylstm.pad(RAGGED, padding=padding)
+    outputs = layer(batch)
+    assert outputs.shape[:2] == batch.mask.shape
+    for got, sequence in zip(pylstm.unpad(outputs, mask=batch.mask), RAGGED, strict=True):
+        assert_close(got, layer(sequence[None])[0])
+
+
 def test_row_12_an_object_array():
     assert_reads(objects(RAGGED), RAGGED)
     assert_reads(objects(EQUAL), EQUAL)

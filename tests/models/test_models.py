@@ -337,6 +337,15 @@ def test_a_masking_layer_masks_the_padding():
     np.testing.assert_allclose(words.predict(tokens, verbose=0)[1], alone, atol=1e-6)
 
 
+@pytest.mark.parametrize("value", [0.0, 9.0, PADDING])
+def test_a_padded_batch_is_masked_whatever_it_is_padded_with(value):
+    seqs = sequences()
+    batch = pylstm.pad(seqs, value=value)
+    assert_predicts_each_alone(classifier(), batch, seqs)
+    for masked in (0.0, PADDING):
+        assert_predicts_each_alone(classifier(front=[keras.layers.Masking(masked)]), batch, seqs)
+
+
 @pytest.mark.parametrize("dtype", ["uint8", "bool", "int64"])
 def test_padding_has_the_masked_value_where_the_dtype_has_not(dtype):
     seqs = [seq > 0 for seq in sequences((2, 4))]
