@@ -1,7 +1,6 @@
 """Keras models that take sequences as people have them: lists of arrays of any length."""
 
 import keras
-import numpy as np
 from keras import tree
 from keras.src.backend.common.masking import get_keras_mask
 from keras.src.models.functional import Functional as KerasFunctional
@@ -11,6 +10,7 @@ from pylstm.inputs.class_weights import weigh_classes
 from pylstm.inputs.dataset import SequenceDataset
 from pylstm.inputs.model_data import enter_model, feed, feed_batch, read_batches, read_data
 from pylstm.inputs.pipeline import readable_errors
+from pylstm.inputs.sequences import split_rows
 
 
 class SequenceInputs:
@@ -221,4 +221,4 @@ def _as_rows(output):
     """A `tf.RaggedTensor` as a list of arrays."""
     if not hasattr(output, "row_splits"):
         return output
-    return np.split(output.values.numpy(), output.row_splits.numpy()[1:-1])
+    return split_rows(output.values.numpy(), output.row_splits.numpy())

@@ -109,7 +109,7 @@ def _prepare(layer, sequences, mask, lengths, initial_state):
     if mask is not None:
         mask = as_mask(mask, x, corrections, one_sequence)
     mask = both(mask, _own_masks(layer, x, joined, lengths, known))
-    if mask is None and x.shape[1] == 0 and not layer.return_sequences:
+    if mask is None and x.shape[1] == 0 != x.shape[0] and not layer.return_sequences:
         raise explain.no_steps(static_shape(x), dtype_name(x), known)
     if initial_state is not None:
         batch = static_shape(x)[0]

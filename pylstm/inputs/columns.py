@@ -142,6 +142,8 @@ def read_column(values, report=None):
         return values
     if isinstance(values, PaddedBatch):
         values = unpad(values)
+    if hasattr(values, "row_splits") and len(values.row_splits) == 1:
+        values = values.to_tensor().numpy()  # no rows, but their features are known
     if _is_array_of_numbers(values):
         return Dense(values)
     if _are_scalars(values):

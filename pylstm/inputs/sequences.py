@@ -5,6 +5,8 @@ lengths: lists, nested lists, object arrays, pandas, ragged tensors, other frame
 tensors, generators.
 """
 
+import itertools
+
 import numpy as np
 
 from pylstm.errors import (
@@ -75,8 +77,12 @@ def as_numpy(value):
 def _rows_of_ragged(ragged):
     if ragged.ragged_rank > 1:  # Features are ragged by declaration only: read the values.
         return ragged.to_list()
-    values = np.asarray(ragged.values)
-    return np.split(values, np.asarray(ragged.row_splits)[1:-1])
+    return split_rows(np.asarray(ragged.values), np.asarray(ragged.row_splits))
+
+
+def split_rows(values, splits):
+    """The rows of a ragged tensor; `np.split` would make one of none."""
+    return [values[start:end] for start, end in itertools.pairwise(splits)]
 
 
 def _rows_of(seqs):

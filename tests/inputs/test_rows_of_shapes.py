@@ -7,6 +7,7 @@ to run a layer; where it is refused, message, code and parts of the error are ch
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import pylstm
 from pylstm import errors
@@ -224,6 +225,19 @@ def test_row_39_no_sequences(kernel):
         y, h, c = whole(X[:0, :steps])
         assert y.shape == (0, steps, UNITS)
         assert h.shape == c.shape == (0, UNITS)
+
+
+@pytest.mark.parametrize("return_sequences", [False, True])
+def test_row_39_a_ragged_tensor_without_rows(return_sequences):
+    none = tf.RaggedTensor.from_row_lengths(tf.zeros((0, 3)), tf.zeros((0,), tf.int32))
+    layer = lstm(3, return_sequences=return_sequences)
+    model = pylstm.Sequential([keras.Input((None, 3)), layer])
+    shape = (0, 0, UNITS) if return_sequences else (0, UNITS)
+    assert layer(none).shape == layer(np.zeros((0, 0, 3))).shape == model(none).shape == shape
+    assert model.predict(none, verbose=0).shape == model.predict_on_batch(none).shape == shape
+    for join in (pylstm.pad, pylstm.ragged):
+        with pytest.raises(errors.RankError, match="there are no sequences"):
+            join(none)
 
 
 @pytest.mark.parametrize("kernel", ["auto", "keras"])
