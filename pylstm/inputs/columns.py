@@ -1,8 +1,8 @@
 """Inputs, targets and sample weights as columns: one entry for each sample.
 
-A column is `Dense` (one array; `Stacked` if it was a list) or `Sequences` (arrays of several
-lengths). A model's inputs are one column, or a tuple or dict of them. A list is always one
-column, never several.
+A column is `Dense` (one array; `Stacked` if it was a list, `Text` if of strings) or `Sequences`
+(arrays of several lengths). A model's inputs are one column, or a tuple or dict of them. A list
+is always one column, never several.
 """
 
 import dataclasses
@@ -39,6 +39,14 @@ class Dense:
 
 class Stacked(Dense):
     """Samples that came as a list, by chance or not of one shape."""
+
+
+class Text(Dense):
+    """Samples of strings: `values` is a tensor."""
+
+    def take(self, rows):
+        # In what a dataset yields, Keras takes no array of strings.
+        return Text(keras.ops.convert_to_tensor(np.asarray(self.values)[rows]))
 
 
 @dataclasses.dataclass(frozen=True)

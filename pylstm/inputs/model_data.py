@@ -9,7 +9,8 @@ from keras.src.backend.common.masking import get_keras_mask
 from keras.src.models.functional import Functional
 
 from pylstm.errors import DTypeError, PylstmError, RaggedError, RankError
-from pylstm.inputs.columns import Dense, Sequences, Stacked, read_columns
+from pylstm.inputs.columns import Dense, Sequences, Stacked, Text, read_columns
+from pylstm.inputs.containers import is_tensor
 from pylstm.inputs.contract import Known
 from pylstm.inputs.corrections import Corrections
 from pylstm.inputs.dataset import SequenceDataset, one_batch, open_time
@@ -28,12 +29,15 @@ def enter_model(model, inputs):
     report = Corrections(model, Known())
     try:
         inputs = split_inputs(inputs, count_inputs(model))
-        shapes = declared_shapes(model)
+        declared = _declared_inputs(model)
 
         def enter_one(x, name):
-            return enter(x, shapes.get(name), report, lambda: padding_value(model, name) or 0.0)
+            if _is_text(declared.get(name)):
+                return _as_text(x)
+            shape = declared[name].shape if name in declared else None
+            return enter(x, shape, report, lambda: padding_value(model, name) or 0.0)
 
-        inputs = _map_named(shapes, enter_one, inputs)
+        inputs = _map_named(declared, enter_one, inputs)
         if any(_has_open_steps(x) for x in tree.flatten(inputs)):
             check_time_distributed(model)
     except PylstmError as error:
@@ -55,7 +59,8 @@ def read_data(model, x, y=None, sample_weight=None):
         return None
     report = Corrections(model, Known())
     try:
-        x = read_columns(split_inputs(x, count_inputs(model), count_samples(y)), report=report)
+        x = split_inputs(x, count_inputs(model), count_samples(y))
+        x = read_columns(_read_text(model, x), report=report)
         count = count_outputs(model)
         y, sample_weight = (split_targets(part, count, x.size) for part in (y, sample_weight))
         columns = read_columns(x.x, y, sample_weight, report)
@@ -203,6 +208,27 @@ def _map_named(names, function, inputs):
     return map_parts(lambda x: function(x, next(each, None)), inputs)
 
 
+def _read_text(model, inputs):
+    """Reads the inputs that the model declares as strings as columns; leaves the others."""
+    declared = _declared_inputs(model)
+
+    def read(x, name):
+        return Text(_as_text(x)) if _is_text(declared.get(name)) else x
+
+    return _map_named(declared, read, inputs)
+
+
+def _is_text(declared):
+    return declared is not None and declared.dtype == "string"
+
+
+def _as_text(x):
+    """The tensor of strings in any container."""
+    if x is None or is_tensor(x):
+        return x
+    return keras.ops.convert_to_tensor(np.asarray(x, object))
+
+
 def _has_open_steps(x):
     """Whether x holds sequences of different lengths, of a number not known in this graph."""
     return get_keras_mask(x) is not None and x.shape[1] is None
@@ -238,17 +264,27 @@ def count_outputs(model):
 
 def declared_shapes(model):
     """The shapes of a model's inputs, by name, in order; empty if they are not known."""
+    return {name: x.shape for name, x in _declared_inputs(model).items()}
+
+
+def _declared_inputs(model):
+    """The symbolic inputs of a model, as `declared_shapes`."""
     if isinstance(getattr(model, "input", None), dict):
-        return {name: x.shape for name, x in model.input.items()}
+        return model.input
     if inputs := getattr(model, "inputs", ()):
-        return {x.name: x.shape for x in inputs}
-    return _shape_for_first_layer(model)
+        return {x.name: x for x in inputs}
+    return _input_of_first_layer(model)
 
 
-def _shape_for_first_layer(model):
+def _input_of_first_layer(model):
     """What a `keras.Sequential` that is not built yet takes, as far as its first layer tells."""
     first = model.layers[0] if isinstance(model, keras.Sequential) and model.layers else None
-    if first is None or not is_recurrent(first):
+    if first is None:
+        return {}
+    if first.compute_dtype == "string":
+        return {"x": keras.KerasTensor((None,), "string")}
+    if not is_recurrent(first):
         return {}
     cell = getattr(first, "cell", None)
-    return {"x": (None, None, cell.kernel.shape[0] if cell and cell.built else None)}
+    features = cell.kernel.shape[0] if cell and cell.built else None
+    return {"x": keras.KerasTensor((None, None, features))}

@@ -7,6 +7,7 @@ import textwrap
 
 import keras
 import numpy as np
+import pandas as pd
 import pytest
 import tensorflow as tf
 
@@ -287,6 +288,48 @@ def test_an_array_reaches_keras_as_the_same_object(monkeypatch):
     classifier().fit(x, LABELS)
     assert seen[0] is x
     assert seen[1] is LABELS
+
+
+SENTENCES = ["the cat sat", "a dog", "bird is here now"]
+
+
+def vectorizer():
+    layer = keras.layers.TextVectorization()
+    layer.adapt(SENTENCES)
+    return layer
+
+
+@pytest.mark.parametrize("declare", [True, False])
+@pytest.mark.parametrize(
+    "convert",
+    [tf.constant, list, np.array, lambda text: np.array(text, object), pd.Series],
+    ids=["tensor", "list", "array", "objects", "series"],
+)
+def test_text_reaches_a_layer_that_takes_it(declare, convert):
+    layers = [vectorizer(), keras.layers.Embedding(20, 4, mask_zero=True), pylstm.LSTM(3)]
+    front = [keras.Input((1,), dtype="string")]
+    want = keras.Sequential(front + layers).predict(tf.constant(SENTENCES), verbose=0)
+    model = pylstm.Sequential(front + layers if declare else layers)
+    x = convert(SENTENCES)
+    for run in (lambda x: model.predict(x, verbose=0), model, model.predict_on_batch):
+        np.testing.assert_allclose(run(x), want, atol=1e-6)
+    model.compile("sgd", "mse")
+    model.fit(x, np.zeros((3, 3)), batch_size=2, verbose=0)
+
+
+def test_text_beside_sequences():
+    text, signal = keras.Input((), dtype="string"), keras.Input((None, 5))
+    words = keras.layers.Embedding(20, 4)(vectorizer()(text))
+    outputs = keras.layers.Concatenate()([pylstm.LSTM(3)(words), pylstm.LSTM(2)(signal)])
+    model = pylstm.Model([text, signal], outputs)
+    seqs = sequences()[:3]
+    got = model.predict([SENTENCES, seqs], verbose=0)
+    for i, seq in enumerate(seqs):
+        # One batch of text has the steps of its longest.
+        alone = model([SENTENCES, np.stack([seq] * 3)])[i]
+        np.testing.assert_allclose(got[i], alone, atol=1e-6)
+    with pytest.raises(errors.DTypeError, match=r"PYL118.*does not hold numbers"):
+        pylstm.Sequential([keras.Input((None, 1)), pylstm.LSTM(2)]).predict(SENTENCES)
 
 
 # The mask, through the layers in front.
