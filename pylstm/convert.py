@@ -23,9 +23,7 @@ def convert(model):
     Raises:
         ValueError: The model makes LSTM layers in its own Python code, out of reach.
     """
-    copy = _rebuild(model, _to_pylstm)
-    _refuse_leftovers(copy, keras.layers.LSTM)
-    return copy
+    return _rebuild(model, _to_pylstm, keras.layers.LSTM)
 
 
 def to_keras(model):
@@ -34,18 +32,27 @@ def to_keras(model):
     The inverse of `convert`, with the same argument, result and errors. The options
     that only `pylstm.LSTM` has are dropped.
     """
-    copy = _rebuild(model, _to_keras)
-    _refuse_leftovers(copy, LSTM)
-    return copy
+    return _rebuild(model, _to_keras, LSTM)
 
 
-def _rebuild(model, swap):
-    """Copies `model` by way of its serialized form, to which `swap` is applied."""
-    serialized = _map_objects(keras.saving.serialize_keras_object(model), swap)
-    # The model is at hand, so its lambdas are as safe as it is and its classes are known.
-    copy = keras.saving.deserialize_keras_object(
-        serialized, custom_objects=_custom_classes(model), safe_mode=False
-    )
+def _rebuild(model, swap, swapped):
+    """Copies `model` by way of its serialized form, to which `swap` is applied.
+
+    No layer of the class `swapped` may be left.
+    """
+    original = keras.saving.serialize_keras_object(model)
+    serialized = _map_objects(original, swap)
+    try:
+        # The model is at hand, so its lambdas are as safe as it is and its classes are known.
+        copy = keras.saving.deserialize_keras_object(
+            serialized, custom_objects=_custom_classes(model), safe_mode=False
+        )
+    except TypeError:
+        # A constructor that takes no configuration: what none names, its code makes.
+        if serialized == original:
+            _refuse_leftovers(model, swapped)
+        raise
+    _refuse_leftovers(copy, swapped)
     for target, source in zip(copy.variables, model.variables, strict=True):
         target.assign(source)
     if getattr(model, "optimizer", None) is not None:

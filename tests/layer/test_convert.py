@@ -91,8 +91,33 @@ class Hidden(keras.Model):
         return self.lstm(inputs)
 
 
-def test_layers_made_by_code_are_refused(x):
-    model = Hidden()
+class Bare(keras.Model):
+    """Its constructor does not take what Keras writes down for every model."""
+
+    def __init__(self):
+        super().__init__()
+        self.lstm = STOCK(4, name="inner")
+
+    def call(self, inputs):
+        return self.lstm(inputs)
+
+
+@pytest.mark.parametrize("model_class", [Hidden, Bare])
+def test_layers_made_by_code_are_refused(model_class, x):
+    model = model_class()
     model(x)
     with pytest.raises(ValueError, match="Layer 'inner' is made by the Python code"):
+        pylstm.convert(model)
+
+
+def test_another_reason_why_a_model_cannot_be_copied_stays():
+    class Sized(keras.layers.Layer):
+        def __init__(self, size):
+            super().__init__()
+
+        def call(self, inputs):
+            return inputs
+
+    model = keras.Sequential([keras.Input((None, 3)), Sized(2), STOCK(4)])
+    with pytest.raises(TypeError, match="class 'Sized'"):
         pylstm.convert(model)
