@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from pylstm.fused import fused_loop
-from pylstm.inputs import prepare, readable_shape
+from pylstm.inputs import check_mask_value, prepare, readable_shape
 from pylstm.routing import FUSED, choose_route, xla_is_keras_default
 
 
@@ -25,7 +25,8 @@ class LSTM(keras.layers.LSTM):
             and warns where its rank or number of steps changes, `"warn"` warns of
             every correction, `"strict"` raises instead.
         mask_value: Steps whose features all equal this value are masked, as by
-            `keras.layers.Masking`. None: no value is special.
+            `keras.layers.Masking`. None: no value is special. It cannot be nan, which
+            equals nothing.
         *args, **kwargs: As for `keras.layers.LSTM`. `use_cudnn` and `unroll` only
             steer Keras' loop.
 
@@ -44,13 +45,15 @@ class LSTM(keras.layers.LSTM):
 
     Raises:
         PylstmError: When called with input that has no single reading, or with
-            `kernel="fused"` where the fused kernel cannot run.
+            `kernel="fused"` where the fused kernel cannot run; or made with a
+            `mask_value` that is nan.
     """
 
     def __init__(self, units, *args, kernel="auto", validate="auto", mask_value=None, **kwargs):
         super().__init__(units, *args, **kwargs)
         self.kernel = _one_of("kernel", kernel, ("auto", "fused", "keras"))
         self.validate = _one_of("validate", validate, ("auto", "warn", "strict"))
+        check_mask_value(mask_value, self)
         self.mask_value = mask_value
         self.corrections = ()
         self.input_spec = None  # `prepare` checks more, and says more.

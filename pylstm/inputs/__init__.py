@@ -2,5 +2,6 @@
 
 from pylstm.inputs.arguments import Prepared, prepare, readable_shape
 from pylstm.inputs.corrections import Correction
+from pylstm.inputs.masks import check_mask_value
 
-__all__ = ["Correction", "Prepared", "prepare", "readable_shape"]
+__all__ = ["Correction", "Prepared", "check_mask_value", "prepare", "readable_shape"]

@@ -94,6 +94,23 @@ def from_value(x, value):
     return keras.ops.any(keras.ops.not_equal(x, value), axis=-1)
 
 
+def check_mask_value(value, layer):
+    """Refuses the value that no step can be compared with.
+
+    Raises:
+        MaskError: It is nan.
+    """
+    if np.any(value != value):
+        raise MaskError(
+            "PYL112",
+            "nan equals no value, so it would mask nothing",
+            layer=layer.name,
+            expected="mask_value=a number that no real step holds",
+            got="mask_value=nan",
+            fix="mask_value=-1.0, with x = np.where(np.isnan(x), -1.0, x)",
+        )
+
+
 def both(first, second):
     """The steps that count in both masks, of which either may be None."""
     if first is None or second is None:

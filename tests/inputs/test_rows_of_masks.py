@@ -57,6 +57,18 @@ def test_row_26_mask_value_reaches_the_next_layer():
     assert_close(model(x)[np.array(LENGTHS) > 0], rows)
 
 
+def test_row_26_nan_masks_nothing():
+    with pytest.raises(errors.MaskError, match=r"PYL112.*'gaps'.*mask nothing") as caught:
+        lstm(3, mask_value=np.float32("nan"), name="gaps")
+    assert caught.value.expected == "mask_value=a number that no real step holds"
+    assert caught.value.got == "mask_value=nan"
+    assert caught.value.fix == "mask_value=-1.0, with x = np.where(np.isnan(x), -1.0, x)"
+    x = np.where(MASK[..., None], X, np.nan).astype(np.float32)
+    layer = lstm(3, mask_value=-1.0)
+    x = np.where(np.isnan(x), -1.0, x)
+    assert_close(layer(x), masked_outputs(layer, X, MASK))
+
+
 @pytest.mark.parametrize(
     "mask",
     [
