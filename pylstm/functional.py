@@ -6,7 +6,13 @@ import importlib
 import numpy as np
 
 from pylstm.errors import DTypeError, StateError
-from pylstm.ops.checks import check_activation, check_dtypes, check_lengths, check_shapes
+from pylstm.ops.checks import (
+    check_activation,
+    check_dtypes,
+    check_lengths,
+    check_shapes,
+    read_lengths,
+)
 
 # Top-level package of an array's type to the module of pylstm.ops that computes on it.
 _MODULES = {
@@ -56,7 +62,8 @@ def lstm(
         initial_state: [h, c], each (B, H), dtype of x, or None for zeros.
         mask: bool (B, T), True where the step counts, or None. A masked step keeps the state and
             repeats the previous output, zeros before the first.
-        lengths: Integers (B,), how many steps of each sequence count, or None.
+        lengths: Integers (B,), how many steps of each sequence count, or None. A list, or an array
+            of any framework.
         recurrent_dropout: (4, B, H), dtype of x, what multiplies h for each gate at every step,
             or None. It gets no gradient.
         activation: Keras' name of a pointwise activation.
@@ -91,15 +98,18 @@ def lstm(
         "recurrent_dropout": recurrent_dropout,
     }
     tensors = {name: _shared(name, value) for name, value in tensors.items()}
-    ops = _ops_for({name: value for name, value in tensors.items() if value is not None})
+    framework = _framework_of({name: t for name, t in tensors.items() if t is not None})
+    ops = _load_ops(framework)
     check_dtypes(tensors)
     check_shapes(tensors)
     check_activation("activation", activation)
     check_activation("recurrent_activation", recurrent_activation)
     x, mask = tensors["x"], tensors["mask"]
     if lengths is not None:
+        if _module_name(type(lengths)) != framework:
+            lengths = read_lengths(lengths, x)
         within = ops.mask_from_lengths(check_lengths(lengths, x), x)
-        tensors["mask"] = within if mask is None else mask & within
+        tensors["mask"] = within if mask is None else ops.both(mask, within)
     if h0 is None:
         units = tensors["recurrent_kernel"].shape[0]
         tensors["h0"] = tensors["c0"] = ops.zero_state(x, units)
@@ -155,12 +165,12 @@ def _shared(name, value):
     return value
 
 
-def _ops_for(tensors):
-    """The module of `pylstm.ops` for arguments that are there, by name."""
+def _framework_of(tensors):
+    """The name of the module of `pylstm.ops` for arguments that are there, by name."""
     modules = {name: _module_name(type(value)) for name, value in tensors.items()}
     frameworks = set(modules.values()) - {"arrays"}
     if None not in frameworks and len(frameworks) < 2:
-        return _load_ops(frameworks.pop() if frameworks else "arrays")
+        return frameworks.pop() if frameworks else "arrays"
     if None in frameworks:
         name = next(name for name, module in modules.items() if module is None)
         raise DTypeError(

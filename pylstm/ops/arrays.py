@@ -37,3 +37,8 @@ def zero_state(x, units):
 def mask_from_lengths(lengths, x):
     """Returns bool (B, T), True for the first lengths[b] steps of each sequence."""
     return np.arange(x.shape[1]) < lengths[:, None]
+
+
+def both(mask, within):
+    """Returns bool (B, T), True where both masks are."""
+    return mask & within

@@ -63,21 +63,33 @@ def check_activation(argument, name):
         )
 
 
+def read_lengths(lengths, x):
+    """Lengths that are no array of x's framework, as a NumPy array; whole numbers as integers.
+
+    Raises:
+        MaskError: They cannot be read.
+    """
+    try:
+        values = np.array(lengths)  # a copy: torch warns of what cannot be written to
+    except (TypeError, ValueError, RuntimeError):  # of several sizes, or on a device
+        raise _lengths_error(type(lengths).__name__, x) from None
+    is_whole = values.dtype.kind == "f" and (values == np.floor(values)).all()
+    return values.astype(np.int64) if is_whole else values
+
+
 def check_lengths(lengths, x):
     """Checks lengths; their values only where they are NumPy's, for no device is waited for.
 
     Args:
-        lengths: Integers (B,), a list or an array.
+        lengths: Integers (B,), an array.
         x: (B, T, F).
 
     Returns:
-        The lengths as an array.
+        The lengths.
 
     Raises:
         MaskError: They do not fit.
     """
-    if isinstance(lengths, (list, tuple)):
-        lengths = np.asarray(lengths)
     batch, time, _ = _shape(x) or (None, None, None)
     shape, dtype = _shape(lengths), _dtype_name(lengths.dtype)
     fits = shape is None or (len(shape) == 1 and (None in (shape[0], batch) or shape[0] == batch))
@@ -89,10 +101,15 @@ def check_lengths(lengths, x):
         if not wrong.size:
             return lengths
         remark = f"     lengths[{wrong[0]}] is {lengths[wrong[0]]}"
-    raise MaskError(
+    raise _lengths_error(f"{shape} {dtype}{remark}", x)
+
+
+def _lengths_error(got, x):
+    batch, time, _ = _shape(x) or (None, None, None)
+    return MaskError(
         "PYL113",
         expected=f"integers (batch={batch},) from 0 to {time}",
-        got=f"{shape} {dtype}{remark}",
+        got=got,
         fix="one length for each sequence: lengths=[T_1, T_2, ...]",
     )
 

@@ -50,6 +50,11 @@ def mask_from_lengths(lengths, x):
     return cupy.arange(x.shape[1]) < cupy.asarray(lengths)[:, None]
 
 
+def both(mask, within):
+    """Returns bool (B, T), True where both masks, the first of which may be NumPy's, are."""
+    return cupy.asarray(mask) & within
+
+
 def _device(array):
     return f"cuda:{array.device.id}"
 

@@ -74,6 +74,11 @@ def mask_from_lengths(lengths, x):
     return jnp.arange(x.shape[1]) < jnp.asarray(lengths)[:, None]
 
 
+def both(mask, within):
+    """Returns bool (B, T), True where both masks are."""
+    return jnp.logical_and(mask, within)
+
+
 def _check_devices(tensors):
     arrays = {
         name: tensor

@@ -95,6 +95,11 @@ def mask_from_lengths(lengths, x):
     return tf.sequence_mask(lengths, tf.shape(x)[1])
 
 
+def both(mask, within):
+    """Returns bool (B, T), True where both masks are."""
+    return tf.logical_and(mask, within)
+
+
 @tf.RegisterGradient("PylstmLstm")
 def _lstm_gradient(op, dy, dh, dc, _):
     inputs = _grouped(op)

@@ -67,6 +67,14 @@ def mask_from_lengths(lengths, x):
     return torch.arange(x.shape[1], device=lengths.device) < lengths[:, None]
 
 
+def both(mask, within):
+    """Returns bool (B, T), True where both masks, tensors or NumPy arrays, are."""
+    device = next((m.device for m in (within, mask) if isinstance(m, Tensor)), None)
+    if device is None:
+        return mask & within
+    return torch.as_tensor(mask, device=device) & torch.as_tensor(within, device=device)
+
+
 def _device(tensor):
     return tensor.device
 

@@ -3,6 +3,7 @@
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import pylstm
@@ -118,6 +119,23 @@ def test_lengths(framework, kind):
             assert_close(framework.numpy(got), right, case.dtype)
 
 
+@pytest.mark.parametrize(
+    "lengths",
+    [(2, 1), range(2, 0, -1), [2.0, 1.0], pd.Series([2, 1]), np.array([2, 1]), "tensorflow", "jax"],
+)
+def test_lengths_and_masks_of_other_kinds(framework, lengths):
+    x, kernel, recurrent_kernel = np.ones((2, 3, 4)), np.ones((4, 20)), np.ones((5, 20))
+    mask = np.array([[0, 1, 1], [1, 1, 1]], bool)
+    right = pylstm.lstm(x, kernel, recurrent_kernel, mask=mask & (np.arange(3) < [[2], [1]]))
+    if isinstance(lengths, str):
+        lengths = frameworks.load(lengths).array(np.array([2, 1]))
+    own = framework.array
+    for arrays in ((own(x), kernel, mask), (x, own(kernel), mask), (x, own(kernel), own(mask))):
+        y = pylstm.lstm(*arrays[:2], recurrent_kernel, mask=arrays[2], lengths=lengths)
+        assert_close(framework.numpy(y), right, "float64")
+    assert pylstm.lstm(own(x[:0]), kernel, recurrent_kernel, lengths=[]).shape == (0, 3, 5)
+
+
 def test_numpy_arrays_among_a_frameworks(framework):
     case = Case(mask="right")
     call = Call(framework, case)
@@ -172,6 +190,8 @@ def zeros(*shape, dtype=np.float32):
         ({"lengths": [1, 2, 3]}, errors.MaskError, "PYL113", "(3,) int64"),
         ({"lengths": [1, 9]}, errors.MaskError, "PYL113", "(2,) int64     lengths[1] is 9"),
         ({"lengths": [0.5, 1]}, errors.MaskError, "PYL113", "(2,) float64"),
+        ({"lengths": 2}, errors.MaskError, "PYL113", "() int64"),
+        ({"lengths": [[1], [1, 2]]}, errors.MaskError, "PYL113", "list"),
         ({"mask": zeros(2, 3, dtype=int)}, errors.DTypeError, "PYL142", "mask of int64"),
         ({"x": zeros(2, 3, 4, dtype=int)}, errors.DTypeError, "PYL142", "x of int64"),
         (
