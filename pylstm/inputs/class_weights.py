@@ -34,9 +34,8 @@ def _are_per_step(model, data):
     if not isinstance(data.y, Stacked):
         return isinstance(data.y, Sequences)
     rank = len(data.y.shape)
-    shapes = output_shapes(model, data.x)
-    if shapes is not None:
-        return rank > 1 and len(shapes[0]) > 2
+    for shape in output_shapes(model, data.x).values():  # Keras weighs classes of one output.
+        return rank > 1 and len(shape) > 2
     if rank == 2 and data.y.shape[1] > 1:
         raise RankError(
             "PYL102",

@@ -12,6 +12,7 @@ from pylstm.inputs.columns import (
     read_columns,
 )
 from pylstm.inputs.containers import FLOATS, dtype_name
+from pylstm.inputs.padded_targets import unpad_targets
 from pylstm.inputs.padding import pad, ragged_of_arrays
 
 # Batches per pool: within a pool, samples are sorted by length. Large pools make batches of
@@ -45,8 +46,9 @@ def dataset(
         x: A list of N sequences (T_i, F), or any collection that `pylstm.pad` takes, or an
             array (N, ...); a tuple or dict of these where the model has several inputs.
         y: Targets: one per sample, (N,) or (N, K), or one per step, a list of N arrays (T_i,)
-            or (T_i, K). Targets per step are padded with 0 and sample weight 0. A tuple or
-            dict where the model has several outputs.
+            or (T_i, K), or the array (N, T, K) that `pylstm.pad` makes of one. Targets per step
+            are padded with 0 and sample weight 0. A tuple or dict where the model has several
+            outputs.
         batch_size: Samples in a batch.
         bucket: With `shuffle`, put sequences of similar length in one batch.
         shuffle: Draw a new order for each epoch. By default where there are targets; without
@@ -65,7 +67,7 @@ def dataset(
         PylstmError: The sequences, targets and weights do not fit; see `read_columns`.
     """
     return SequenceDataset(
-        read_columns(x, y, sample_weight),
+        unpad_targets(read_columns(x, y, sample_weight)),
         batch_size,
         bucket=bucket,
         shuffle=y is not None if shuffle is None else shuffle,

@@ -17,6 +17,8 @@ from pylstm.inputs.dataset import SequenceDataset, one_batch, open_time
 from pylstm.inputs.entry import enter, enter_column
 from pylstm.inputs.knowledge import is_recurrent, memory_of
 from pylstm.inputs.mask_values import padding_value, several_values
+from pylstm.inputs.output_shapes import output_shapes
+from pylstm.inputs.padded_targets import unpad_targets
 from pylstm.inputs.stateful import check_batches
 from pylstm.inputs.structure import map_parts, split_inputs, split_targets
 from pylstm.inputs.time_distributed import check_time_distributed
@@ -66,6 +68,7 @@ def read_data(model, x, y=None, sample_weight=None):
         columns = read_columns(x.x, y, sample_weight, report)
         x = map_inputs(model, lambda x, shape: enter_column(x, shape, report), columns.x)
         columns = columns._replace(x=x)
+        columns = unpad_targets(columns, output_shapes(model, x))
     except PylstmError as error:
         raise error.at(model.name) from None
     report.warn(memory_of(model).warned)

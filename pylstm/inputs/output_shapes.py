@@ -4,17 +4,19 @@ import keras
 
 
 def output_shapes(model, x):
-    """The shapes of a model's outputs, in order; None where Keras cannot tell.
+    """The shapes of a model's outputs, by name or number; empty if Keras cannot tell.
 
     Args:
         model: A Keras model, built or not.
         x: Its inputs as columns.
     """
+    if isinstance(getattr(model, "output", None), dict):
+        return {name: output.shape for name, output in model.output.items()}
     if outputs := getattr(model, "outputs", None):
-        return [output.shape for output in outputs]
+        return {index: output.shape for index, output in enumerate(outputs)}
     if not isinstance(model, keras.Sequential):
-        return None
+        return {}
     try:
-        return [model.compute_output_shape(x.shape)]
+        return {0: model.compute_output_shape(x.shape)}
     except NotImplementedError:  # of a layer whose author left it out
-        return None
+        return {}

@@ -157,6 +157,15 @@ def test_targets_per_step_of_another_length_are_named():
     assert caught.value.got == f"sample 7: x has {t} steps, y has {t + 1}"
 
 
+def test_padded_targets_per_step_are_as_long_as_their_batch():
+    steps = [np.full((t, 2), 1.0) for t in LENGTHS]
+    for targets in (steps, pad(steps).x):
+        for x, y, weights in dataset(sequences(), targets, 20, seed=0):
+            longest = int(x.row_lengths().numpy().max())
+            assert np.asarray(y).shape == (20, longest, 2)
+            np.testing.assert_array_equal(weights.sum(axis=1), x.row_lengths())
+
+
 def test_text_labels():
     with pytest.raises(errors.DTypeError, match="values of type str"):
         dataset(sequences(), ["yes"] * 200)

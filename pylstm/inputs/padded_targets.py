@@ -1,0 +1,97 @@
+"""Targets and weights per step that came padded, beside sequences that did not.
+
+A batch is as long as its own longest sequence. A target padded to the longest of all would not
+fit it, or, where a loss broadcasts, would fit without a word.
+"""
+
+import numpy as np
+from keras import tree
+
+from pylstm.errors import TimestepError
+from pylstm.inputs.columns import Dense, Sequences, columns_of
+from pylstm.inputs.padding import unpad
+
+
+def unpad_targets(columns, shapes=None):
+    """Takes the padding off targets (N, T, ...) and weights (N, T) per step.
+
+    Args:
+        columns: `Columns`. Without sequences of several lengths they stay as they are.
+        shapes: The shapes of the model's outputs, by name or number, where they are known.
+
+    Returns:
+        `Columns`.
+
+    Raises:
+        TimestepError: A target or weight per step is not padded behind the steps of x.
+    """
+    inputs = [column.lengths for column in columns_of(columns.x) if isinstance(column, Sequences)]
+    inputs = list({lengths.tobytes(): lengths for lengths in inputs}.values())
+    if not inputs or columns.y is None:
+        return columns
+    y, shapes = columns.y, shapes or {}
+    if isinstance(y, dict):
+        y = {name: _unpad_target(part, shapes.get(name), inputs) for name, part in y.items()}
+    else:
+        each = iter(shapes.values())
+        y = tree.map_structure(lambda part: _unpad_target(part, next(each, None), inputs), y)
+    return columns._replace(y=y, sample_weight=_unpad_weights(columns.sample_weight, y, inputs))
+
+
+def _unpad_target(target, shape, inputs):
+    rank = len(target.shape) if isinstance(target, Dense) else 0
+    if rank < 2 or (shape is not None and len(shape) < 3):
+        return target
+    lengths = _lengths_beside(target, inputs)
+    if lengths is None:
+        return target
+    missing = lengths.max() - target.shape[1]
+    if shape is None or shape[1] is not None:  # Only the target's own end can tell.
+        is_padded = rank > 2 and missing == 0 and _ends_alike(target, lengths)
+        return Sequences(unpad(target.values, lengths=lengths)) if is_padded else target
+    # One target may be for all steps, and the short labels of a CTC loss are not per step.
+    if target.shape[1] == 1 or (missing > 0 and rank < len(shape)):
+        return target
+    return _unpad("y", target, lengths)
+
+
+def _unpad_weights(weights, y, inputs):
+    def unpad_one(weights, is_by_step):
+        if not isinstance(weights, Dense) or not is_by_step or weights.shape[1:] in ((), (1,)):
+            return weights
+        lengths = _lengths_beside(weights, inputs)
+        return weights if lengths is None else _unpad("sample_weight", weights, lengths)
+
+    by_step = tree.map_structure(lambda target: isinstance(target, Sequences), y)
+    if isinstance(weights, (tuple, dict)):
+        return tree.map_structure(unpad_one, weights, by_step)
+    return unpad_one(weights, any(tree.flatten(by_step)))
+
+
+def _lengths_beside(column, inputs):
+    """The lengths of the one input that a padded column can belong to, or None."""
+    fitting = [lengths for lengths in inputs if lengths.max() == column.shape[1]] or inputs
+    return fitting[0] if len(fitting) == 1 else None
+
+
+def _unpad(name, column, lengths):
+    is_short = column.shape[1] < lengths.max()
+    if is_short or not _ends_alike(column, lengths):
+        raise TimestepError(
+            "PYL120",
+            expected=f"one entry of {name} per step of x, or padding behind the last step",
+            got=f"{name} {column.shape}; the sequences have {lengths.min()} to {lengths.max()} "
+            "steps",
+            fix=f"a list of one array of {name} for each sequence"
+            if is_short
+            else f"pylstm.unpad({name}, lengths=[len(s) for s in x])     padded behind\n"
+            f"[row[len(row) - len(s) :] for row, s in zip({name}, x)]     padded in front",
+        )
+    return Sequences(unpad(column.values, lengths=lengths))
+
+
+def _ends_alike(column, lengths):
+    """Whether what stands behind the lengths is all the same, as padding is."""
+    values = np.asarray(column.values)
+    ends = values[np.arange(values.shape[1]) >= lengths[:, None]]
+    return bool((ends == ends[:1]).all())
