@@ -123,7 +123,7 @@ def _own_masks(layer, x, joined, lengths, known):
     """The steps that count by what the layer itself knows: joining, `mask_value`, `lengths`."""
     mask = joined
     if layer.mask_value is not None and not isinstance(x, keras.KerasTensor):
-        mask = both(mask, from_value(x, layer.mask_value))
+        mask = both(mask, from_value(x, layer.mask_value, layer.variable_dtype))
     wrapper = None if mask is None else loses_mask(layer)
     if wrapper is not None:
         value = layer.mask_value if joined is None else None

@@ -89,8 +89,16 @@ def from_lengths(lengths, x):
     return _before(lengths, x, steps)
 
 
-def from_value(x, value):
-    """The mask of the steps that are not all `value`, as `keras.layers.Masking` has it."""
+def from_value(x, value, dtype):
+    """The mask of the steps that are not all `value`, as `keras.layers.Masking` has it.
+
+    Args:
+        x: The input, (batch, time, features).
+        value: A number.
+        dtype: Of the layer's weights. In float64, 0.1 is another number than in float32.
+    """
+    if dtype_name(x) == "float64":
+        x = keras.ops.cast(x, dtype)
     return keras.ops.any(keras.ops.not_equal(x, value), axis=-1)
 
 

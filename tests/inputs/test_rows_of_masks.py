@@ -43,6 +43,15 @@ def test_row_26_mask_value():
     assert_close(layer(x), masking(x))
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64", "mixed_float16"])
+@pytest.mark.parametrize("kind", [np.asarray, tf.constant, list])
+def test_row_26_mask_value_of_float64(dtype, kind):
+    """0.1 of float64 is not that of float32, in which Keras' models hand it on."""
+    x = np.where(MASK[..., None], X, 0.1)
+    layer = lstm(3, mask_value=0.1, dtype=dtype)
+    assert_close(layer(kind(x)), layer(X, mask=MASK))
+
+
 def test_row_26_mask_value_and_mask_both_count():
     x = np.where(MASK[..., None], X, -1).astype(np.float32)
     layer = lstm(3, mask_value=-1)
