@@ -28,7 +28,7 @@ class Corrections:
     """The corrections of one call; call it to report one.
 
     Args:
-        layer: The `pylstm.LSTM` that is called.
+        layer: The `pylstm.LSTM` or the model that is called.
         known: What it knows of its input, a `contract.Known`.
     """
 
@@ -68,8 +68,8 @@ class Corrections:
         """
         for code, message, silent in self._made:
             if code not in warned and (not silent or self._layer.validate == "warn"):
-                warned.add(code)
                 warn_user(message)
+                warned.add(code)  # not where the warning was raised as an error
         return tuple(self._made)
 
 

@@ -4,6 +4,8 @@ Where an input is corrected, the numbers are those of the well-formed input, in 
 to run a layer; where it is refused, message, code and parts of the error are checked.
 """
 
+import warnings
+
 import keras
 import numpy as np
 import pytest
@@ -303,6 +305,17 @@ def test_warn_tells_of_what_auto_corrects_silently():
     assert corrections_of(layer, X[..., None])[1] == ["PYL123"]
     assert corrections_of(layer, list(X))[1] == ["PYL127"]
     assert corrections_of(layer, X)[1] == []
+
+
+def test_a_warning_that_is_an_error_is_one_each_time():
+    layer = lstm(3)
+    for _ in range(2):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", errors.ShapeCorrectionWarning)
+            with pytest.raises(errors.ShapeCorrectionWarning, match="PYL121"):
+                layer(X[0])
+    assert corrections_of(layer, X[0])[1] == ["PYL121"]
+    assert corrections_of(layer, X[0])[1] == []
 
 
 def test_corrections_are_those_of_the_newest_call():
