@@ -147,8 +147,9 @@ def _lossless_dtype(seqs, dtype, value):
     """The dtype to pad in; raises where an integer dtype would change a number."""
     dtype = seqs[0].dtype if dtype is None else np.dtype(dtype)
     if dtype.kind in "biu":
-        changed = next((n for n in (value, *seqs) if np.any(np.asarray(n, dtype) != n)), None)
-        if changed is not None:
+        with np.errstate(invalid="ignore"):  # nan has no integer
+            changed = any(np.any(np.asarray(n).astype(dtype) != n) for n in (value, *seqs))
+        if changed:
             raise DTypeError(
                 "PYL118",
                 f"the numbers do not fit {dtype}",

@@ -80,6 +80,12 @@ def test_fractions_are_never_rounded_away():
         pad(seqs, dtype="int32")
     with pytest.raises(errors.DTypeError, match=r"value=0\.5"):
         pad([[1, 2], [3]], value=0.5)
+    for value in (-1, 256, np.nan):
+        with pytest.raises(errors.DTypeError, match="the numbers do not fit uint8") as caught:
+            pad(sequences(dtype="uint8"), value=value)
+        assert caught.value.expected == "numbers that uint8 can hold"
+        assert caught.value.got == f"uint8 sequences, value={value}"
+        assert pad(sequences(dtype="uint8"), value=value, dtype="float32").x.dtype == np.float32
     with pytest.raises(errors.DTypeError, match="do not fit int8"):
         pad([[1, 200], [3]], dtype="int8")
     assert pad([[1.0, 2.0], [3.0]], dtype="int32").x.dtype == np.int32
