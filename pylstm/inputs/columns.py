@@ -136,16 +136,24 @@ def read_columns(x, y=None, sample_weight=None, report=None):
         TimestepError: Targets per step have other lengths than the sequences.
         PylstmError: A collection cannot be read; see `as_sequences`.
     """
-    columns = Columns(
-        *(map_parts(lambda p: read_column(p, report), part) for part in (x, y, sample_weight))
-    )
+
+    def read(name, structure):
+        return map_parts(lambda part: read_column(part, report, name), structure)
+
+    columns = Columns(read("x", x), read("y", y), read("sample_weight", sample_weight))
     _check_sizes(columns)
     _check_steps(columns)
     return columns
 
 
-def read_column(values, report=None):
-    """Reads one input, target or weight as a column. An array of numbers stays as it is."""
+def read_column(values, report=None, name="x"):
+    """Reads one input, target or weight as a column. An array of numbers stays as it is.
+
+    Args:
+        values: The samples.
+        report: As for `read_columns`.
+        name: What the user calls them: `"x"`, `"y"` or `"sample_weight"`.
+    """
     if isinstance(values, (Dense, Sequences)):
         return values
     if isinstance(values, PaddedBatch):
@@ -155,7 +163,7 @@ def read_column(values, report=None):
     if _is_array_of_numbers(values):
         return Dense(values)
     if _are_scalars(values):
-        return Dense(_to_floatx(_array_of_scalars(values)))
+        return Dense(_to_floatx(_array_of_scalars(values, name)))
     if isinstance(values, np.ndarray) and values.dtype != object:
         return Dense(as_numbers(values, keras.config.floatx(), unreported))
     arrays = [_to_floatx(array) for array in as_sequences(values, report)]
@@ -193,17 +201,29 @@ def _is_scalar(value):
     return not isinstance(value, (list, tuple)) and np.ndim(value) == 0
 
 
-def _array_of_scalars(values):
+def _array_of_scalars(values, name):
     values = list(values)
     array = np.asarray(values)
     if array.dtype.kind not in "biuf":
         raise DTypeError(
             "PYL118",
+            f"{name} does not hold numbers",
             expected="numbers",
             got=f"{len(values)} values of type {type(values[0]).__name__}",
-            fix="labels, y = np.unique(y, return_inverse=True)",
+            fix=_way_to_numbers(name, np.asarray(values[0]).item()),
         )
     return array
+
+
+def _way_to_numbers(name, value):
+    """The line that makes numbers of samples such as `value`."""
+    if name == "y":
+        return "labels, y = np.unique(y, return_inverse=True)"
+    if isinstance(value, dict):
+        return f"[list(sample.values()) for sample in {name}]"
+    if name == "x" and isinstance(value, (str, bytes)):
+        return "keras.Input((1,), dtype='string') and a TextVectorization layer, adapted, in front"
+    return f"np.asarray({name}, 'float32')"
 
 
 def _to_floatx(array):

@@ -154,6 +154,10 @@ def _way_to_pass(value):
         return "x[key], the entry that holds the sequences"
     if hasattr(value, "__next__"):
         return "list(x)"
+    if type(value).__name__.endswith("GroupBy"):
+        return "[group for _, group in x]"
+    if hasattr(value, "toarray"):  # a sparse matrix of SciPy
+        return "x.toarray()"
     is_dataset = hasattr(value, "element_spec") or isinstance(value, keras.utils.PyDataset)
     return "model.fit(x), or model.predict(x)" if is_dataset else None
 

@@ -82,10 +82,11 @@ def _two_axes(shape, known, origin, parts):
         fix = f"one sequence (time, features={features}) takes its batch axis from x[None]"
         return FeatureMismatchError("PYL103", fix=fix, **parts)
     if features is not None and columns == features:
+        # Of arrays, symbolic tensors and DataFrames alike.
         lines = (
-            f"x.reshape(-1, T, {columns})     if the sequences, T rows each, were joined",
-            "x[None]     if all rows together are one sequence",
-            "x[:, None]     if each row is a sequence of one step",
+            f"keras.ops.reshape(x, (-1, T, {columns}))     if sequences of T rows were joined",
+            "keras.ops.expand_dims(x, 0)     if all rows together are one sequence",
+            "keras.ops.expand_dims(x, 1)     if each row is a sequence of one step",
         )
     else:
         lines = (

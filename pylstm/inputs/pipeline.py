@@ -94,8 +94,17 @@ def _explained(text):
             expected="a list of arrays (time, features), numbers (batch, time, features), "
             "or batches of these",
             got=unknown[1],
-            fix="list(x), if it holds the sequences",
+            fix=_way_to_pass(unknown[1].rpartition(".")[2]),
         )
     if any(message in text for message in _UNKNOWN_RANK):
         return explain.unknown_rank("in the dataset", Known())
     return quoted_error(text)
+
+
+def _way_to_pass(kind):
+    """The line that passes on what is no data, by the name of its type."""
+    if kind.endswith("GroupBy"):
+        return "[group for _, group in x]"
+    if kind in ("function", "method"):
+        return "x()     if it is a generator function"
+    return "list(x), if it holds the sequences"

@@ -155,7 +155,9 @@ def _check_numbers(array, index):
             "PYL118",
             expected="numbers",
             got=f"sequence {index} is {array.dtype}",
-            fix="[np.asarray(s, 'float32') for s in sequences],\n"
+            fix="[s.to_numpy('float32', na_value=np.nan) for s in sequences]"
+            if any(type(value).__name__ == "NAType" for value in array.flat)
+            else "[np.asarray(s, 'float32') for s in sequences],\n"
             "or keras.layers.StringLookup for categories",
         )
 

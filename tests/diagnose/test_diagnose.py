@@ -61,7 +61,7 @@ ROWS = {
     "2 fixed": ("fixed", "PYL126", fused(), sequences(), LABELS, "6 sequences"),
     5: ("fixed", "PYL123", fused(), [s[None] for s in sequences()], LABELS, "s[0] for s in"),
     6: ("fixed", "PYL123", fused(), dense()[:, None], LABELS, "(6, 1, 4, 5)"),
-    7: ("error", "PYL101", fused(), dense()[0], None, "x[None]"),
+    7: ("error", "PYL101", fused(), dense()[0], None, "expand_dims(x, 0)"),
     8: ("error", "PYL101", keras.Sequential([pylstm.LSTM(3)]), dense()[0], None, "x[:, None]"),
     9: ("error", "PYL104", fused(), dense(5, 20), LABELS, "np.transpose(x, (0, 2, 1))"),
     "9 list": ("error", "PYL105", fused(), [s.T for s in sequences()], LABELS, "s.T for s in"),

@@ -272,6 +272,7 @@ def test_row_45_generators_and_datasets_are_refused():
         "list(x)": (s for s in EQUAL),
         "model.fit(x), or model.predict(x)": tf.data.Dataset.from_tensor_slices(EQUAL),
         "x[key], the entry that holds the sequences": {"x": EQUAL},
+        "x.toarray()": type("csr_matrix", (), {"toarray": None})(),
         None: None,
     }
     for fix, wrong in ways.items():

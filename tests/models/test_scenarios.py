@@ -88,7 +88,7 @@ def test_row_07_one_recording_is_not_split():
     """A model's first axis is the batch: (T, F) is no batch, and is told so."""
     model = classifier()
     for run in (model.predict, lambda x: model.fit(x, [0] * 4, verbose=0)):
-        with pytest.raises(errors.ShapeError, match=r"x\[None\]") as caught:
+        with pytest.raises(errors.ShapeError, match=r"expand_dims\(x, 0\)") as caught:
             run(sequences([4])[0])
         assert caught.value.expected.startswith("(batch, time, features=5)")
 
@@ -126,6 +126,26 @@ def test_row_18_strings():
         with pytest.raises(errors.DTypeError, match="does not hold numbers") as caught:
             model.fit(x, [0, 1], verbose=0)
         assert caught.value.code == "PYL118"
+
+
+@pytest.mark.parametrize(
+    ("x", "fix"),
+    [
+        (["some", "text"], "keras.Input((1,), dtype='string')"),
+        (tf.constant(["some", "text"]), "keras.Input((1,), dtype='string')"),
+        ([{"a": 1.0, "b": 2.0}] * 2, "[list(sample.values()) for sample in x]"),
+        ([None, None], "np.asarray(x, 'float32')"),
+    ],
+)
+def test_row_18_the_fix_is_for_what_holds_no_numbers(x, fix):
+    model = classifier()
+    with pytest.raises(errors.DTypeError, match=r"PYL118.* x does not hold numbers") as caught:
+        model.fit(x, [0, 1], verbose=0)
+    assert caught.value.fix.startswith(fix)
+    with pytest.raises(errors.DTypeError, match=r"PYL118.* y does not hold numbers") as caught:
+        model.fit(sequences()[:2], ["no", "yes"], verbose=0)
+    assert caught.value.got == "2 values of type str"
+    assert caught.value.fix == "labels, y = np.unique(y, return_inverse=True)"
 
 
 def test_row_19_and_20_one_feature():
@@ -432,6 +452,33 @@ def test_row_45_iterators_of_single_samples(iterator):
         model.fit(samples, verbose=0)
     assert caught.value.code == "PYL101"
     assert "pylstm.dataset" in caught.value.fix
+
+
+def test_row_45_the_fixes_for_pandas_work():
+    model = classifier()
+    frame = pd.DataFrame(np.concatenate(sequences([3, 2])), columns=list("abcde"))
+    frame["id"] = [0] * 3 + [1] * 2
+    x = frame.groupby("id")[list("abcde")]
+    for wrong in (lambda: model.predict(x), lambda: model.layers[0](x)):
+        with pytest.raises(errors.DTypeError, match=r"PYL118.*is not an array") as caught:
+            wrong()
+        assert caught.value.fix == "[group for _, group in x]"
+        assert caught.value.got.endswith("DataFrameGroupBy")
+    assert_predicts_each_alone(model, eval(caught.value.fix), sequences([3, 2]))
+    x = frame[list("abcde")]
+    with pytest.raises(errors.RankError, match=r"PYL101.*number of axes") as caught:
+        model.predict(x)
+    lines = [line.partition("     ")[0] for line in caught.value.fix.split("\n")]
+    assert len(lines) == 3
+    for line in lines:
+        assert len(model.predict(eval(line, None, {"x": x, "T": 1, "keras": keras}), verbose=0))
+    sequence = x.astype("Float64")
+    sequence.iloc[0, 0] = pd.NA
+    with pytest.raises(errors.DTypeError, match=r"PYL118.*does not hold numbers") as caught:
+        model.predict([sequence])
+    assert caught.value.got == "sequence 0 is object"
+    (read,) = eval(caught.value.fix, None, {"sequences": [sequence], "np": np})
+    assert np.isnan(read[0, 0])
 
 
 def test_row_45_what_is_no_data():
