@@ -7,17 +7,10 @@ import keras
 import numpy as np
 from keras.src.backend.common.masking import get_keras_mask
 
+from pylstm.array_types import FLOATS, dtype_name, name_of, static_shape
 from pylstm.errors import PylstmError
 from pylstm.inputs import explain
-from pylstm.inputs.containers import (
-    FLOATS,
-    as_dense,
-    as_numbers,
-    dtype_name,
-    name_of,
-    static_shape,
-    unreported,
-)
+from pylstm.inputs.containers import as_dense, as_numbers, unreported
 from pylstm.inputs.contract import Origin
 from pylstm.inputs.corrections import Corrections
 from pylstm.inputs.knowledge import (

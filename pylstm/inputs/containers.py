@@ -4,42 +4,19 @@ Arrays and tensors stay what they are. Collections of sequences are read by
 `pylstm.inputs.sequences`; tensors among them stay in the graph, so gradients flow.
 """
 
-from functools import lru_cache
-
 import keras
 import numpy as np
 
+from pylstm.array_types import FLOATS, dtype_name, static_shape
 from pylstm.errors import DTypeError, RaggedError
 from pylstm.inputs import explain
 from pylstm.inputs.padding import PaddedBatch, pad
 from pylstm.inputs.sequences import as_numpy, as_sequences, mismatch
 
-FLOATS = frozenset(("float16", "bfloat16", "float32", "float64"))
-
 
 def is_tensor(value):
     """Whether a value is a tensor of Keras' backend, a variable, or symbolic."""
     return isinstance(value, (keras.KerasTensor, keras.Variable)) or keras.ops.is_tensor(value)
-
-
-def dtype_name(value):
-    """The name of an array's or tensor's dtype."""
-    return name_of(value.dtype)
-
-
-@lru_cache(maxsize=64)
-def name_of(dtype):
-    """The name of a dtype of any framework: `"float32"`."""
-    # NumPy composes the name anew each time; torch writes "torch.float32".
-    return getattr(dtype, "name", None) or str(dtype).removeprefix("torch.")
-
-
-def static_shape(value):
-    """The shape as a tuple of integers and None; None if the rank is unknown."""
-    shape = value.shape
-    if isinstance(shape, tuple):
-        return tuple(shape)
-    return None if shape.rank is None else tuple(shape.as_list())
 
 
 def as_dense(value, report):

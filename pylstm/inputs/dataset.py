@@ -4,6 +4,7 @@ import keras
 import numpy as np
 from keras import tree
 
+from pylstm.array_types import FLOATS, dtype_name
 from pylstm.inputs.columns import (
     Dense,
     Sequences,
@@ -11,7 +12,6 @@ from pylstm.inputs.columns import (
     map_columns,
     read_columns,
 )
-from pylstm.inputs.containers import FLOATS, dtype_name
 from pylstm.inputs.padded_targets import unpad_targets
 from pylstm.inputs.padding import pad, ragged_of_arrays
 

@@ -7,8 +7,9 @@ tensors with a Keras mask, as `keras.layers.Masking` would have made them.
 import keras
 from keras.src.backend.common.masking import set_keras_mask
 
+from pylstm.array_types import FLOATS, dtype_name, static_shape
 from pylstm.inputs.columns import Dense, Sequences
-from pylstm.inputs.containers import FLOATS, as_dense, as_numbers, dtype_name, static_shape
+from pylstm.inputs.containers import as_dense, as_numbers
 from pylstm.inputs.contract import Known, Origin
 from pylstm.inputs.padding import PaddedBatch
 from pylstm.inputs.reading import apply_reading, choose_reading

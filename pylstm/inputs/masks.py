@@ -3,8 +3,9 @@
 import keras
 import numpy as np
 
+from pylstm.array_types import dtype_name, static_shape
 from pylstm.errors import MaskError, PylstmError
-from pylstm.inputs.containers import as_array, dtype_name, is_tensor, static_shape
+from pylstm.inputs.containers import as_array, is_tensor
 
 
 def as_mask(mask, x, report, one_sequence=False):

@@ -1,14 +1,8 @@
 """Checks the initial state of an LSTM: h and c, each (batch, units)."""
 
+from pylstm.array_types import dtype_name, static_shape
 from pylstm.errors import DTypeError, PylstmError, StateError
-from pylstm.inputs.containers import (
-    as_array,
-    as_numbers,
-    dtype_name,
-    is_tensor,
-    static_shape,
-    unreported,
-)
+from pylstm.inputs.containers import as_array, as_numbers, is_tensor, unreported
 
 
 def as_states(initial_state, batch, units, dtype):

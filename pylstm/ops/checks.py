@@ -9,9 +9,8 @@ import functools
 import numpy as np
 
 from pylstm._library import load_core
+from pylstm.array_types import FLOATS, dtype_name, static_shape
 from pylstm.errors import CODES, DeviceError, DTypeError, MaskError, PylstmError
-
-_FLOATS = ("float16", "bfloat16", "float32", "float64")
 
 
 def check_dtypes(tensors):
@@ -20,21 +19,21 @@ def check_dtypes(tensors):
     Raises:
         DTypeError: x is not floating, mask not bool, or another argument not of x's dtype.
     """
-    expected = _dtype_name(tensors["x"].dtype)
-    if expected not in _FLOATS:
+    expected = dtype_name(tensors["x"])
+    if expected not in FLOATS:
         raise DTypeError(
             "PYL142",
-            expected=f"x of {', '.join(_FLOATS)}",
+            expected=f"x of {', '.join(FLOATS)}",
             got=f"x of {expected}",
             fix="convert x to float32",
         )
     for name, value in tensors.items():
         wanted = "bool" if name == "mask" else expected
-        if value is not None and _dtype_name(value.dtype) != wanted:
+        if value is not None and dtype_name(value) != wanted:
             raise DTypeError(
                 "PYL142",
                 expected=f"{name} of {wanted}" + ("" if name == "mask" else ", as x"),
-                got=f"{name} of {_dtype_name(value.dtype)}",
+                got=f"{name} of {dtype_name(value)}",
                 fix=f"convert {name} to {wanted}",
             )
 
@@ -45,7 +44,8 @@ def check_shapes(tensors):
     Raises:
         ShapeError: One does not fit the others.
     """
-    found = load_core().find_mismatch(**{name: _shape(value) for name, value in tensors.items()})
+    shapes = {name: None if t is None else static_shape(t) for name, t in tensors.items()}
+    found = load_core().find_mismatch(**shapes)
     if found is None:
         return
     code, expected, got, fix = found
@@ -90,8 +90,8 @@ def check_lengths(lengths, x):
     Raises:
         MaskError: They do not fit.
     """
-    batch, time, _ = _shape(x) or (None, None, None)
-    shape, dtype = _shape(lengths), _dtype_name(lengths.dtype)
+    batch, time, _ = static_shape(x) or (None, None, None)
+    shape, dtype = static_shape(lengths), dtype_name(lengths)
     fits = shape is None or (len(shape) == 1 and (None in (shape[0], batch) or shape[0] == batch))
     remark = ""
     if fits and dtype.startswith(("int", "uint")):
@@ -105,7 +105,7 @@ def check_lengths(lengths, x):
 
 
 def _lengths_error(got, x):
-    batch, time, _ = _shape(x) or (None, None, None)
+    batch, time, _ = static_shape(x) or (None, None, None)
     return MaskError(
         "PYL113",
         expected=f"integers (batch={batch},) from 0 to {time}",
@@ -138,18 +138,5 @@ def check_devices(arrays, device_of, reachable, fix):
 
 
 @functools.cache
-def _dtype_name(dtype):
-    return str(getattr(dtype, "name", dtype)).removeprefix("torch.")
-
-
-@functools.cache
 def _activations():
     return frozenset(load_core().activations())
-
-
-def _shape(value):
-    """The shape as a tuple, None for sizes that a graph does not know; None for an unknown rank."""
-    if value is None:
-        return None
-    shape = value.shape
-    return None if getattr(shape, "rank", 0) is None else tuple(shape)

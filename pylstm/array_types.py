@@ -1,0 +1,25 @@
+"""The shape and the dtype of an array of any framework."""
+
+from functools import lru_cache
+
+FLOATS = ("float16", "bfloat16", "float32", "float64")
+
+
+def dtype_name(value):
+    """The name of an array's or tensor's dtype."""
+    return name_of(value.dtype)
+
+
+@lru_cache(maxsize=64)
+def name_of(dtype):
+    """The name of a dtype of any framework: `"float32"`."""
+    # NumPy composes the name anew each time; torch writes "torch.float32".
+    return getattr(dtype, "name", None) or str(dtype).removeprefix("torch.")
+
+
+def static_shape(value):
+    """The shape as a tuple of integers and None; None if the rank is unknown."""
+    shape = value.shape
+    if isinstance(shape, tuple):
+        return tuple(shape)
+    return None if shape.rank is None else tuple(shape.as_list())
