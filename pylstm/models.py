@@ -8,7 +8,14 @@ from keras.src.models.model import functional_init_arguments
 
 from pylstm.inputs.class_weights import weigh_classes
 from pylstm.inputs.dataset import SequenceDataset
-from pylstm.inputs.model_data import enter_model, feed, feed_batch, read_batches, read_data
+from pylstm.inputs.model_data import (
+    enter_model,
+    feed,
+    feed_batch,
+    read_batch,
+    read_batches,
+    read_data,
+)
 from pylstm.inputs.pipeline import readable_errors
 from pylstm.inputs.sequences import split_rows
 
@@ -120,23 +127,23 @@ class SequenceInputs:
             x, _, _ = feed(self, data, batch_size, kwargs.get("steps"))
         with readable_errors(failures):
             outputs = super().predict(x, batch_size=batch_size, **kwargs)
-        return outputs if data is None else tree.map_structure(_as_rows, outputs)
+        return tree.map_structure(_as_rows, outputs)
 
     def train_on_batch(self, x, y=None, sample_weight=None, class_weight=None, return_dict=False):
         """As `keras.Model.train_on_batch`."""
-        data = read_data(self, x, y, sample_weight)
+        data = read_batch(self, x, y, sample_weight)
         data, class_weight = weigh_classes(self, data, class_weight)
         x, y, sample_weight = feed_batch(self, data)
         return super().train_on_batch(x, y, sample_weight, class_weight, return_dict)
 
     def test_on_batch(self, x, y=None, sample_weight=None, return_dict=False):
         """As `keras.Model.test_on_batch`."""
-        x, y, sample_weight = feed_batch(self, read_data(self, x, y, sample_weight))
+        x, y, sample_weight = feed_batch(self, read_batch(self, x, y, sample_weight))
         return super().test_on_batch(x, y, sample_weight, return_dict)
 
     def predict_on_batch(self, x):
         """As `keras.Model.predict_on_batch`; returns lists where `predict` does."""
-        outputs = super().predict_on_batch(feed_batch(self, read_data(self, x))[0])
+        outputs = super().predict_on_batch(feed_batch(self, read_batch(self, x))[0])
         return tree.map_structure(_as_rows, outputs)
 
     def predict_step(self, *state_and_data):

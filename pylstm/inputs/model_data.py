@@ -54,9 +54,9 @@ def read_data(model, x, y=None, sample_weight=None):
     Raises:
         PylstmError: The data cannot be read, can be in several ways, or does not fit together.
     """
-    if x is None:
-        expected = "the model's input, or a dataset"
-        raise DTypeError("PYL118", "there is no x", layer=model.name, expected=expected, got="None")
+    if x is None or (isinstance(x, dict) and not x):
+        expected, got = "the model's input, or a dataset", repr(x)
+        raise DTypeError("PYL118", "there is no x", layer=model.name, expected=expected, got=got)
     if not is_columns(x):
         return None
     report = Corrections(model, Known())
@@ -73,6 +73,26 @@ def read_data(model, x, y=None, sample_weight=None):
         raise error.at(model.name) from None
     report.warn(memory_of(model).warned)
     return columns
+
+
+def read_batch(model, x, y=None, sample_weight=None):
+    """As `read_data`, for the `*_on_batch` methods, which iterate over nothing.
+
+    Raises:
+        DTypeError: x makes batches and is none.
+    """
+    data = read_data(model, x, y, sample_weight)
+    if data is None:
+        raise DTypeError(
+            "PYL118",
+            "x is not one batch",
+            layer=model.name,
+            expected="an array, or a list of arrays (time, features)",
+            got=type(x).__name__,
+            fix="next(iter(x))[0] in the place of x     for the first batch\n"
+            "fit, evaluate or predict     for all batches",
+        )
+    return data
 
 
 def feed(model, data, batch_size=None, steps=None, shuffle=False):
@@ -244,9 +264,12 @@ def is_columns(x):
 
 
 def count_samples(y):
+    """The number of targets; None if there are none to count."""
     if isinstance(y, dict):
-        y = next(iter(y.values()))
-    return len(y) if hasattr(y, "__len__") else getattr(y, "shape", (None,))[0]
+        y = next(iter(y.values()), None)
+    if hasattr(y, "shape"):
+        return y.shape[0] if len(y.shape) else None
+    return len(y) if hasattr(y, "__len__") else None
 
 
 def count_inputs(model):

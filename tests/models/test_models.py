@@ -285,6 +285,10 @@ def test_outputs_by_step_come_back_without_padding():
     on_batch = model.predict_on_batch(seqs)
     for got, want in zip(on_batch, outputs, strict=True):
         np.testing.assert_allclose(got, want, atol=1e-6)
+    for batches in (pylstm.dataset(seqs, batch_size=2), iter([(seqs[:2],), (seqs[2:],)])):
+        for got, want in zip(model.predict(batches, verbose=0), outputs, strict=True):
+            assert isinstance(got, np.ndarray)
+            np.testing.assert_allclose(got, want, atol=1e-6)
     even = model.predict(sequences([3] * 4), verbose=0)
     assert even.shape == (4, 3, 2)
 

@@ -487,6 +487,7 @@ def test_row_45_what_is_no_data():
         (lambda: sequences(), "not an array, a dataset"),
         (pd.DataFrame({"a": [1]}).groupby("a"), "not an array, a dataset"),
         (None, "no x"),
+        ({}, "no x"),
         (iter([None]), "no x"),
     ]:
         with pytest.raises(errors.DTypeError, match=f"PYL118.*{what}"):
@@ -496,6 +497,19 @@ def test_row_45_what_is_no_data():
     with pytest.raises(errors.BatchMismatchError, match=r"PYL110.*inputs differ") as caught:
         model.predict(dict(enumerate(sequences())))
     assert "list(x.values())" in caught.value.fix
+
+
+@pytest.mark.parametrize("batches", [iter, lambda batch: pylstm.dataset(*batch[0])])
+def test_row_45_batches_where_one_is_wanted(batches):
+    model = classifier()
+    for run in (model.train_on_batch, model.test_on_batch, model.predict_on_batch):
+        x = batches([(sequences(), LABELS)])
+        with pytest.raises(errors.DTypeError, match=r"\[PYL118\] layer .*x is not one") as caught:
+            run(x)
+        assert caught.value.got == type(x).__name__
+        assert "next(iter(x))[0]" in caught.value.fix
+    x = batches([(sequences(), LABELS)])
+    assert model.predict_on_batch(next(iter(x))[0]).shape == (6, 2)
 
 
 def test_row_45_a_generator_that_fails_late_keeps_its_error():
