@@ -1,7 +1,7 @@
 """Reads the data of a fit part by part, so that one part's error hides no other's."""
 
 import itertools
-import types
+from collections.abc import Iterator
 
 import keras
 import numpy as np
@@ -14,6 +14,7 @@ from pylstm.inputs import explain
 from pylstm.inputs.columns import Columns, Dense, read_column, read_columns
 from pylstm.inputs.contract import Known
 from pylstm.inputs.entry import enter_column
+from pylstm.inputs.knowledge import memory_of
 from pylstm.inputs.model_data import (
     count_inputs,
     count_outputs,
@@ -43,12 +44,16 @@ def check_data(model, x, y, columns):
     Returns:
         A list of `Finding`.
     """
-    if is_columns(x):
+    is_empty = isinstance(x, dict) and not x
+    if is_columns(x) and not is_empty:
         return _check_samples(model, x, y, columns)
-    if isinstance(x, types.GeneratorType):
-        what = "a generator can be read only once, and fit will want to"
-        fix = "pylstm.diagnose(model, *next(another_generator))"
+    if isinstance(x, Iterator):
+        what = "an iterator can be read only once, and fit will want to"
+        fix = "pylstm.diagnose(model, *next(another_iterator))"
         return [Finding("note", "PYL209", "x", what, fix)]
+    if is_empty or not (hasattr(x, "__iter__") or hasattr(x, "__getitem__")):
+        fix = "an array, a list of arrays (time, features), or a dataset of batches"
+        return [Finding("error", "PYL118", "x", f"{type(x).__name__} holds no samples", fix)]
     findings = list(_check_ranks(x))
     try:
         with readable_errors():
@@ -89,14 +94,14 @@ def _check_samples(model, x, y, columns):
             continue
         read.append(column)
         findings += [*check_column(where, column), *check_padding(model, where, column)]
-        findings += _check_shape(where, column, shape, report)
+        findings += _check_shape(model, where, column, shape, report)
     columns += read
     if len(read) == len(_named("x", x)):
         findings += _check_targets(model, tuple(read), y)
     return findings
 
 
-def _check_shape(where, column, shape, report):
+def _check_shape(model, where, column, shape, report):
     try:
         column = enter_column(column, shape, report)
     except PylstmError as error:
@@ -104,10 +109,10 @@ def _check_shape(where, column, shape, report):
     steps = column.values.shape[1:2] if isinstance(column, Dense) else column.lengths
     if shape is None or len(shape) != 3 or not len(steps):
         return []
-    if max(steps) == 0:
+    if isinstance(column, Dense) and max(steps) == 0:
         error = explain.no_steps(tuple(column.values.shape), None, Known(features=shape[2]))
         return [of_error(where, error)]
-    if shape[1] is not None and any(shape[1] != each for each in steps):
+    if _declares_steps(model) and any(shape[1] not in (None, each) for each in steps):
         what = f"{min(steps)} to {max(steps)} steps, declared as {shape[1]}"
         return [Finding("fixed", "PYL124", where, what, f"keras.Input((None, {shape[2]}))")]
     if shape[2] is None and isinstance(column, Dense) and column.values.shape[2] > 2 * steps[0]:
@@ -115,6 +120,13 @@ def _check_shape(where, column, shape, report):
         fix = "np.transpose(x, (0, 2, 1)) for MFCCs (features, time) as librosa makes them"
         return [Finding("note", "PYL207", where, what, fix)]
     return []
+
+
+def _declares_steps(model):
+    """Whether someone wrote down the number of steps; else it is that of the first data."""
+    layers = (layer for layer in model._flatten_layers() if isinstance(layer, LSTM))
+    declared = (memory_of(layer).timesteps for layer in layers)
+    return any(steps and None not in steps for steps in declared)
 
 
 def _check_targets(model, inputs, y):
@@ -140,7 +152,7 @@ def _check_items(where, raw):
     for index, item in enumerate(raw if isinstance(raw, (list, tuple)) else ()):
         try:
             items[index] = np.asarray(item, None if hasattr(item, "dtype") else "float64")
-        except ValueError:
+        except (TypeError, ValueError):
             continue
     numbers = {index: item for index, item in items.items() if item.dtype.kind in "biuf"}
     return check_rows(where, numbers)

@@ -154,10 +154,33 @@ def test_batches_are_read_and_the_same_finding_comes_once():
     assert diagnose(fused(), samples_of(sequences(), LABELS).ragged_batch(2)).ok
 
 
-def test_a_generator_is_not_used_up():
-    generator = (batch for batch in [(dense(), LABELS)])
-    assert "only once" in found(diagnose(fused(), generator), "PYL209").what
-    assert next(generator)[1] is LABELS
+@pytest.mark.parametrize("iterator", [iter, lambda batches: (b for b in batches)])
+def test_an_iterator_is_not_used_up(iterator):
+    batches = iterator([(dense(), LABELS)])
+    assert "only once" in found(diagnose(fused(), batches), "PYL209").what
+    assert next(batches)[1] is LABELS
+
+
+@pytest.mark.parametrize("x", [None, object(), 3.0, {}, [], [{}], {"a": None}])
+@pytest.mark.parametrize("y", [None, np.zeros(())])
+def test_what_is_no_data_is_an_error(x, y):
+    (finding,) = diagnose(fused(), x, y)
+    assert finding.level == "error"
+    assert finding.code in ("PYL101", "PYL118")
+
+
+def test_sequences_without_a_step_are_noted():
+    """They are padded to one step, which is masked."""
+    report = diagnose(fused(), [np.zeros((0, 5), np.float32)] * 2)
+    assert report.ok
+    assert "2 of 2" in found(report, "PYL203").what
+
+
+def test_steps_that_nobody_declared():
+    model = pylstm.Sequential([pylstm.LSTM(3)])
+    model.compile("sgd", "mse")
+    model.fit(dense(4), np.zeros((6, 3)), verbose=0)
+    assert list(diagnose(model, dense(3))) == []
 
 
 def test_layers_that_lose_the_mask():
