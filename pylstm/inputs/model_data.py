@@ -128,7 +128,12 @@ def read_batches(model, batches, failures):
         model: The model that is to take them.
         batches: A generator or other iterator of `(x,)`, `(x, y)` or `(x, y, sample_weight)`.
         failures: A list that grows by the errors raised: `tf.data` keeps their text only.
+
+    Raises:
+        RankError: A `tf.data.Dataset` holds single samples.
     """
+    if hasattr(batches, "element_spec"):
+        _check_is_batched(model, batches.element_spec)
     if not isinstance(batches, Iterator):
         return batches
     return _read_each(model, batches, failures)
@@ -166,6 +171,22 @@ def _of_any_length(model, data):
         return Dense(open_time(np.asarray(column.values)))
 
     return data._replace(x=map_inputs(model, opened, data.x))
+
+
+def _check_is_batched(model, element_spec):
+    """Checks that the elements of a `tf.data.Dataset` are batches, as far as its targets tell."""
+    x, y, _ = keras.utils.unpack_x_y_sample_weight(element_spec)
+    if getattr(getattr(y, "shape", None), "rank", None) != 0:
+        return
+    sizes = [size for spec in tree.flatten(x) if spec.shape.rank for size in spec.shape]
+    raise RankError(
+        "PYL101",
+        "the dataset yields single samples",
+        layer=model.name,
+        expected="batches (x, y)",
+        got=f"x {getattr(x, 'shape', type(x).__name__)}, y a single number",
+        fix="dataset.ragged_batch(32)" if None in sizes else "dataset.batch(32)",
+    )
 
 
 def _check_is_batch(model, x, y):

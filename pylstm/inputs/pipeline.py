@@ -21,6 +21,8 @@ _OTHER_BATCH = re.compile(
 )
 # What tf.data says of one, for ragged tensors after dense ones, or before them.
 _OTHER_KIND = re.compile(r"`generator` yielded an element .*Ragged")
+# What tf.data says of the lists in a PyDataset's batches.
+_LISTS = "`output_signature` must contain objects that are subclass of `tf.TypeSpec`"
 # Keras quotes the data, and means its container.
 _UNKNOWN_TYPE = re.compile(r"Unrecognized data type: x=.*\(of type <class '(.*)'>\)", re.DOTALL)
 # What Keras says where it builds or calls a model.
@@ -85,6 +87,15 @@ def _explained(text):
             expected="lists of sequences in every batch, or arrays in every batch",
             got="some of each",
             fix="list(x)     in the place of x, where it is an array",
+        )
+    if _LISTS in text:
+        return RaggedError(
+            "PYL114",
+            "the batches of the dataset hold lists",
+            expected="batches (x, y) of arrays or ragged tensors",
+            got=text[len(_LISTS) :].strip(),
+            fix="pylstm.ragged(x)     in the place of a list of sequences x, "
+            "np.asarray(y) of a list of targets y",
         )
     unknown = _UNKNOWN_TYPE.search(text)
     if unknown:

@@ -454,6 +454,56 @@ def test_row_45_iterators_of_single_samples(iterator):
     assert "pylstm.dataset" in caught.value.fix
 
 
+@pytest.mark.parametrize("lengths", [[3] * 6, [3, 2, 1, 3, 2, 1]])
+def test_row_45_a_dataset_without_batches(lengths):
+    seqs = sequences(lengths)
+    spec = (tf.TensorSpec((3 if lengths[1] == 3 else None, 5)), tf.TensorSpec((), tf.int32))
+    dataset = tf.data.Dataset.from_generator(
+        lambda: zip(seqs, LABELS, strict=True), output_signature=spec
+    )
+    model = classifier()
+    for run in (model.fit, model.evaluate):
+        with pytest.raises(errors.RankError, match=r"PYL101.*yields single samples") as caught:
+            run(dataset, verbose=0)
+        assert caught.value.expected == "batches (x, y)"
+        assert caught.value.got.endswith("5), y a single number")
+    model.fit(eval(caught.value.fix, None, {"dataset": dataset}), verbose=0)
+
+
+class Batches(keras.utils.PyDataset):
+    def __init__(self, *batches):
+        super().__init__()
+        self.batches = batches
+
+    def __len__(self):
+        return len(self.batches)
+
+    def __getitem__(self, index):
+        return self.batches[index]
+
+
+def test_row_45_a_dataset_whose_batches_hold_lists():
+    seqs, model = sequences(), classifier()
+    x = seqs[:3]
+    with pytest.raises(errors.RaggedError, match=r"PYL114.*hold lists") as caught:
+        model.fit(Batches((x, np.zeros(3))), verbose=0)
+    assert caught.value.expected == "batches (x, y) of arrays or ragged tensors"
+    assert "<class 'list'>" in caught.value.got
+    fixed = eval(caught.value.fix.partition("     ")[0], None, {"x": x, "pylstm": pylstm})
+    model.fit(Batches((fixed, np.zeros(3))), verbose=0)
+
+
+def test_row_45_a_generator_function_that_was_not_called():
+    def batches():
+        yield (sequences(),)
+
+    with pytest.raises(errors.DTypeError, match=r"PYL118.*not an array") as caught:
+        classifier().predict(batches)
+    assert caught.value.got == "function"
+    assert caught.value.fix == "x()     if it is a generator function"
+    assert len(classifier().predict(batches(), verbose=0)) == 6
+
+
 def test_row_45_the_fixes_for_pandas_work():
     model = classifier()
     frame = pd.DataFrame(np.concatenate(sequences([3, 2])), columns=list("abcde"))
