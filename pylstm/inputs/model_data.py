@@ -9,7 +9,15 @@ from keras.src.backend.common.masking import get_keras_mask
 from keras.src.models.functional import Functional
 
 from pylstm.errors import DTypeError, PylstmError, RaggedError, RankError
-from pylstm.inputs.columns import Dense, Sequences, Stacked, Text, read_columns
+from pylstm.inputs.columns import (
+    Dense,
+    Sequences,
+    Stacked,
+    Text,
+    columns_of,
+    map_columns,
+    read_columns,
+)
 from pylstm.inputs.containers import is_tensor
 from pylstm.inputs.contract import Known
 from pylstm.inputs.corrections import Corrections
@@ -170,7 +178,14 @@ def _of_any_length(model, data):
             return Sequences(list(column.values))
         return Dense(open_time(np.asarray(column.values)))
 
-    return data._replace(x=map_inputs(model, opened, data.x))
+    steps = {column.shape[1] for column in columns_of(data.x) if len(column.shape) > 2}
+
+    def opened_beside(column):
+        is_open = isinstance(column, Dense) and len(column.shape) > 1 and column.shape[1] in steps
+        return Dense(open_time(np.asarray(column.values))) if is_open else column
+
+    y, sample_weight = map_columns(opened_beside, (data.y, data.sample_weight))
+    return data._replace(x=map_inputs(model, opened, data.x), y=y, sample_weight=sample_weight)
 
 
 def _check_is_batched(model, element_spec):

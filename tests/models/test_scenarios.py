@@ -426,6 +426,16 @@ def test_row_45_batches_of_a_generator_may_differ_in_length(lengths, as_batch):
     model.fit(((b, np.zeros(len(e))) for b, e in zip(batches, each, strict=True)), verbose=0)
 
 
+@pytest.mark.parametrize("lengths", [(5, 6, 7), (5, 5, 7)])
+def test_row_45_arrays_of_a_generator_may_differ_with_their_targets_by_step(lengths):
+    model = classifier(return_sequences=True)
+    batches = [(np.ones((2, t, 5)), np.ones((2, t)), np.ones((2, t))) for t in lengths]
+    model.optimizer.learning_rate = 0.0
+    loss = model.fit(iter(batches), verbose=0).history["loss"]
+    each = [model.test_on_batch(*batch)[0] for batch in batches]
+    assert loss == pytest.approx([np.mean(each)], rel=1e-5)
+
+
 @pytest.mark.parametrize("order", [1, -1])
 def test_row_45_lists_and_arrays_from_one_generator(order):
     batches = [np.zeros((2, 3, 5), np.float32), sequences([3, 2])][::order]
