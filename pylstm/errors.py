@@ -167,6 +167,7 @@ CODES = {
     "PYL120": Code(TimestepError, "labels and sequences differ in their steps"),
     "PYL128": Code(RaggedError, "the mask of the padded steps would not leave the wrapper"),
     "PYL129": Code(TimestepError, "TimeDistributed would drop steps in a graph"),
+    "PYL130": Code(RaggedError, "the mask of the padded steps would be lost"),
     # Corrections: warnings by default, errors under validate="strict".
     "PYL121": Code(RankError, "one sequence without a batch axis"),
     "PYL122": Code(RankError, "sequences without a feature axis"),

@@ -8,6 +8,7 @@ from keras.src.models.model import functional_init_arguments
 
 from pylstm.inputs.class_weights import weigh_classes
 from pylstm.inputs.dataset import SequenceDataset
+from pylstm.inputs.mask_passing import MaskPassing
 from pylstm.inputs.model_data import (
     enter_model,
     feed,
@@ -27,8 +28,9 @@ class SequenceInputs:
     of arrays of equal or different lengths, nested lists, object arrays, `tf.RaggedTensor`,
     pandas Series of arrays, `PaddedBatch`, and generators of batches of these; as x, and as
     targets and weights per step. `fit` puts sequences of similar lengths in a batch. Each
-    layer sees the Keras mask, as after `keras.layers.Masking`. Arrays, `tf.data.Dataset` and
-    `PyDataset` go to Keras as they are.
+    layer sees the Keras mask, as after `keras.layers.Masking`. In a graph, `Embedding` layers and
+    pointwise operations of `keras.ops` pass it on, too, and what would lose it is an error.
+    Arrays, `tf.data.Dataset` and `PyDataset` go to Keras as they are.
 
     Where a model has several inputs, x is a dict, or a tuple or list with one entry for each.
     A subclassed model, whose inputs Keras does not know, takes several inputs as a tuple.
@@ -174,6 +176,11 @@ class Sequential(SequenceInputs, keras.Sequential):
     by `pylstm.Sequential.from_config(model.get_config())`.
     """
 
+    def build(self, input_shape=None):
+        super().build(input_shape)
+        if self._functional:
+            self._functional = MaskPassing(self._functional.inputs[0], self._functional.outputs[0])
+
 
 @keras.saving.register_keras_serializable(package="pylstm")
 class Model(SequenceInputs, keras.Model):
@@ -195,7 +202,7 @@ class Model(SequenceInputs, keras.Model):
 
 
 @keras.saving.register_keras_serializable(package="pylstm")
-class Functional(Model, KerasFunctional):
+class Functional(Model, MaskPassing):
     """What `pylstm.Model(inputs, outputs)` makes."""
 
 

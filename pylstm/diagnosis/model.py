@@ -8,6 +8,7 @@ from pylstm.diagnosis.report import Finding, of_error
 from pylstm.errors import CODES, PylstmError
 from pylstm.inputs.columns import Sequences
 from pylstm.inputs.knowledge import is_recurrent
+from pylstm.inputs.mask_passing import mask_lost, passes_mask
 from pylstm.inputs.mask_values import padding_value
 from pylstm.inputs.time_distributed import check_time_distributed
 from pylstm.layer import LSTM
@@ -49,20 +50,20 @@ def check_routes(model):
             yield Finding("note", "PYL208", where, what, "model = pylstm.convert(model)")
 
 
-def _follow_mask(model, masked):
-    layers = model.layers
-    if masked:
+def _follow_mask(model, padded):
+    layers, masked = model.layers, padded
+    if padded:
         try:
             padding_value(model, None)
         except PylstmError as error:
             yield of_error(f"layer '{error.layer}'", error)
     last = max((i for i, layer in enumerate(layers) if is_recurrent(layer)), default=0)
     for layer in layers[:last]:
-        is_embedding = isinstance(layer, keras.layers.Embedding)
         makes_mask = isinstance(layer, keras.layers.Masking) or getattr(layer, "mask_zero", False)
-        keeps_mask = layer.supports_masking and not is_embedding
-        if masked and not keeps_mask and not makes_mask:
+        keeps_mask = passes_mask(layer) if padded else layer.supports_masking
+        if masked and not keeps_mask and padded:
+            yield of_error(f"layer '{layer.name}'", mask_lost(layer))
+        elif masked and not keeps_mask:
             what = f"{type(layer).__name__} passes no mask on: behind it padded steps count as real"
-            fix = f"mask_zero=True in '{layer.name}'" if is_embedding else None
-            yield Finding("warning", "PYL204", f"layer '{layer.name}'", what, fix)
+            yield Finding("warning", "PYL204", f"layer '{layer.name}'", what)
         masked = makes_mask or (masked and keeps_mask)

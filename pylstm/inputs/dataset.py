@@ -38,8 +38,8 @@ def dataset(
 
     Each batch is as long as its longest sequence. On the TensorFlow backend x comes as a
     `tf.RaggedTensor`, which `pylstm.LSTM` takes at the front of any Keras model and
-    `pylstm.Sequential` and `pylstm.Model` take before any layer: padding never reaches a
-    weight. On other backends x is padded with `mask_value` to the longest of all sequences;
+    `pylstm.Sequential` and `pylstm.Model` take before other layers, too: padding never
+    reaches a weight. On other backends x is padded with `mask_value` to the longest of all;
     give the layer the same `mask_value`.
 
     Args:

@@ -184,17 +184,16 @@ def test_steps_that_nobody_declared():
 
 
 def test_layers_that_lose_the_mask():
-    tokens = [[1, 2, 3], [1]]
-    layers = [keras.Input((None,)), keras.layers.Embedding(5, 4, name="words"), pylstm.LSTM(3)]
-    finding = found(diagnose(pylstm.Sequential(layers), tokens), "PYL204")
-    assert finding.where == "layer 'words'"
-    assert finding.fix == "mask_zero=True in 'words'"
-    layers[1] = keras.layers.Embedding(5, 4, mask_zero=True)
-    assert diagnose(pylstm.Sequential(layers), tokens).ok
-    convolution = keras.layers.Conv1D(4, 3, padding="same", name="smooth")
+    for mask_zero in (False, True):
+        embedding = keras.layers.Embedding(5, 4, mask_zero=mask_zero)
+        model = pylstm.Sequential([keras.Input((None,)), embedding, pylstm.LSTM(3)])
+        assert diagnose(model, [[1, 2, 3], [1]]).ok
+    convolution = keras.layers.Conv1D(5, 3, padding="same", name="smooth")
     report = diagnose(fused(convolution), sequences())
-    assert found(report, "PYL204").where == "layer 'smooth'"
+    assert found(report, "PYL130").where == "layer 'smooth'"
     assert diagnose(fused(convolution), dense()).ok
+    report = diagnose(fused(keras.layers.Masking(-1.0), convolution), dense())
+    assert found(report, "PYL204").where == "layer 'smooth'"
 
 
 def test_a_masking_layer_that_looks_for_changed_padding():

@@ -1,0 +1,128 @@
+"""The mask of padded steps behind what Keras loses it at."""
+
+import warnings
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+import pylstm
+from pylstm import errors
+from pylstm.inputs import mask_passing
+from tests.models.stock import sequences
+
+POINTWISE = {
+    "arithmetic": lambda x: (x - 0.5) / 2.0 * 3.0 + 1.0,
+    "residual": lambda x: keras.layers.Dense(5)(x) + x,
+    "functions": lambda x: ops.log1p(ops.abs(x)) ** 2,
+    "where": lambda x: ops.where(x > 0, x, 0.1 * x),
+    "activation": lambda x: ops.gelu(-x),
+    "cast": lambda x: ops.cast(x, "int32"),
+}
+
+
+def assert_each_alone(model, seqs):
+    """Call, predict, dataset and one training step see no padding."""
+    want = np.concatenate([model.predict(seq[None], verbose=0) for seq in seqs])
+    for run in (
+        lambda: model(seqs).numpy(),
+        lambda: model.predict(seqs, batch_size=4, verbose=0),
+        lambda: model.predict_on_batch(seqs),
+        lambda: model.predict(pylstm.dataset(seqs), verbose=0),
+    ):
+        np.testing.assert_allclose(run(), want, atol=1e-6)
+    model.compile(keras.optimizers.SGD(0.0), "mse")
+    assert model.evaluate(seqs, want, verbose=0) < 1e-10
+    assert model.fit(seqs, want, verbose=0).history["loss"][0] < 1e-10
+
+
+@pytest.fixture(autouse=True)
+def no_warning():
+    """Keras warns where it loses a mask."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        yield
+
+
+@pytest.mark.parametrize("name", POINTWISE)
+def test_pointwise_operations_pass_it_on(name):
+    x = keras.Input((None, 5))
+    assert_each_alone(pylstm.Model(x, pylstm.LSTM(4)(POINTWISE[name](x))), sequences())
+
+
+def test_an_operation_on_two_inputs_counts_the_steps_of_both():
+    x = {"a": keras.Input((None, 5), name="a"), "b": keras.Input((None, 5), name="b")}
+    model = pylstm.Model(x, pylstm.LSTM(4)(x["a"] * x["b"]))
+    seqs = sequences()
+    alone = [model({"a": seq[None], "b": seq[None]})[0] for seq in seqs]
+    np.testing.assert_allclose(model({"a": seqs, "b": seqs}), alone, atol=1e-6)
+
+
+@pytest.mark.parametrize("functional", [False, True])
+def test_an_embedding_passes_it_on(functional):
+    layers = [keras.Input((None,)), keras.layers.Embedding(9, 5), pylstm.LSTM(4)]
+    model = pylstm.Sequential(layers)
+    if functional:
+        model = pylstm.Model(model.inputs, model.outputs)
+    assert_each_alone(model, [np.array(ids) for ids in ([1, 2, 0], [4], [5, 0, 7, 8], [0, 3])])
+
+
+def test_outputs_per_step_have_no_padding():
+    x = keras.Input((None, 5))
+    model = pylstm.Model(x, 2.0 * pylstm.LSTM(4, return_sequences=True)(x))
+    seqs = sequences()
+    for got, seq in zip(model.predict(seqs, verbose=0), seqs, strict=True):
+        np.testing.assert_allclose(got, model(seq[None])[0], atol=1e-6)
+
+
+class Smoothing(keras.layers.Layer):
+    def call(self, x):
+        return 0.5 * (x + ops.roll(x, 1, axis=1))
+
+
+LOSES = {
+    "conv1d": (lambda: keras.layers.Conv1D(5, 3, padding="causal"), "pylstm.pad(sequences).x"),
+    "lambda": (lambda: keras.layers.Lambda(lambda x: 2 * x), "mask=lambda x, mask: mask"),
+    "smoothing": (Smoothing, "self.supports_masking = True in Smoothing.__init__"),
+    "flip": (lambda: lambda x: ops.flip(x, axis=1), "pylstm.pad(sequences).x"),
+}
+
+
+@pytest.mark.parametrize("name", LOSES)
+def test_what_would_lose_it_is_an_error(name):
+    make, fix = LOSES[name]
+    x, seqs = keras.Input((None, 5)), sequences()
+    model = pylstm.Model(x, pylstm.LSTM(4)(make()(x)))
+    model.compile("sgd", "mse")
+    for run in (
+        model,
+        lambda x: model.predict(x, verbose=0),
+        lambda x: model.fit(x, np.zeros((6, 4)), verbose=0),
+        lambda x: model.predict(pylstm.dataset(x), verbose=0),
+    ):
+        with pytest.raises(errors.RaggedError, match=rf"\[PYL130\] layer '{name}.*'") as caught:
+            run(seqs)
+        assert fix in caught.value.fix
+        assert "which does not" in caught.value.got
+    padded = pylstm.pad(seqs).x
+    assert model.predict(padded, verbose=0).shape == (6, 4)  # the fix, and the model still usable
+
+
+def test_a_lambda_with_its_fix():
+    double = keras.layers.Lambda(lambda x: 2 * x, mask=lambda x, mask: mask)
+    assert_each_alone(
+        pylstm.Sequential([keras.Input((None, 5)), double, pylstm.LSTM(4)]), sequences()
+    )
+
+
+def test_behind_the_last_step_nothing_is_lost():
+    layers = [pylstm.LSTM(4), keras.layers.Reshape((2, 2)), keras.layers.Flatten()]
+    assert_each_alone(pylstm.Sequential([keras.Input((None, 5)), *layers]), sequences())
+
+
+def test_every_pointwise_name_is_one_of_keras():
+    from keras.src.ops import core, nn, numpy
+
+    for name in mask_passing._POINTWISE:
+        assert any(hasattr(module, name) for module in (core, nn, numpy)), name
