@@ -129,6 +129,22 @@ def feed_batch(model, data):
     return tuple(data.values()) if data.is_dense else one_batch(data, **_padding(model, data))
 
 
+def retrace_for_other_ranks(model, function, data):
+    """Has Keras trace a function of the model anew for data of another rank than before.
+
+    TensorFlow would trace it for any rank, which no layer can be called with.
+
+    Args:
+        model: The model.
+        function: The name of the attribute in which Keras keeps it.
+        data: `Columns`.
+    """
+    ranks = [column.rank for column in columns_of(tuple(data))]
+    if memory_of(model).ranks.setdefault(function, ranks) != ranks:
+        memory_of(model).ranks[function] = ranks
+        setattr(model, function, None)
+
+
 def read_batches(model, batches, failures):
     """Reads the batches of an iterator; returns any other data as it is.
 

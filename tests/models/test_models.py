@@ -361,6 +361,31 @@ def test_an_array_reaches_keras_as_the_same_object(monkeypatch):
     assert seen[1] is LABELS
 
 
+def test_another_rank_than_in_an_earlier_call():
+    x = np.stack(sequences([3] * 6))
+    model = classifier()
+    for y in (LABELS, LABELS[:, None], pd.Series(LABELS), pd.DataFrame(LABELS)):
+        model.fit(x, y, verbose=0)
+        model.evaluate(x, y, verbose=0)
+        model.train_on_batch(x, y)
+        model.test_on_batch(x, y)
+    traced = model.train_function
+    model.predict(x, verbose=0)
+    model.fit(x, LABELS[:, None], verbose=0)
+    assert model.train_function is traced
+    series = pylstm.Sequential([keras.Input((None, 1)), pylstm.LSTM(2)])
+    want = series(x[..., :1])
+    for same in (x[..., 0], x[..., :1], x[..., :1, None], x[..., 0]):
+        np.testing.assert_allclose(series.predict(same, verbose=0), want, atol=1e-6)
+
+
+def test_another_rank_without_a_feature_axis_in_the_input():
+    with pytest.warns(errors.ShapeCorrectionWarning, match="PYL122"):
+        model = pylstm.Sequential([keras.Input((20,)), pylstm.LSTM(4)])
+    assert model.predict(np.zeros((5, 20)), verbose=0).shape == (5, 4)
+    assert model.predict(np.zeros((5, 20, 1)), verbose=0).shape == (5, 4)
+
+
 SENTENCES = ["the cat sat", "a dog", "bird is here now"]
 
 
