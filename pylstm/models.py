@@ -6,6 +6,7 @@ from keras.src.backend.common.masking import get_keras_mask
 from keras.src.models.functional import Functional as KerasFunctional
 from keras.src.models.model import functional_init_arguments
 
+from pylstm.inputs.batch_stream import read_batches
 from pylstm.inputs.class_weights import weigh_classes
 from pylstm.inputs.dataset import SequenceDataset
 from pylstm.inputs.mask_passing import MaskPassing
@@ -14,7 +15,6 @@ from pylstm.inputs.model_data import (
     feed,
     feed_batch,
     read_batch,
-    read_batches,
     read_data,
     retrace_for_other_ranks,
 )

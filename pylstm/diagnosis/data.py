@@ -15,14 +15,9 @@ from pylstm.inputs.columns import Columns, Dense, read_column, read_columns
 from pylstm.inputs.contract import Known
 from pylstm.inputs.entry import enter_column
 from pylstm.inputs.knowledge import memory_of
-from pylstm.inputs.model_data import (
-    count_inputs,
-    count_outputs,
-    count_samples,
-    declared_shapes,
-    feed,
-    is_columns,
-)
+from pylstm.inputs.model_data import count_samples, feed, is_columns
+from pylstm.inputs.model_inputs import count_inputs, declared_shapes
+from pylstm.inputs.model_outputs import count_outputs
 from pylstm.inputs.padding import PaddedBatch
 from pylstm.inputs.pipeline import readable_errors
 from pylstm.inputs.structure import split_inputs, split_targets

@@ -5,7 +5,7 @@ import numpy as np
 
 from pylstm.errors import RankError
 from pylstm.inputs.columns import Sequences, Stacked, read_column
-from pylstm.inputs.output_shapes import output_shapes
+from pylstm.inputs.model_outputs import output_shapes
 
 
 def weigh_classes(model, data, class_weight):

@@ -1,6 +1,7 @@
 """What a model's outputs look like, as far as Keras can tell before it computes them."""
 
 import keras
+from keras.src.models.functional import Functional
 
 
 def output_shapes(model, x):
@@ -20,3 +21,10 @@ def output_shapes(model, x):
         return {0: model.compute_output_shape(x.shape)}
     except NotImplementedError:  # of a layer whose author left it out
         return {}
+
+
+def count_outputs(model):
+    """The number of outputs of a model; None if it is not known."""
+    if isinstance(model, keras.Sequential):
+        return 1
+    return len(model.outputs) if isinstance(model, Functional) else None

@@ -1,0 +1,59 @@
+"""What a model declares of its inputs: how many, their names, shapes and dtypes."""
+
+import keras
+from keras.src.models.functional import Functional
+
+from pylstm.inputs.knowledge import is_recurrent
+from pylstm.inputs.structure import map_parts
+
+
+def declared_shapes(model):
+    """The shapes of a model's inputs, by name, in order; empty if they are not known."""
+    return {name: x.shape for name, x in declared_inputs(model).items()}
+
+
+def declared_inputs(model):
+    """The symbolic inputs of a model, as `declared_shapes`."""
+    if isinstance(getattr(model, "input", None), dict):
+        return model.input
+    if inputs := getattr(model, "inputs", ()):
+        return {x.name: x for x in inputs}
+    return _input_of_first_layer(model)
+
+
+def _input_of_first_layer(model):
+    """What a `keras.Sequential` that is not built yet takes, as far as its first layer tells."""
+    first = model.layers[0] if isinstance(model, keras.Sequential) and model.layers else None
+    if first is None:
+        return {}
+    if first.compute_dtype == "string":
+        return {"x": keras.KerasTensor((None,), "string")}
+    if not is_recurrent(first):
+        return {}
+    cell = getattr(first, "cell", None)
+    features = cell.kernel.shape[0] if cell and cell.built else None
+    return {"x": keras.KerasTensor((None, None, features))}
+
+
+def map_inputs(model, function, inputs):
+    """Applies `function` to each input and the shape that the model declares for it."""
+    shapes = declared_shapes(model)
+    return map_named(shapes, lambda x, name: function(x, shapes.get(name)), inputs)
+
+
+def map_named(names, function, inputs):
+    """Applies `function` to each input and its name, of those of the model; None if unknown."""
+    if isinstance(inputs, dict):
+        return {name: function(x, name) for name, x in inputs.items()}
+    each = iter(names)
+    return map_parts(lambda x: function(x, next(each, None)), inputs)
+
+
+def count_inputs(model):
+    """The number of inputs of a model; None if it is not known."""
+    if isinstance(model, keras.Sequential):
+        return 1
+    if isinstance(model, Functional):
+        return len(model.inputs)
+    # A subclassed model knows what it was built for.
+    return 1 if "input_shape" in (model.get_build_config() or {}) else None
