@@ -188,8 +188,8 @@ class Sequential(SequenceInputs, keras.Sequential):
 
     def build(self, input_shape=None):
         super().build(input_shape)
-        if self._functional:
-            self._functional = MaskPassing(self._functional.inputs[0], self._functional.outputs[0])
+        if graph := self._functional:
+            self._functional = MaskPassing(graph._inputs_struct, graph._outputs_struct)
 
 
 @keras.saving.register_keras_serializable(package="pylstm")

@@ -116,6 +116,13 @@ def test_a_lambda_with_its_fix():
     )
 
 
+def test_a_last_layer_with_several_outputs_keeps_them():
+    model = pylstm.Sequential([keras.Input((None, 5)), pylstm.LSTM(4, return_state=True)])
+    y, h, _ = model(sequences())
+    assert y.shape == h.shape == (6, 4)
+    np.testing.assert_array_equal(y, h)
+
+
 def test_behind_the_last_step_nothing_is_lost():
     layers = [pylstm.LSTM(4), keras.layers.Reshape((2, 2)), keras.layers.Flatten()]
     assert_each_alone(pylstm.Sequential([keras.Input((None, 5)), *layers]), sequences())
