@@ -6,6 +6,7 @@ operation that is no layer, such as `x / 2`: padded steps then count as real. In
 """
 
 import functools
+import weakref
 
 import keras
 from keras import tree
@@ -38,9 +39,17 @@ class MaskPassing(Functional):
             plain_fn = operation_fn
 
             def operation_fn(operation):
+                operation = _passing_masks(operation)
                 return functools.partial(_call_and_pass, operation, plain_fn(operation))
 
         return super()._run_through_graph(inputs, operation_fn, call_fn)
+
+    def compute_mask(self, inputs, previous_mask):
+        """None: an output carries the mask that the layer which made it has set."""
+        return None
+
+
+_passing = weakref.WeakKeyDictionary()  # of the same layers, by Keras' graph
 
 
 def passes_mask(operation):
@@ -66,6 +75,16 @@ def _call_and_pass(operation, call, *args, **kwargs):
     elif not is_layer and not _are_boolean(outputs):
         raise mask_lost(operation)
     return outputs
+
+
+def _passing_masks(operation):
+    """Of a model of Keras' own inside another, its graph as `MaskPassing`; else the operation."""
+    graph = operation._functional if type(operation) is keras.Sequential else operation
+    if type(graph) is not Functional:
+        return operation
+    if graph not in _passing:
+        _passing[graph] = MaskPassing(graph._inputs_struct, graph._outputs_struct)
+    return _passing[graph]
 
 
 def _are_boolean(outputs):

@@ -68,6 +68,31 @@ def test_an_embedding_passes_it_on(functional):
     assert_each_alone(model, [np.array(ids) for ids in ([1, 2, 0], [4], [5, 0, 7, 8], [0, 3])])
 
 
+@pytest.mark.parametrize("functional", [False, True])
+def test_models_of_keras_inside_pass_it_on(functional):
+    front = keras.Sequential(
+        [keras.Input((None,)), keras.layers.Embedding(9, 5), keras.layers.Dropout(0.5)]
+    )
+    if functional:
+        front = keras.Model(front.inputs, front.outputs[0] / 2.0)
+    encoder = keras.Sequential([front, pylstm.LSTM(4), keras.layers.Reshape((2, 2))])
+    x = keras.Input((None,))
+    model = pylstm.Model(x, keras.layers.Flatten()(encoder(x)))
+    seqs = [np.array(ids) for ids in ([1, 2, 0], [4], [5, 0, 7, 8], [0, 3])]
+    want = np.concatenate([model.predict(seq[None], verbose=0) for seq in seqs])
+    np.testing.assert_allclose(model.predict(seqs, verbose=0), want, atol=1e-6)
+    np.testing.assert_allclose(model(seqs), want, atol=1e-6)
+    assert np.abs(model(seqs, training=True) - want).max() > 1e-3  # dropout knows of training
+    assert len(model.weights) == 4
+
+
+def test_an_error_names_the_layer_of_a_model_inside():
+    front = keras.Sequential([keras.Input((None, 5)), Smoothing(name="inner")])
+    x = keras.Input((None, 5))
+    with pytest.raises(errors.RaggedError, match=r"\[PYL130\] layer 'inner'"):
+        pylstm.Model(x, pylstm.LSTM(4)(front(x)))(sequences())
+
+
 def test_outputs_per_step_have_no_padding():
     x = keras.Input((None, 5))
     model = pylstm.Model(x, 2.0 * pylstm.LSTM(4, return_sequences=True)(x))
