@@ -43,9 +43,7 @@ class SequenceInputs:
     def __call__(self, inputs, *args, **kwargs):
         return super().__call__(enter_model(self, inputs), *args, **kwargs)
 
-    def compute_mask(self, inputs, previous_mask):
-        """None: an output carries the mask that the layer which made it has set."""
-        return None
+    compute_mask = MaskPassing.compute_mask
 
     def fit(
         self,

@@ -512,7 +512,8 @@ void forward(const Problem& problem, const ForwardBuffers& buffers, Executor& ex
              const PackedWeights& packed) {
   with_storage(problem.dtype, [&](auto element) {
     using Pass = Forward<decltype(element)>;
-    Pass pass(problem, buffers, threads, Arena(buffers.workspace), packed.memory, packed);
+    Pass pass(problem, buffers, threads, Arena(buffers.workspace), packed.memory != nullptr,
+              packed);
     run_team(
         executor, threads, wakes_threads(problem), microseconds(problem),
         [](void* context, Team& team, int rank) { static_cast<Pass*>(context)->run(team, rank); },

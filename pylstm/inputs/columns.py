@@ -30,10 +30,6 @@ class Dense:
         return int(self.values.shape[0])
 
     @property
-    def rank(self):
-        return len(self.values.shape)
-
-    @property
     def shape(self):
         return tuple(self.values.shape)
 
@@ -62,10 +58,6 @@ class Sequences:
     @property
     def size(self):
         return len(self.values)
-
-    @property
-    def rank(self):
-        return 1 + self.values[0].ndim
 
     @property
     def lengths(self):

@@ -13,6 +13,7 @@ from keras import tree
 from keras.src.backend.common.masking import get_keras_mask, set_keras_mask
 from keras.src.models.functional import Functional
 
+from pylstm.array_types import dtype_name
 from pylstm.errors import RaggedError
 
 # Operations of `keras.ops` that compute each number by itself, by the names of their classes.
@@ -89,8 +90,7 @@ def _passing_masks(operation):
 
 def _are_boolean(outputs):
     """Whether an operation may be part of a mask: what `Masking` computes is in the graph, too."""
-    dtypes = (keras.backend.standardize_dtype(y.dtype) for y in tree.flatten(outputs))
-    return all(dtype == "bool" for dtype in dtypes)
+    return all(dtype_name(y) == "bool" for y in tree.flatten(outputs))
 
 
 def _mask_of(x):

@@ -137,7 +137,7 @@ def retrace_for_other_ranks(model, function, data):
         function: The name of the attribute in which Keras keeps it.
         data: `Columns`.
     """
-    ranks = [column.rank for column in columns_of(tuple(data))]
+    ranks = [len(column.shape) for column in columns_of(tuple(data))]
     if memory_of(model).ranks.setdefault(function, ranks) != ranks:
         memory_of(model).ranks[function] = ranks
         setattr(model, function, None)

@@ -11,6 +11,7 @@ import pylstm
 from pylstm import errors
 from pylstm.inputs import mask_passing
 from tests.models.stock import sequences
+from tests.tolerances import assert_close
 
 POINTWISE = {
     "arithmetic": lambda x: (x - 0.5) / 2.0 * 3.0 + 1.0,
@@ -31,7 +32,7 @@ def assert_each_alone(model, seqs):
         lambda: model.predict_on_batch(seqs),
         lambda: model.predict(pylstm.dataset(seqs), verbose=0),
     ):
-        np.testing.assert_allclose(run(), want, atol=1e-6)
+        assert_close(run(), want, "float32")
     model.compile(keras.optimizers.SGD(0.0), "mse")
     assert model.evaluate(seqs, want, verbose=0) < 1e-10
     assert model.fit(seqs, want, verbose=0).history["loss"][0] < 1e-10
@@ -56,7 +57,7 @@ def test_an_operation_on_two_inputs_counts_the_steps_of_both():
     model = pylstm.Model(x, pylstm.LSTM(4)(x["a"] * x["b"]))
     seqs = sequences()
     alone = [model({"a": seq[None], "b": seq[None]})[0] for seq in seqs]
-    np.testing.assert_allclose(model({"a": seqs, "b": seqs}), alone, atol=1e-6)
+    assert_close(model({"a": seqs, "b": seqs}), alone, "float32")
 
 
 @pytest.mark.parametrize("functional", [False, True])
@@ -80,8 +81,8 @@ def test_models_of_keras_inside_pass_it_on(functional):
     model = pylstm.Model(x, keras.layers.Flatten()(encoder(x)))
     seqs = [np.array(ids) for ids in ([1, 2, 0], [4], [5, 0, 7, 8], [0, 3])]
     want = np.concatenate([model.predict(seq[None], verbose=0) for seq in seqs])
-    np.testing.assert_allclose(model.predict(seqs, verbose=0), want, atol=1e-6)
-    np.testing.assert_allclose(model(seqs), want, atol=1e-6)
+    assert_close(model.predict(seqs, verbose=0), want, "float32")
+    assert_close(model(seqs), want, "float32")
     assert np.abs(model(seqs, training=True) - want).max() > 1e-3  # dropout knows of training
     assert len(model.weights) == 4
 
@@ -98,7 +99,7 @@ def test_outputs_per_step_have_no_padding():
     model = pylstm.Model(x, 2.0 * pylstm.LSTM(4, return_sequences=True)(x))
     seqs = sequences()
     for got, seq in zip(model.predict(seqs, verbose=0), seqs, strict=True):
-        np.testing.assert_allclose(got, model(seq[None])[0], atol=1e-6)
+        assert_close(got, model(seq[None])[0], "float32")
 
 
 class Smoothing(keras.layers.Layer):
