@@ -20,6 +20,7 @@ class Case:
         recurrent_dropout: The rate; the masks are fixed, so that results can be checked.
         dtype: "tf32" is float32 whose products a GPU may round to TF32.
         streaming: The caller hands the states in and gets them back.
+        eager: TensorFlow's layers are called outside a `tf.function`, as by `model(x)`.
     """
 
     group: str
@@ -35,6 +36,7 @@ class Case:
     recurrent_dropout: float = 0.0
     bidirectional: bool = False
     streaming: bool = False
+    eager: bool = False
 
     @property
     def name(self) -> str:
@@ -47,6 +49,7 @@ class Case:
             "recurrent dropout" if self.recurrent_dropout else "",
             "bidirectional" if self.bidirectional else "",
             "streaming" if self.streaming else "",
+            "eager" if self.eager else "",
         ]
         sizes = f"B{self.batch} T{self.time} F{self.features} H{self.units}"
         return " ".join([sizes, *filter(None, options)])
@@ -94,6 +97,11 @@ STREAMING = [
     for units in (128, 256, 512, 1024)
 ]
 
+EAGER = [
+    Case("eager", 1, 1, 64, 128, modes=("inference",), streaming=True, eager=True),
+    Case("eager", 32, 100, 64, 64, eager=True),
+]
+
 # github.com/baidu-research/DeepBench, code/kernels/rnn_problems.h, without H 4096 and without the
 # one that is among SIX.
 DEEPBENCH = _deepbench(
@@ -113,5 +121,5 @@ DEEPBENCH = _deepbench(
     + [(256, batch, 150) for batch in (1, 2, 4)],
 )
 
-FULL = [*SIX, *TYPICAL, *OPTIONS, *STREAMING, *DEEPBENCH]
+FULL = [*SIX, *TYPICAL, *OPTIONS, *STREAMING, *EAGER, *DEEPBENCH]
 QUICK = [*SIX, TYPICAL[-1], OPTIONS[0]]

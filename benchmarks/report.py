@@ -60,10 +60,12 @@ def summary(records: list[dict]) -> str:
     """The ratios over all records as a Markdown table."""
     rows = []
     for mode in ("inference", "training"):
-        chosen = [r for r in records if r["mode"] == mode and not r["case"]["streaming"]]
+        eager = [r for r in records if r["mode"] == mode and r["case"]["eager"]]
+        graphs = [r for r in records if r["mode"] == mode and not r["case"]["eager"]]
+        chosen = [r for r in graphs if not r["case"]["streaming"]]
+        single = [r for r in graphs if r["case"]["streaming"]]
         six = [r for r in chosen if r["case"]["group"] == "six shapes"]
         small = [r for r in chosen if r["case"]["units"] <= 128]
-        single = [r for r in records if r["mode"] == mode and r["case"]["streaming"]]
         rows += [
             [f"{mode}: {what}", *_spread(part, reference)]
             for what, part, reference in (
@@ -74,6 +76,8 @@ def summary(records: list[dict]) -> str:
                 ("H ≤ 128, against the best other", small, best_rival),
                 ("single steps, against Keras", single, _keras),
                 ("single steps, against the best other", single, best_rival),
+                ("eager, against Keras", eager, _keras),
+                ("eager, against the best other", eager, best_rival),
             )
         ]
     titles = ["pylstm's speed-up", "mean", "smallest", "where", "kernel: mean", "smallest", "cases"]
@@ -97,7 +101,9 @@ def options_cost(content: dict) -> str:
 def streaming_floor(records: list[dict]) -> str:
     """Streaming calls over the time to read R once from cache, as a Markdown table."""
     rows = []
-    for record in (r for r in records if r["case"]["streaming"]):
+    for record in records:
+        if not record["case"]["streaming"] or record["case"]["eager"]:
+            continue
         floor = 16 * record["case"]["units"] ** 2 / record["rates"]["read"]
         times = [median(record, p) for p in (KERNEL, OURS)]
         rows.append([record["name"], f"{1e6 * floor:.1f}", *(_over(t, floor) for t in times)])

@@ -97,8 +97,11 @@ def lstm(
         "mask": mask,
         "recurrent_dropout": recurrent_dropout,
     }
-    tensors = {name: _shared(name, value) for name, value in tensors.items()}
-    framework = _framework_of({name: t for name, t in tensors.items() if t is not None})
+    modules = _modules_of(tensors)
+    if None in modules.values():
+        tensors = {name: _shared(name, value) for name, value in tensors.items()}
+        modules = _modules_of(tensors)
+    framework = _framework_of(modules, tensors)
     ops = _load_ops(framework)
     check_dtypes(tensors)
     check_shapes(tensors)
@@ -165,9 +168,13 @@ def _shared(name, value):
     return value
 
 
-def _framework_of(tensors):
-    """The name of the module of `pylstm.ops` for arguments that are there, by name."""
-    modules = {name: _module_name(type(value)) for name, value in tensors.items()}
+def _modules_of(tensors):
+    """The names of the modules of `pylstm.ops`, or None, for arguments that are there, by name."""
+    return {name: _module_name(type(t)) for name, t in tensors.items() if t is not None}
+
+
+def _framework_of(modules, tensors):
+    """The one module of `pylstm.ops` for all arguments."""
     frameworks = set(modules.values()) - {"arrays"}
     if None not in frameworks and len(frameworks) < 2:
         return frameworks.pop() if frameworks else "arrays"

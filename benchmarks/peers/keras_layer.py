@@ -1,4 +1,5 @@
-"""`keras.layers.LSTM` on the TensorFlow backend, in a compiled `tf.function` as `fit` runs it."""
+"""`keras.layers.LSTM` on the TensorFlow backend, in a compiled `tf.function` as `fit` runs it,
+or eager."""
 
 import os
 
@@ -25,8 +26,8 @@ def prepare(problem, mode, lstm=keras.layers.LSTM):
     x = tf.constant(problem.x)
     mask = None if problem.mask is None else tf.constant(problem.mask)
     if problem.case.streaming:
-        return _streaming(layer, x, tf.constant(problem.h0), tf.constant(problem.c0))
-    return _inference(layer, x, mask) if mode == "inference" else _training(problem, layer, x, mask)
+        return _streaming(problem, layer, x)
+    return (_inference if mode == "inference" else _training)(problem, layer, x, mask)
 
 
 def _make_layer(problem, lstm):
@@ -56,27 +57,25 @@ def _present(weights):
     return [array for array in arrays if array is not None]
 
 
-def _inference(layer, x, mask):
-    @tf.function
+def _inference(problem, layer, x, mask):
     def forward(x, mask):
         return layer(x, mask=mask, training=False)
 
-    return Computation(_concrete(forward, x, mask), lambda y: {"y": y.numpy()})
+    return Computation(_call_of(problem, forward, x, mask), lambda y: {"y": y.numpy()})
 
 
-def _streaming(layer, x, h0, c0):
-    @tf.function
+def _streaming(problem, layer, x):
     def step(x, h, c):
         return layer(x, initial_state=[h, c], training=False)
 
+    states = tf.constant(problem.h0), tf.constant(problem.c0)
     return Computation(
-        _concrete(step, x, h0, c0),
+        _call_of(problem, step, x, *states),
         lambda out: dict(zip("yhc", (t.numpy() for t in out), strict=True)),
     )
 
 
 def _training(problem, layer, x, mask):
-    @tf.function
     def step(x, mask, dy):
         with tf.GradientTape() as tape:
             tape.watch(x)
@@ -93,13 +92,15 @@ def _training(problem, layer, x, mask):
         return named
 
     dy = tf.constant(problem.dy)
-    return Computation(_concrete(step, x, mask, dy), results)
+    return Computation(_call_of(problem, step, x, mask, dy), results)
 
 
-def _concrete(function, *args):
-    """A call of `function` on `args` without the search for its graph, 0.1 ms of Python.
+def _call_of(problem, function, *args):
+    """A call of `function` on `args`: eager, or as a graph without the search for it.
 
-    A model pays that once for all of its layers.
+    That search is 0.1 ms of Python, which a model pays once for all of its layers.
     """
-    graph = function.get_concrete_function(*args)
+    if problem.case.eager:
+        return lambda: function(*args)
+    graph = tf.function(function).get_concrete_function(*args)
     return lambda: graph(*args)

@@ -1,6 +1,4 @@
-"""pylstm's NumPy binding: the CPU kernel without a framework."""
-
-import os
+"""pylstm on NumPy arrays, without a framework: `pylstm.lstm`, and for gradients its binding."""
 
 import pylstm
 from benchmarks.peers import Computation
@@ -18,12 +16,21 @@ def refusal(case, mode):
 
 def prepare(problem, mode):
     (weights,) = problem.weights
-    inputs = (problem.x, problem.h0, problem.c0, weights.kernel, weights.recurrent_kernel)
-    inputs += (weights.bias, problem.mask, problem.recurrent_dropout)
-    options = {"activation": problem.case.activation, "threads": os.cpu_count()}
+    own = (weights.kernel, weights.recurrent_kernel, weights.bias)
+    options = {"activation": problem.case.activation}
 
     def infer():
-        return _core.forward(*inputs, **options)
+        return pylstm.lstm(
+            problem.x,
+            *own,
+            initial_state=(problem.h0, problem.c0),
+            mask=problem.mask,
+            recurrent_dropout=problem.recurrent_dropout,
+            return_state=True,
+            **options,
+        )
+
+    inputs = (problem.x, problem.h0, problem.c0, *own, problem.mask, problem.recurrent_dropout)
 
     def step():
         y, _, _, reserve = _core.forward(*inputs, save_for_backward=True, **options)
@@ -35,4 +42,4 @@ def prepare(problem, mode):
 
     if mode == "training":
         return Computation(step, training_results)
-    return Computation(infer, lambda out: dict(zip("yhc", out[:3], strict=True)))
+    return Computation(infer, lambda out: dict(zip("yhc", out, strict=True)))

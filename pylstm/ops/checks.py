@@ -44,8 +44,8 @@ def check_shapes(tensors):
     Raises:
         ShapeError: One does not fit the others.
     """
-    shapes = {name: None if t is None else static_shape(t) for name, t in tensors.items()}
-    found = load_core().find_mismatch(**shapes)
+    shapes = [None if t is None else static_shape(t) for t in tensors.values()]
+    found = load_core().find_mismatch(*shapes)
     if found is None:
         return
     code, expected, got, fix = found
