@@ -525,24 +525,28 @@ class Backward {
     }
   }
 
-  // dx = dz Wᵀ, for blocks of entries that the threads take in turns.
+  // dx = dz Wᵀ, a block of entries after the other for all panels. Each thread takes an even share
+  // of panels × entries.
   void input_products(int64_t entries, int rank, int threads, const Scratch<S>& s) {
     const DzLefts lefts = dz_lefts(s);
-    for (int64_t first = rank * kRowBlock; first < entries; first += threads * kRowBlock) {
-      const int64_t n = min(kRowBlock, entries - first);
+    const int64_t panels = ceil_div(feature_vectors(), kTileVectors), all = panels * entries;
+    const int64_t end = all * (rank + 1) / threads;
+    for (int64_t at = all * rank / threads, n; at < end; at += n) {
+      const int64_t block = at / (kRowBlock * panels) * kRowBlock;
+      const int64_t rows = min(kRowBlock, entries - block), in_block = at - block * panels;
+      const int64_t first = block + in_block % rows, v = in_block / rows * kTileVectors;
+      n = min(block + rows - first, end - at);
       for (int64_t i = 0; i < n; ++i) {
         s.left_rows[i] = dz(0, first + i);
         s.last_rows[i] = dz(panels_.count() - 1, first + i);
         s.out_rows[i] = s.products + i * kTileColumns;
       }
-      for (int64_t v = 0; v < feature_vectors(); v += kTileVectors) {
-        const int vectors = static_cast<int>(min(kTileVectors, feature_vectors() - v));
-        const int64_t columns = min(vectors * V::kWidth, p_.features - v * V::kWidth);
-        multiply<O>(lefts.of, lefts.count, n, kernel_panel(v), 0, vectors, nullptr, s.out_rows);
-        for (int64_t i = 0; i < n; ++i) {
-          S* dx = static_cast<S*>(buffers_.dx) + x_of_entry_[first + i] * p_.features;
-          convert_row(s.out_rows[i], columns, dx + v * V::kWidth);
-        }
+      const int vectors = static_cast<int>(min(kTileVectors, feature_vectors() - v));
+      const int64_t columns = min(vectors * V::kWidth, p_.features - v * V::kWidth);
+      multiply<O>(lefts.of, lefts.count, n, kernel_panel(v), 0, vectors, nullptr, s.out_rows);
+      for (int64_t i = 0; i < n; ++i) {
+        S* dx = static_cast<S*>(buffers_.dx) + x_of_entry_[first + i] * p_.features;
+        convert_row(s.out_rows[i], columns, dx + v * V::kWidth);
       }
     }
   }
