@@ -137,7 +137,7 @@ class Forward {
   static constexpr int64_t kStreamEntries = 8;
   // With at most so many rows to a step, x W comes first for several steps: W is read less often.
   static constexpr int64_t kProjectRows = 3 * kTileRows;
-  static constexpr int64_t kProjectedEntries = 32 * kTileRows;
+  static constexpr int64_t kProjectedEntries = 72 * kTileRows;
   static constexpr int64_t kNotProjected = -1;
 
   struct Range {  // of panels
