@@ -16,10 +16,10 @@ from pylstm.inputs.model_data import (
     feed_batch,
     read_batch,
     read_data,
-    retrace_for_other_ranks,
 )
 from pylstm.inputs.pipeline import readable_errors
 from pylstm.inputs.sequences import split_rows
+from pylstm.inputs.traces import make_by_rank
 
 
 class SequenceInputs:
@@ -74,11 +74,9 @@ class SequenceInputs:
             if validation_split and validation_data is None:
                 data, held_out = data.split(1 - validation_split)
             data, class_weight = weigh_classes(self, data, class_weight)
-            retrace_for_other_ranks(self, "train_function", data)
             steps = kwargs.get("steps_per_epoch")
             x, y, sample_weight = feed(self, data, batch_size, steps, bool(shuffle))
         if held_out is not None:
-            retrace_for_other_ranks(self, "test_function", held_out)
             size = kwargs.get("validation_batch_size") or batch_size
             validation_data = feed(self, held_out, size, kwargs.get("validation_steps"))
         with readable_errors(failures):
@@ -106,7 +104,6 @@ class SequenceInputs:
         if data is None:
             x = read_batches(self, x, failures)
         else:
-            retrace_for_other_ranks(self, "test_function", data)
             x, y, sample_weight = feed(self, data, batch_size, kwargs.get("steps"))
         with readable_errors(failures):
             return super().evaluate(
@@ -128,7 +125,6 @@ class SequenceInputs:
         if data is None:
             x = read_batches(self, x, failures)
         else:
-            retrace_for_other_ranks(self, "predict_function", data)
             x, _, _ = feed(self, data, batch_size, kwargs.get("steps"))
         with readable_errors(failures):
             outputs = super().predict(x, batch_size=batch_size, **kwargs)
@@ -138,23 +134,32 @@ class SequenceInputs:
         """As `keras.Model.train_on_batch`."""
         data = read_batch(self, x, y, sample_weight)
         data, class_weight = weigh_classes(self, data, class_weight)
-        retrace_for_other_ranks(self, "train_function", data)
         x, y, sample_weight = feed_batch(self, data)
         return super().train_on_batch(x, y, sample_weight, class_weight, return_dict)
 
     def test_on_batch(self, x, y=None, sample_weight=None, return_dict=False):
         """As `keras.Model.test_on_batch`."""
         data = read_batch(self, x, y, sample_weight)
-        retrace_for_other_ranks(self, "test_function", data)
         x, y, sample_weight = feed_batch(self, data)
         return super().test_on_batch(x, y, sample_weight, return_dict)
 
     def predict_on_batch(self, x):
         """As `keras.Model.predict_on_batch`; returns lists where `predict` does."""
         data = read_batch(self, x)
-        retrace_for_other_ranks(self, "predict_function", data)
         outputs = super().predict_on_batch(feed_batch(self, data)[0])
         return tree.map_structure(_as_rows, outputs)
+
+    def make_train_function(self, force=False):
+        """As Keras'."""
+        make_by_rank(self, "train_function", super().make_train_function, force)
+
+    def make_test_function(self, force=False):
+        """As Keras'."""
+        make_by_rank(self, "test_function", super().make_test_function, force)
+
+    def make_predict_function(self, force=False):
+        """As Keras'."""
+        make_by_rank(self, "predict_function", super().make_predict_function, force)
 
     def predict_step(self, *state_and_data):
         """As Keras', without padding, so that batches of different lengths can be joined."""

@@ -15,12 +15,10 @@ class Memory:
     Attributes:
         warned: Codes of the corrections that the user has been told of.
         timesteps: Numbers of steps that `keras.Input` declared, None among them for any.
-        ranks: Numbers of axes of the newest data that each function of a model was given.
     """
 
     warned: set = field(default_factory=set)
     timesteps: frozenset = frozenset()
-    ranks: dict = field(default_factory=dict)
 
 
 def memory_of(layer):

@@ -8,7 +8,7 @@ from keras import tree
 from keras.src.backend.common.masking import get_keras_mask
 
 from pylstm.errors import DTypeError, PylstmError, RaggedError
-from pylstm.inputs.columns import Sequences, Text, columns_of, read_columns
+from pylstm.inputs.columns import Sequences, Text, read_columns
 from pylstm.inputs.containers import is_tensor
 from pylstm.inputs.contract import Known
 from pylstm.inputs.corrections import Corrections
@@ -125,22 +125,6 @@ def feed(model, data, batch_size=None, steps=None, shuffle=False):
 def feed_batch(model, data):
     """As `feed`, for the `*_on_batch` methods: all samples are one batch."""
     return tuple(data.values()) if data.is_dense else one_batch(data, **_padding(model, data))
-
-
-def retrace_for_other_ranks(model, function, data):
-    """Has Keras trace a function of the model anew for data of another rank than before.
-
-    TensorFlow would trace it for any rank, which no layer can be called with.
-
-    Args:
-        model: The model.
-        function: The name of the attribute in which Keras keeps it.
-        data: `Columns`.
-    """
-    ranks = [len(column.shape) for column in columns_of(tuple(data))]
-    if memory_of(model).ranks.setdefault(function, ranks) != ranks:
-        memory_of(model).ranks[function] = ranks
-        setattr(model, function, None)
 
 
 def _padding(model, data):

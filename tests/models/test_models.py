@@ -369,14 +369,50 @@ def test_another_rank_than_in_an_earlier_call():
         model.evaluate(x, y, verbose=0)
         model.train_on_batch(x, y)
         model.test_on_batch(x, y)
-    traced = model.train_function
-    model.predict(x, verbose=0)
-    model.fit(x, LABELS[:, None], verbose=0)
-    assert model.train_function is traced
     series = pylstm.Sequential([keras.Input((None, 1)), pylstm.LSTM(2)])
     want = series(x[..., :1])
     for same in (x[..., 0], x[..., :1], x[..., :1, None], x[..., 0]):
         np.testing.assert_allclose(series.predict(same, verbose=0), want, atol=1e-6)
+        np.testing.assert_allclose(series.predict_on_batch(same), want, atol=1e-6)
+
+
+class Halves(keras.utils.PyDataset):
+    """Two batches."""
+
+    def __init__(self, x, y):
+        super().__init__()
+        self.parts = x, y
+
+    def __len__(self):
+        return 2
+
+    def __getitem__(self, index):
+        return tuple(part[3 * index : 3 * index + 3] for part in self.parts)
+
+
+@pytest.mark.parametrize(
+    "batches",
+    [Halves, lambda *xy: tf.data.Dataset.from_tensor_slices(xy).batch(3)],
+    ids=["pydataset", "tf.data"],
+)
+def test_batches_of_another_rank_than_in_an_earlier_call(batches):
+    traces = []
+
+    class Spy(pylstm.Sequential):
+        def train_step(self, data):
+            traces.append(data[0].shape)
+            return super().train_step(data)
+
+    x = np.stack(sequences([3] * 6, features=1))
+    model = Spy([keras.Input((None, 1)), pylstm.LSTM(2)])
+    model.compile(keras.optimizers.SGD(0.0), "mse")
+    y = model(x).numpy() + 1.0
+    for same in (x, x[..., 0], x, x[..., 0]):
+        history = model.fit(batches(same, y), validation_data=batches(same, y), verbose=0).history
+        assert history["loss"] + history["val_loss"] == pytest.approx([1.0, 1.0])
+        assert model.evaluate(batches(same, y), verbose=0) == pytest.approx(1.0)
+        np.testing.assert_allclose(model.predict(batches(same, y), verbose=0), y - 1.0, atol=1e-6)
+    assert [len(shape) for shape in traces] == [3, 2]  # each traced once
 
 
 def test_another_rank_without_a_feature_axis_in_the_input():
