@@ -6,6 +6,7 @@ import keras
 import numpy as np
 from keras import tree
 
+from pylstm.array_types import static_shape
 from pylstm.errors import PylstmError, RankError
 from pylstm.inputs.columns import Dense, Sequences, Stacked, columns_of, map_columns
 from pylstm.inputs.dataset import open_time
@@ -22,10 +23,11 @@ def read_batches(model, batches, failures):
         failures: A list that grows by the errors raised: `tf.data` keeps their text only.
 
     Raises:
-        RankError: A `tf.data.Dataset` holds single samples.
+        RankError: A `tf.data.Dataset` holds single samples. Those of an iterator raise later.
     """
     if hasattr(batches, "element_spec"):
-        _check_is_batched(model, batches.element_spec)
+        x, y, _ = keras.utils.unpack_x_y_sample_weight(batches.element_spec)
+        _check_is_batch(model, "dataset", x, y)
     if not isinstance(batches, Iterator):
         return batches
     return _read_each(model, batches, failures)
@@ -35,7 +37,7 @@ def _read_each(model, batches, failures):
     for batch in batches:
         try:
             x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
-            _check_is_batch(model, x, y)
+            _check_is_batch(model, "generator", x, y)
             data = read_data(model, x, y, sample_weight)
             parts = (x, y, sample_weight)
             if data is not None:
@@ -72,29 +74,52 @@ def _of_any_length(model, data):
     return data._replace(x=map_inputs(model, opened, data.x), y=y, sample_weight=sample_weight)
 
 
-def _check_is_batched(model, element_spec):
-    """Checks that the elements of a `tf.data.Dataset` are batches, as far as its targets tell."""
-    x, y, _ = keras.utils.unpack_x_y_sample_weight(element_spec)
-    if getattr(getattr(y, "shape", None), "rank", None) != 0:
-        return
-    sizes = [size for spec in tree.flatten(x) if spec.shape.rank for size in spec.shape]
-    raise RankError(
-        "PYL101",
-        "the dataset yields single samples",
-        layer=model.name,
-        expected="batches (x, y)",
-        got=f"x {getattr(x, 'shape', type(x).__name__)}, y a single number",
-        fix="dataset.ragged_batch(32)" if None in sizes else "dataset.batch(32)",
-    )
+def _check_is_batch(model, source, x, y):
+    """Checks that what a `"dataset"` or `"generator"` yields is a batch, as far as shapes tell."""
+    samples = [_shape_of(y) == ()]
 
+    def note_sample(part, declared):
+        samples.append(_is_sample(_shape_of(part), declared))
 
-def _check_is_batch(model, x, y):
-    if y is not None and not isinstance(y, (list, tuple, dict)) and np.ndim(y) == 0:
+    map_inputs(model, note_sample, x if isinstance(x, dict) or hasattr(x, "shape") else None)
+    if any(samples):
         raise RankError(
             "PYL101",
-            "the generator yields single samples",
+            f"the {source} yields single samples",
             layer=model.name,
-            expected="batches (x, y)",
-            got=f"x {getattr(x, 'shape', type(x).__name__)}, y a single number",
-            fix="x, y = zip(*generator); pylstm.dataset(list(x), list(y))",
+            expected="batches (x,)" if y is None else "batches (x, y)",
+            got=f"x {_described(x)}" + ("" if y is None else f", y {_described(y)}"),
+            fix=_way_to_batches(source, x, y),
         )
+
+
+def _is_sample(shape, declared):
+    """Whether a shape is that of one sample, and can be that of no batch."""
+    if shape is None or declared is None or len(shape) != len(declared) - 1:
+        return False
+    features = declared[-1]  # of one feature, or of nobody knows how many, it can be a batch
+    return features not in (None, 1) and shape[-1] == features
+
+
+def _shape_of(part):
+    """The shape of an array, a spec or a number; None if it is not known."""
+    if hasattr(part, "shape"):
+        return static_shape(part)
+    return () if isinstance(part, (int, float, str)) else None
+
+
+def _described(part):
+    shape = _shape_of(part)
+    if shape is None:
+        return type(part).__name__
+    return str(shape) if shape else "a single number"
+
+
+def _way_to_batches(source, x, y):
+    if source == "dataset":
+        shapes = [_shape_of(spec) or () for spec in tree.flatten((x, y))]
+        is_open = any(None in shape for shape in shapes)
+        return "dataset.ragged_batch(32)" if is_open else "dataset.batch(32)"
+    if y is None:
+        return "list(generator)     if it yields x\n[x for (x,) in generator]     if it yields (x,)"
+    return "x, y = zip(*generator); pylstm.dataset(list(x), list(y))"

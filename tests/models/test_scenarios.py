@@ -480,6 +480,51 @@ def test_row_45_a_dataset_without_batches(lengths):
     model.fit(eval(caught.value.fix, None, {"dataset": dataset}), verbose=0)
 
 
+@pytest.mark.parametrize("lengths", [[3] * 6, [3, 2, 1, 3, 2, 1]])
+@pytest.mark.parametrize("target", [None, np.zeros(2)])
+def test_row_45_a_dataset_without_batches_or_single_numbers(lengths, target):
+    """The axes of x alone tell."""
+    seqs, is_even = sequences(lengths), lengths[1] == 3
+    spec = tf.TensorSpec((3 if is_even else None, 5))
+    dataset = tf.data.Dataset.from_generator(lambda: iter(seqs), output_signature=spec)
+    if target is not None:
+        dataset = dataset.map(lambda x: (x, tf.constant(target)))
+    model = classifier()
+    model.compile("sgd", "mse")
+    for run in (model.predict, model.evaluate)[: 1 if target is None else 2]:
+        with pytest.raises(errors.RankError, match=r"PYL101.*yields single samples") as caught:
+            run(dataset, verbose=0)
+        assert caught.value.got == f"x {spec.shape}" + ("" if target is None else ", y (2,)")
+    fixed = eval(caught.value.fix, None, {"dataset": dataset})
+    np.testing.assert_allclose(
+        model.predict(fixed, verbose=0), model.predict(seqs, verbose=0), atol=1e-6
+    )
+
+
+@pytest.mark.parametrize(("as_tuple", "line"), [(False, 0), (True, 1)])
+def test_row_45_a_generator_of_sequences(as_tuple, line):
+    model, seqs = classifier(), sequences()
+
+    def samples():
+        return ((seq,) if as_tuple else seq for seq in seqs)
+
+    with pytest.raises(errors.RankError, match=r"PYL101.*generator yields single") as caught:
+        model.predict(samples(), verbose=0)
+    assert caught.value.expected == "batches (x,)"
+    assert caught.value.got == "x (3, 5)"
+    fix = caught.value.fix.split("\n")[line].partition("     ")[0]
+    fixed = eval(fix, None, {"generator": samples()})
+    np.testing.assert_array_equal(model.predict(fixed, verbose=0), model.predict(seqs, verbose=0))
+
+
+def test_row_45_batches_without_a_feature_axis_are_no_samples():
+    model = pylstm.Sequential([keras.Input((None, 1)), pylstm.LSTM(2)])
+    x = np.ones((4, 3), np.float32)
+    want = model.predict(x[..., None], verbose=0)
+    for batches in (tf.data.Dataset.from_tensors(x), iter([x])):
+        np.testing.assert_allclose(model.predict(batches, verbose=0), want, atol=1e-6)
+
+
 class Batches(keras.utils.PyDataset):
     def __init__(self, *batches):
         super().__init__()
