@@ -3,13 +3,11 @@
 from collections.abc import Collection
 
 import keras
-import numpy as np
 from keras import tree
 from keras.src.backend.common.masking import get_keras_mask
 
 from pylstm.errors import DTypeError, PylstmError, RaggedError
 from pylstm.inputs.columns import Sequences, Text, read_columns
-from pylstm.inputs.containers import is_tensor
 from pylstm.inputs.contract import Known
 from pylstm.inputs.corrections import Corrections
 from pylstm.inputs.dataset import SequenceDataset, one_batch
@@ -27,6 +25,7 @@ from pylstm.inputs.model_outputs import count_outputs, output_shapes
 from pylstm.inputs.padded_targets import unpad_targets
 from pylstm.inputs.stateful import check_batches
 from pylstm.inputs.structure import split_inputs, split_targets
+from pylstm.inputs.text import as_text, is_text
 from pylstm.inputs.time_distributed import check_time_distributed
 
 _DEFAULT_BATCH_SIZE = 32  # as in keras.Model.fit
@@ -40,8 +39,8 @@ def enter_model(model, inputs):
         declared = declared_inputs(model)
 
         def enter_one(x, name):
-            if _is_text(declared.get(name)):
-                return _as_text(x)
+            if is_text(x, declared.get(name)):
+                return as_text(x)
             shape = declared[name].shape if name in declared else None
             return enter(x, shape, report, lambda: padding_value(model, name) or 0.0)
 
@@ -165,24 +164,13 @@ def obstacle_to_ragged(model):
 
 
 def _read_text(model, inputs):
-    """Reads the inputs that the model declares as strings as columns; leaves the others."""
+    """Reads the inputs of strings as columns; leaves the others."""
     declared = declared_inputs(model)
 
     def read(x, name):
-        return Text(_as_text(x)) if _is_text(declared.get(name)) else x
+        return Text(as_text(x)) if is_text(x, declared.get(name)) else x
 
     return map_named(declared, read, inputs)
-
-
-def _is_text(declared):
-    return declared is not None and declared.dtype == "string"
-
-
-def _as_text(x):
-    """The tensor of strings in any container."""
-    if x is None or is_tensor(x):
-        return x
-    return keras.ops.convert_to_tensor(np.asarray(x, object))
 
 
 def _has_open_steps(x):

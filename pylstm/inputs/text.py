@@ -1,0 +1,65 @@
+"""Inputs of strings, which layers such as `keras.layers.TextVectorization` take."""
+
+import keras
+import numpy as np
+
+from pylstm.array_types import dtype_name
+from pylstm.errors import DTypeError, RankError
+from pylstm.inputs.containers import is_tensor
+
+
+def is_text(x, declared):
+    """Whether an input goes to the model as strings.
+
+    Args:
+        x: The input.
+        declared: The model's symbolic input; None if it declares none, so that x alone tells.
+    """
+    if declared is not None:
+        return declared.dtype == "string"
+    if is_tensor(x):
+        return dtype_name(x) == "string"
+    return not isinstance(x, (str, bytes)) and _holds_text(x)
+
+
+def as_text(x):
+    """The tensor of strings in any container.
+
+    Raises:
+        RankError: It is a single string.
+        DTypeError: Not all of it is strings, or lists of as many.
+    """
+    if x is None or is_tensor(x):
+        return x
+    x = np.asarray(x, object)
+    if x.ndim == 0:
+        raise RankError(
+            "PYL101",
+            "a single string is no batch",
+            expected="a list or array of strings (batch, ...)",
+            got=repr(x.item()),
+            fix="[x]",
+        )
+    odd = [value for value in x.flat if not isinstance(value, (str, bytes))]
+    if odd:
+        raise DTypeError(
+            "PYL118",
+            "the input does not hold strings alone",
+            expected="strings (batch, ...)",
+            got=f"{len(odd)} of {x.size} values are no strings; the first is {odd[0]!r:.40}",
+            fix="tf.ragged.constant(x).to_tensor()     pads with '' to as many strings in each"
+            if isinstance(odd[0], list)
+            else "[value if isinstance(value, str) else '' for value in x]",
+        )
+    return keras.ops.convert_to_tensor(x)
+
+
+def _holds_text(x):
+    """Whether the first value in a container is a string."""
+    if hasattr(x, "to_numpy"):
+        x = x.to_numpy()
+    if isinstance(x, np.ndarray) and x.dtype != object:
+        return x.dtype.kind in "SU"
+    if isinstance(x, (list, tuple, np.ndarray)):
+        return _holds_text(next(iter(getattr(x, "flat", x)), None))
+    return isinstance(x, (str, bytes))
