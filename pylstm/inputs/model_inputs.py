@@ -56,4 +56,8 @@ def count_inputs(model):
     if isinstance(model, Functional):
         return len(model.inputs)
     # A subclassed model knows what it was built for.
-    return 1 if "input_shape" in (model.get_build_config() or {}) else None
+    shape = (model.get_build_config() or {}).get("input_shape")
+    if not shape:
+        return None
+    is_several = isinstance(shape, dict) or isinstance(shape[0], (list, tuple))
+    return len(shape) if is_several else 1

@@ -747,6 +747,31 @@ def test_subclassed_model():
         np.testing.assert_allclose(got, model(seq[None])[0], atol=1e-6)
 
 
+@pytest.mark.parametrize("kind", [tuple, dict])
+@pytest.mark.parametrize("lengths", [(3, 2, 4), (3, 3, 3)])
+def test_subclassed_model_of_several_inputs(kind, lengths):
+    class Joined(pylstm.Model):
+        def __init__(self):
+            super().__init__()
+            self.dense, self.lstm = keras.layers.Dense(3), pylstm.LSTM(3)
+
+        def call(self, x):
+            meta, signal = x.values() if kind is dict else x
+            return self.dense(meta) + self.lstm(signal)
+
+    seqs, meta = sequences(lengths), np.linspace(0, 1, 6).reshape(3, 2)
+    x = {"a": meta, "b": seqs} if kind is dict else (meta, seqs)
+    model = Joined()
+    model.compile(keras.optimizers.SGD(0.1), "mse")
+    history = model.fit(x, np.ones((3, 3)), epochs=3, verbose=0).history
+    assert history["loss"][-1] < history["loss"][0]
+    want = [model.dense(meta[i : i + 1]) + model.lstm(seqs[i][None]) for i in range(3)]
+    np.testing.assert_allclose(model.predict(x, verbose=0), np.concatenate(want), atol=1e-6)
+    if kind is tuple:
+        with pytest.raises(errors.RankError, match="the model has 2 inputs"):
+            model.predict((meta, seqs, seqs))
+
+
 def test_subclass_of_a_functional_model_leaves_the_base_alone():
     class Encoder(pylstm.Model):
         def __init__(self):
