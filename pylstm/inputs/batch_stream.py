@@ -9,9 +9,11 @@ from keras import tree
 from pylstm.array_types import static_shape
 from pylstm.errors import PylstmError, RankError
 from pylstm.inputs.columns import Dense, Sequences, Stacked, columns_of, map_columns
-from pylstm.inputs.dataset import open_time
-from pylstm.inputs.model_data import feed_batch, obstacle_to_ragged, read_data
+from pylstm.inputs.dataset import SequenceDataset, open_time
+from pylstm.inputs.model_data import feed, obstacle_to_ragged, read_data
 from pylstm.inputs.model_inputs import map_inputs
+from pylstm.inputs.model_outputs import output_shapes
+from pylstm.inputs.padded_targets import unpad_targets
 
 
 def read_batches(model, batches, failures):
@@ -41,10 +43,11 @@ def _read_each(model, batches, failures):
             data = read_data(model, x, y, sample_weight)
             parts = (x, y, sample_weight)
             if data is not None:
-                parts = feed_batch(model, _of_any_length(model, data))
+                x, *parts = feed(model, _of_any_length(model, data), data.size, steps=1)
+                parts = x[0] if isinstance(x, SequenceDataset) else (x, *parts)
         except PylstmError as error:
-            failures.append(error)
-            raise
+            failures.append(error.at(error.layer or model.name))
+            raise failures[-1] from None
         yield tuple(part for part in parts if part is not None)
 
 
@@ -55,23 +58,27 @@ def _of_any_length(model, data):
     """
     if obstacle_to_ragged(model) is not None:
         return data
-
-    def opened(column, declared):
-        is_open = declared is None or (len(declared) == 3 and declared[1] is None)
-        if not isinstance(column, Dense) or np.ndim(column.values) < 3 or not is_open:
-            return column
-        if isinstance(column, Stacked):
-            return Sequences(list(column.values))
-        return Dense(open_time(np.asarray(column.values)))
-
-    steps = {column.shape[1] for column in columns_of(data.x) if len(column.shape) > 2}
+    steps = {column.shape[1] for column in columns_of(data.x) if len(column.shape) > 1}
+    steps -= {1}  # An axis of 1 that Keras knows of, its losses may drop.
+    data = data._replace(x=map_inputs(model, _with_open_steps, data.x))
+    data = unpad_targets(data, output_shapes(model, data.x))
 
     def opened_beside(column):
         is_open = isinstance(column, Dense) and len(column.shape) > 1 and column.shape[1] in steps
         return Dense(open_time(np.asarray(column.values))) if is_open else column
 
     y, sample_weight = map_columns(opened_beside, (data.y, data.sample_weight))
-    return data._replace(x=map_inputs(model, opened, data.x), y=y, sample_weight=sample_weight)
+    return data._replace(y=y, sample_weight=sample_weight)
+
+
+def _with_open_steps(column, declared):
+    rank = len(column.shape)
+    by_step = rank > 2 if declared is None else rank == len(declared) > 1 and declared[1] is None
+    if not by_step or not isinstance(column, Dense):
+        return column
+    if isinstance(column, Stacked):
+        return Sequences(list(column.values))
+    return Dense(open_time(np.asarray(column.values)))
 
 
 def _check_is_batch(model, source, x, y):

@@ -28,6 +28,8 @@ def _input_of_first_layer(model):
         return {}
     if first.compute_dtype == "string":
         return {"x": keras.KerasTensor((None,), "string")}
+    if isinstance(first, keras.layers.Embedding):
+        return {"x": keras.KerasTensor((None, None))}
     if not is_recurrent(first):
         return {}
     cell = getattr(first, "cell", None)

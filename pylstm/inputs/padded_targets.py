@@ -47,10 +47,11 @@ def _unpad_target(target, shape, inputs):
         return target
     missing = lengths.max() - target.shape[1]
     if shape is None or shape[1] is not None:  # Only the target's own end can tell.
-        is_padded = rank > 2 and missing == 0 and _ends_alike(target, lengths)
-        return Sequences(unpad(target.values, lengths=lengths)) if is_padded else target
+        if rank < 3 or missing or not _ends_tell(target, lengths, shape):
+            return target
+        return Sequences(unpad(target.values, lengths=lengths))
     # One target may be for all steps, and the short labels of a CTC loss are not per step.
-    if target.shape[1] == 1 or (missing > 0 and rank < len(shape)):
+    if target.shape[1] == 1 < lengths.max() or (missing > 0 and rank < len(shape)):
         return target
     return _unpad("y", target, lengths)
 
@@ -76,7 +77,7 @@ def _lengths_beside(column, inputs):
 
 def _unpad(name, column, lengths):
     is_short = column.shape[1] < lengths.max()
-    if is_short or not _ends_alike(column, lengths):
+    if is_short or not _are_alike(_ends(column, lengths)):
         raise TimestepError(
             "PYL120",
             expected=f"one entry of {name} per step of x, or padding behind the last step",
@@ -90,8 +91,17 @@ def _unpad(name, column, lengths):
     return Sequences(unpad(column.values, lengths=lengths))
 
 
-def _ends_alike(column, lengths):
-    """Whether what stands behind the lengths is all the same, as padding is."""
+def _ends_tell(column, lengths, shape):
+    """Whether the ends alone say that a column is per step. A single one is like itself."""
+    ends = _ends(column, lengths)
+    return (len(ends) > 1 or (shape is None and not len(ends))) and _are_alike(ends)
+
+
+def _ends(column, lengths):
+    """What stands behind the lengths: the same all over, where it is padding."""
     values = np.asarray(column.values)
-    ends = values[np.arange(values.shape[1]) >= lengths[:, None]]
+    return values[np.arange(values.shape[1]) >= lengths[:, None]]
+
+
+def _are_alike(ends):
     return bool((ends == ends[:1]).all())

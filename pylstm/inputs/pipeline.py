@@ -21,6 +21,8 @@ _OTHER_BATCH = re.compile(
 )
 # What tf.data says of one, for ragged tensors after dense ones, or before them.
 _OTHER_KIND = re.compile(r"`generator` yielded an element .*Ragged")
+# What Keras says of one with or without targets or weights, other than the first.
+_OTHER_PARTS = re.compile(r"tuple arity mismatch; expected: (\d), got: (\d)")
 # What tf.data says of the lists in a PyDataset's batches.
 _LISTS = "`output_signature` must contain objects that are subclass of `tf.TypeSpec`"
 # Keras quotes the data, and means its container.
@@ -87,6 +89,16 @@ def _explained(text):
             expected="lists of sequences in every batch, or arrays in every batch",
             got="some of each",
             fix="list(x)     in the place of x, where it is an array",
+        )
+    other_parts = _OTHER_PARTS.search(text)
+    if other_parts:
+        return RaggedError(
+            "PYL114",
+            "the generator's batches differ in their parts",
+            expected="(x, y, sample_weight) in every batch, or (x, y) in every batch",
+            got=f"{other_parts[1]} parts in one, {other_parts[2]} in another",
+            fix="sample_weight in every batch, or in none. Targets per step in lists of several "
+            "lengths have some",
         )
     if _LISTS in text:
         return RaggedError(

@@ -260,6 +260,16 @@ def test_targets_that_are_not_by_step_stay_as_they_are():
         assert model.evaluate(seqs, y, verbose=0) == pytest.approx(want, rel=1e-5)
 
 
+def test_a_single_step_behind_the_lengths_does_not_tell_padding():
+    seqs = sequences((4, 3))
+    layers = [keras.Input((None, 5)), pylstm.LSTM(4), keras.layers.RepeatVector(4)]
+    model = pylstm.Sequential(layers)
+    model.compile("sgd", "mse")
+    y = np.random.default_rng(0).normal(size=(2, 4, 4))
+    want = np.mean((model.predict(seqs, verbose=0) - y) ** 2)
+    assert model.evaluate(seqs, y, verbose=0) == pytest.approx(want, rel=1e-5)
+
+
 @pytest.mark.parametrize("struct", [dict, tuple])
 def test_padded_targets_of_one_output_of_several(struct):
     signal = keras.Input((None, 5))

@@ -436,6 +436,48 @@ def test_row_45_arrays_of_a_generator_may_differ_with_their_targets_by_step(leng
     assert loss == pytest.approx([np.mean(each)], rel=1e-5)
 
 
+@pytest.mark.parametrize("lengths", [[3, 3, 3, 3, 2, 1], [3, 2, 3, 3, 1, 1], [1, 1, 1, 1, 4, 2]])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_row_45_lists_of_a_generator_with_targets_by_step(lengths, weighted):
+    """Whether a batch's lists are equally long is chance."""
+    seqs = sequences(lengths)
+    y = [np.arange(len(seq)) % 2 for seq in seqs]
+    parts = [seqs, y, [1.0 + steps for steps in y]] if weighted else [seqs, y]
+    want = classifier(return_sequences=True).evaluate(
+        seqs, y, 2, sample_weight=parts[2] if weighted else None, verbose=0
+    )
+    batches = (tuple(part[i : i + 2] for part in parts) for i in range(0, 6, 2))
+    got = classifier(return_sequences=True).evaluate(batches, verbose=0)
+    assert got == pytest.approx(want, rel=1e-5)
+
+
+@pytest.mark.parametrize("declare", [True, False])
+@pytest.mark.parametrize("convert", [list, np.array])
+def test_row_45_tokens_of_a_generator_may_differ_in_length(declare, convert):
+    keras.utils.set_random_seed(0)
+    layers = [keras.layers.Embedding(9, 5), pylstm.LSTM(4)]
+    model = pylstm.Sequential([keras.Input((None,)), *layers] if declare else layers)
+    tokens = [[1, 2], [3, 4], [5, 6], [7, 8], [1, 2, 3], [4, 5, 6]]
+    tokens[-1] = tokens[-1][: 1 if convert is list else 3]
+    got = model.predict(((convert(tokens[i : i + 2]),) for i in range(0, 6, 2)), verbose=0)
+    want = np.concatenate([model(np.array([row])) for row in tokens])
+    np.testing.assert_allclose(got, want, atol=1e-6)
+
+
+def test_row_45_targets_that_are_not_by_step_keep_their_axis_of_one():
+    """One step, and one number for each sample: Keras' losses must see that axis."""
+    x, y = np.ones((2, 1, 5), np.float32), np.array([[0], [1]])
+    want = classifier().evaluate(x, y, verbose=0)
+    assert classifier().evaluate(iter([(x, y)] * 3), verbose=0) == pytest.approx(want)
+
+
+def test_row_45_batches_of_a_generator_with_weights_and_without():
+    x, y = sequences()[:2], np.zeros(2)
+    with pytest.raises(errors.RaggedError, match=r"PYL114.*differ in their parts") as caught:
+        classifier().evaluate(iter([(x, y), (x, y, np.ones(2))]), verbose=0)
+    assert sorted(caught.value.got) == sorted("2 parts in one, 3 in another")
+
+
 @pytest.mark.parametrize("order", [1, -1])
 def test_row_45_lists_and_arrays_from_one_generator(order):
     batches = [np.zeros((2, 3, 5), np.float32), sequences([3, 2])][::order]
