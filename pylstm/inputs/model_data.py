@@ -4,7 +4,7 @@ from collections.abc import Collection
 
 import keras
 from keras import tree
-from keras.src.backend.common.masking import get_keras_mask
+from keras.src.backend.common.symbolic_scope import in_symbolic_scope
 
 from pylstm.errors import DTypeError, PylstmError, RaggedError
 from pylstm.inputs.columns import Sequences, Text, read_columns
@@ -174,8 +174,10 @@ def _read_text(model, inputs):
 
 
 def _has_open_steps(x):
-    """Whether x holds sequences of different lengths, of a number not known in this graph."""
-    return get_keras_mask(x) is not None and x.shape[1] is None
+    """Whether x has steps, of a number not known in the graph that runs."""
+    if isinstance(x, keras.KerasTensor) or in_symbolic_scope() or not hasattr(x, "shape"):
+        return False
+    return len(x.shape) > 1 and x.shape[1] is None
 
 
 def is_columns(x):

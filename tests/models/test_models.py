@@ -673,6 +673,18 @@ def test_time_distributed_never_drops_steps():
     np.testing.assert_allclose(model.predict(seqs, verbose=0), model(seqs), atol=1e-6)
 
 
+def test_time_distributed_never_drops_steps_of_arrays_of_several_lengths():
+    """The second length is traced as any."""
+    layers = [keras.layers.TimeDistributed(keras.layers.Dense(5)), pylstm.LSTM(3)]
+    model = pylstm.Sequential([keras.Input((None, 5)), *layers])
+    x = np.ones((2, 4, 5), np.float32)
+    np.testing.assert_allclose(model.predict(x, verbose=0), model(x), atol=1e-6)
+    with pytest.raises(errors.TimestepError, match=r"\[PYL129\]"):
+        model.predict(np.ones((2, 7, 5)), verbose=0)
+    model.compile(run_eagerly=True)
+    assert model.predict(np.ones((2, 7, 5)), verbose=0).shape == (2, 3)
+
+
 def test_an_unbuilt_model_builds_from_a_list():
     keras.utils.set_random_seed(1)
     model = pylstm.Sequential([keras.layers.Dense(3), pylstm.LSTM(2)])
