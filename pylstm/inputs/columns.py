@@ -6,6 +6,7 @@ is always one column, never several.
 """
 
 import dataclasses
+import os
 from typing import NamedTuple
 
 import keras
@@ -223,6 +224,10 @@ def _way_to_numbers(name, value):
         return f"[list(sample.values()) for sample in {name}]"
     if name == "x" and isinstance(value, (str, bytes)):
         return "keras.Input((1,), dtype='string') and a TextVectorization layer, adapted, in front"
+    if hasattr(value, "__next__"):
+        return f"[list(sample) for sample in {name}]"
+    if isinstance(value, os.PathLike):
+        return f"[np.load(sample) for sample in {name}]"
     return f"np.asarray({name}, 'float32')"
 
 

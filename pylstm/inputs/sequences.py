@@ -99,12 +99,15 @@ def _rows_of(seqs):
 
 
 def _as_array(item, index):
+    array = item
     if not isinstance(item, np.ndarray):
         try:
-            item = as_numpy(item)
+            array = as_numpy(item)
         except DTypeError:
             raise
         except ValueError as error:
+            if isinstance(item, tuple):
+                raise _several_things(item, index) from None
             raise RaggedError(
                 "PYL114",
                 f"the steps of sequence {index} differ in size",
@@ -112,18 +115,43 @@ def _as_array(item, index):
                 got=str(error),
                 fix="give every step of a sequence the same number of features",
             ) from None
-    if item.dtype == object:
-        item = _unwrap_objects(item, index)
-    _check_numbers(item, index)
-    if item.ndim == 0:
+    if array.dtype == object:
+        array = _unwrap_objects(array, index)
+    if array.dtype == object and isinstance(item, tuple):
+        raise _several_things(item, index)
+    _check_numbers(array, index)
+    if array.ndim == 0:
         raise RankError(
             "PYL101",
             f"element {index} is a single number, not a sequence",
             expected="a list of N arrays (time, features)",
-            got=f"{item.dtype} scalar",
+            got=f"{array.dtype} scalar",
             fix="[np.reshape(x, (-1, 1))]     if the numbers are the steps of one sequence",
         )
-    return item
+    return array
+
+
+def _several_things(item, index):
+    """The error for a tuple such as `zip`, `items` and `groupby` make."""
+    place = max(range(len(item)), key=lambda i: _number_of_axes(item[i]))
+    if hasattr(item[place], "__next__"):
+        fix = f"[list(pair[{place}]) for pair in pairs]     not of list(pairs), which empties them"
+    else:
+        fix = f"[pair[{place}] for pair in sequences]"
+    return RaggedError(
+        "PYL114",
+        f"element {index} is a tuple of several things, not a sequence",
+        expected="a list of N arrays (time, features)",
+        got=f"({', '.join(type(part).__name__ for part in item)})",
+        fix=fix,
+    )
+
+
+def _number_of_axes(part):
+    """The number of axes of what may be a sequence; 0 of what is a key or a label."""
+    if hasattr(part, "shape"):
+        return len(part.shape)
+    return 1 if isinstance(part, list) or hasattr(part, "__next__") else 0
 
 
 def _unwrap_objects(array, index):

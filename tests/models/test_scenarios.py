@@ -5,6 +5,7 @@ those of each sequence alone; where it cannot, the error says what to write.
 """
 
 import collections
+import itertools
 import warnings
 
 import keras
@@ -626,6 +627,51 @@ def test_row_45_the_fixes_for_pandas_work():
     assert caught.value.got == "sequence 0 is object"
     (read,) = eval(caught.value.fix, None, {"sequences": [sequence], "np": np})
     assert np.isnan(read[0, 0])
+
+
+@pytest.mark.parametrize(
+    ("pairs", "got"),
+    [
+        (lambda seqs: zip(seqs, LABELS, strict=True), "(ndarray, int)"),
+        (lambda seqs: zip(seqs, np.eye(6), strict=True), "(ndarray, ndarray)"),
+        (lambda seqs: dict(enumerate(seqs)).items(), "(int, ndarray)"),
+        (lambda seqs: ((i, seq.tolist()) for i, seq in enumerate(seqs)), "(int, list)"),
+        (lambda seqs: pd.DataFrame(np.concatenate(seqs)).groupby(ids(seqs)), "(int, DataFrame)"),
+        (lambda seqs: grouped(seqs), "(int, generator)"),
+    ],
+    ids=["zip", "one-hot", "items", "lists", "pandas", "groupby"],
+)
+def test_row_45_lists_of_pairs(pairs, got):
+    seqs, model = sequences(), classifier()
+    for run in (model.predict, model.layers[0]):
+        with pytest.raises(errors.RaggedError, match=r"PYL114.*element 0 is a tuple") as caught:
+            run(list(pairs(seqs)))
+        assert caught.value.got == got
+    fix = caught.value.fix.partition("     ")[0]
+    fixed = eval(fix, None, {"sequences": list(pairs(seqs)), "pairs": pairs(seqs)})
+    assert_predicts_each_alone(model, fixed, seqs)
+
+
+def ids(seqs):
+    return np.repeat(np.arange(len(seqs)), [len(seq) for seq in seqs])
+
+
+def grouped(seqs):
+    """An `itertools.groupby` of steps, each group's without their key."""
+    rows = zip(ids(seqs).tolist(), np.concatenate(seqs), strict=True)
+    for key, group in itertools.groupby(rows, key=lambda row: row[0]):
+        yield key, (step for _, step in group)
+
+
+def test_row_45_lists_of_iterators_and_paths(tmp_path):
+    seqs, model = sequences(), classifier()
+    np.save(tmp_path / "sequence.npy", seqs[0])
+    want = model.predict(seqs, verbose=0)
+    for x, size in (([map(np.array, seq) for seq in seqs], 6), ([tmp_path / "sequence.npy"], 1)):
+        with pytest.raises(errors.DTypeError, match=r"PYL118.* x does not hold numbers") as caught:
+            model.predict(x)
+        fixed = eval(caught.value.fix, None, {"x": x, "np": np})
+        np.testing.assert_allclose(model.predict(fixed, verbose=0), want[:size], atol=1e-6)
 
 
 def test_row_45_what_is_no_data():
