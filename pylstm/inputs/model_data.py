@@ -7,7 +7,7 @@ from keras import tree
 from keras.src.backend.common.symbolic_scope import in_symbolic_scope
 
 from pylstm.errors import DTypeError, PylstmError, RaggedError
-from pylstm.inputs.columns import Sequences, Text, read_columns
+from pylstm.inputs.columns import Sequences, read_columns
 from pylstm.inputs.contract import Known
 from pylstm.inputs.corrections import Corrections
 from pylstm.inputs.dataset import SequenceDataset, one_batch
@@ -25,7 +25,7 @@ from pylstm.inputs.model_outputs import count_outputs, output_shapes
 from pylstm.inputs.padded_targets import unpad_targets
 from pylstm.inputs.stateful import check_batches
 from pylstm.inputs.structure import split_inputs, split_targets
-from pylstm.inputs.text import as_text, is_text
+from pylstm.inputs.text import as_text, is_text, read_text
 from pylstm.inputs.time_distributed import check_time_distributed
 
 _DEFAULT_BATCH_SIZE = 32  # as in keras.Model.fit
@@ -67,7 +67,7 @@ def read_data(model, x, y=None, sample_weight=None):
     report = Corrections(model, Known())
     try:
         x = split_inputs(x, count_inputs(model), count_samples(y))
-        x = read_columns(_read_text(model, x), report=report)
+        x = read_columns(read_text(model, x), report=report)
         count = count_outputs(model)
         y, sample_weight = (split_targets(part, count, x.size) for part in (y, sample_weight))
         columns = read_columns(x.x, y, sample_weight, report)
@@ -161,16 +161,6 @@ def obstacle_to_ragged(model):
     if keras.backend.backend() != "tensorflow":
         return f"on Keras' {keras.backend.backend()} backend"
     return "with jit_compile=True" if model.jit_compile else None
-
-
-def _read_text(model, inputs):
-    """Reads the inputs of strings as columns; leaves the others."""
-    declared = declared_inputs(model)
-
-    def read(x, name):
-        return Text(as_text(x)) if is_text(x, declared.get(name)) else x
-
-    return map_named(declared, read, inputs)
 
 
 def _has_open_steps(x):

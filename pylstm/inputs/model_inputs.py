@@ -3,6 +3,7 @@
 import keras
 from keras.src.models.functional import Functional
 
+from pylstm.errors import RankError
 from pylstm.inputs.knowledge import is_recurrent
 from pylstm.inputs.structure import map_parts
 
@@ -44,8 +45,20 @@ def map_inputs(model, function, inputs):
 
 
 def map_named(names, function, inputs):
-    """Applies `function` to each input and its name, of those of the model; None if unknown."""
+    """Applies `function` to each input and its name, of those of the model; None if unknown.
+
+    Raises:
+        RankError: A dict lacks one of several inputs.
+    """
     if isinstance(inputs, dict):
+        if len(names) > 1 and any(name not in inputs for name in names):
+            raise RankError(
+                "PYL101",
+                "the dict lacks an input of the model",
+                expected=f"the keys {', '.join(map(repr, names))}",
+                got=f"the keys {', '.join(map(repr, inputs))}",
+                fix=f"{{{', '.join(f'{name!r}: ...' for name in names)}}}",
+            )
         return {name: function(x, name) for name, x in inputs.items()}
     each = iter(names)
     return map_parts(lambda x: function(x, next(each, None)), inputs)

@@ -3,9 +3,25 @@
 import keras
 import numpy as np
 
-from pylstm.array_types import dtype_name
+from pylstm.array_types import dtype_name, static_shape
 from pylstm.errors import DTypeError, RankError
+from pylstm.inputs.columns import Text
 from pylstm.inputs.containers import is_tensor
+from pylstm.inputs.model_inputs import declared_inputs, map_named
+
+
+def read_text(model, inputs):
+    """Reads the inputs of strings as columns; leaves the others.
+
+    Raises:
+        RankError, DTypeError: As `as_text`.
+    """
+    declared = declared_inputs(model)
+
+    def read(x, name):
+        return Text(as_text(x)) if is_text(x, declared.get(name)) else x
+
+    return map_named(declared, read, inputs)
 
 
 def is_text(x, declared):
@@ -23,13 +39,17 @@ def is_text(x, declared):
 
 
 def as_text(x):
-    """The tensor of strings in any container.
+    """The tensor of strings in any container; None where there is none.
 
     Raises:
         RankError: It is a single string.
         DTypeError: Not all of it is strings, or lists of as many.
     """
-    if x is None or is_tensor(x):
+    if x is None:
+        return None
+    if is_tensor(x):
+        if dtype_name(x) != "string":
+            raise _no_text(f"{dtype_name(x)} {static_shape(x)}", "tf.strings.as_string(x)")
         return x
     x = np.asarray(x, object)
     if x.ndim == 0:
@@ -42,12 +62,9 @@ def as_text(x):
         )
     odd = [value for value in x.flat if not isinstance(value, (str, bytes))]
     if odd:
-        raise DTypeError(
-            "PYL118",
-            "the input does not hold strings alone",
-            expected="strings (batch, ...)",
-            got=f"{len(odd)} of {x.size} values are no strings; the first is {odd[0]!r:.40}",
-            fix="tf.ragged.constant(x).to_tensor()     pads with '' to as many strings in each"
+        raise _no_text(
+            f"{len(odd)} of {x.size} values are no strings; the first is {odd[0]!r:.40}",
+            "tf.ragged.constant(x).to_tensor()     pads with '' to as many strings in each"
             if isinstance(odd[0], list)
             else "[value if isinstance(value, str) else '' for value in x]",
         )
@@ -63,3 +80,13 @@ def _holds_text(x):
     if isinstance(x, (list, tuple, np.ndarray)):
         return _holds_text(next(iter(getattr(x, "flat", x)), None))
     return isinstance(x, (str, bytes))
+
+
+def _no_text(got, fix):
+    return DTypeError(
+        "PYL118",
+        "the input does not hold strings alone",
+        expected="strings (batch, ...)",
+        got=got,
+        fix=fix,
+    )

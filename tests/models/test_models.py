@@ -518,12 +518,34 @@ def test_text_that_does_not_hold_strings_alone(x, got):
         assert model.predict(np.array(fixed)[:, None], verbose=0).shape == (2, 3)
 
 
+def test_numbers_where_text_is_declared():
+    layers = [keras.layers.StringLookup(vocabulary=["1"]), keras.layers.Embedding(9, 4)]
+    model = pylstm.Sequential([keras.Input((None,), dtype="string"), *layers, pylstm.LSTM(3)])
+    for x in (tf.zeros((2, 1)), np.zeros((2, 3)), [[1, 2], [3]]):
+        for run in (model.predict, model):
+            with pytest.raises(errors.DTypeError, match=r"PYL118.*does not hold strings"):
+                run(x)
+
+
 def test_one_string_is_no_batch_of_text():
     model = pylstm.Sequential([vectorizer(), keras.layers.Embedding(20, 4), pylstm.LSTM(3)])
     for run in (model.predict, model):
         with pytest.raises(errors.RankError, match=r"PYL101.*single string is no batch"):
             run(SENTENCES[0])
     assert model.predict([SENTENCES[0]], verbose=0).shape == (1, 3)
+
+
+def test_a_dict_without_an_input():
+    signal, meta = keras.Input((None, 5), name="signal"), keras.Input((2,), name="meta")
+    joined = keras.layers.Concatenate()([pylstm.LSTM(3)(signal), meta])
+    x = {"signal": sequences(), "mta": np.zeros((6, 2))}
+    for inputs in ({"signal": signal, "meta": meta}, [signal, meta]):
+        model = pylstm.Model(inputs, joined)
+        for run in (model.predict, model):
+            with pytest.raises(errors.RankError, match=r"PYL101.* lacks an input") as caught:
+                run(x)
+            assert caught.value.got == "the keys 'signal', 'mta'"
+            assert caught.value.fix == "{'signal': ..., 'meta': ...}"
 
 
 def test_text_beside_sequences():
