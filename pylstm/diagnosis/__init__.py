@@ -3,7 +3,8 @@
 import keras
 
 from pylstm.diagnosis.data import check_data
-from pylstm.diagnosis.model import check_masks, check_routes, check_stacking
+from pylstm.diagnosis.masks import check_masks
+from pylstm.diagnosis.model import check_routes, check_stacking
 from pylstm.diagnosis.report import Finding, Report, unchecked
 
 __all__ = ["Finding", "Report", "diagnose"]
@@ -26,11 +27,11 @@ def diagnose(model, x, y=None):
     if not isinstance(model, keras.Model):
         what = f"{type(model).__name__} is no Keras model"
         return Report([Finding("error", "PYL209", "model", what)])
-    columns, findings = [], []
+    padded, findings = set(), []
     checks = (
-        ("x", lambda: check_data(model, x, y, columns)),
+        ("x", lambda: check_data(model, x, y, padded)),
         ("model", lambda: check_stacking(model)),
-        ("model", lambda: check_masks(model, columns)),
+        ("model", lambda: check_masks(model, padded)),
         ("model", lambda: check_routes(model)),
     )
     for where, check in checks:

@@ -6,42 +6,45 @@ from collections.abc import Iterator
 import keras
 import numpy as np
 from keras import tree
+from keras.src.models.functional import Functional
 
+from pylstm.diagnosis.corrections import Corrections
 from pylstm.diagnosis.report import Finding, of_error, summary_of
-from pylstm.diagnosis.values import check_column, check_finite, check_padding, check_rows
+from pylstm.diagnosis.targets import check_lists, check_targets, named
+from pylstm.diagnosis.values import check_column, check_padding, check_rows
 from pylstm.errors import PylstmError
 from pylstm.inputs import explain
-from pylstm.inputs.columns import Columns, Dense, read_column, read_columns
+from pylstm.inputs.columns import Dense, Sequences, Text, read_column
 from pylstm.inputs.contract import Known
 from pylstm.inputs.entry import enter_column
-from pylstm.inputs.knowledge import memory_of
-from pylstm.inputs.model_data import count_samples, feed, is_columns
+from pylstm.inputs.knowledge import is_recurrent, memory_of
+from pylstm.inputs.model_data import count_samples, is_columns
 from pylstm.inputs.model_inputs import count_inputs, declared_shapes
-from pylstm.inputs.model_outputs import count_outputs
-from pylstm.inputs.padding import PaddedBatch
 from pylstm.inputs.pipeline import readable_errors
-from pylstm.inputs.structure import split_inputs, split_targets
+from pylstm.inputs.structure import split_inputs
+from pylstm.inputs.text import read_text
 from pylstm.layer import LSTM
 from pylstm.models import SequenceInputs
 
 _MAX_BATCHES = 16
 
 
-def check_data(model, x, y, columns):
+def check_data(model, x, y, padded):
     """Checks inputs and targets.
 
     Args:
         model: A Keras model.
         x: Samples, or batches of `(x, y)`.
         y: Targets, or None.
-        columns: A list that grows by the columns that x was read as.
+        padded: A set that grows by the names of the inputs that hold sequences of several
+            lengths.
 
     Returns:
         A list of `Finding`.
     """
     is_empty = isinstance(x, dict) and not x
     if is_columns(x) and not is_empty:
-        return _check_samples(model, x, y, columns)
+        return _check_samples(model, x, y, padded)
     if isinstance(x, Iterator):
         what = "an iterator can be read only once, and fit will want to"
         fix = "pylstm.diagnose(model, *next(another_iterator))"
@@ -53,7 +56,7 @@ def check_data(model, x, y, columns):
     try:
         with readable_errors():
             for batch in itertools.islice(_batches(x), _MAX_BATCHES):
-                findings += _check_samples(model, *batch, columns)
+                findings += _check_samples(model, *batch, padded, in_batches=True)
     except PylstmError as error:
         findings.append(of_error("x", error))
     # What is wrong with one batch is mostly wrong with all.
@@ -72,49 +75,97 @@ def _batches(data):
         yield keras.utils.unpack_x_y_sample_weight(batch)[:2]
 
 
-def _check_samples(model, x, y, columns):
+def _check_samples(model, x, y, padded, in_batches=False):
     try:
-        x = split_inputs(x, count_inputs(model), count_samples(y))
+        parts = split_inputs(x, count_inputs(model), count_samples(y))
+        x = read_text(model, parts)
     except PylstmError as error:
         return [of_error("x", error)]
-    findings, read = [], []
-    shapes = _expected_shapes(model, x)
-    for where, raw in _named("x", x):
-        shape = next(shapes, None)
-        report = _Corrections(model, where, raw, findings)
+    findings, columns, fitting = [], [], True
+    shapes = declared_shapes(model)
+    names = x if isinstance(x, dict) else itertools.chain(shapes, itertools.repeat(None))
+    for name, (where, part) in zip(names, named("x", x), strict=False):
+        report = Corrections(model, name, where, part, in_batches, findings)
         try:
-            column = read_column(raw, report)
+            column = read_column(part, report)
         except PylstmError as error:
-            findings += [of_error(where, error), *_check_items(where, raw)]
+            findings += [_level(model, part, of_error(where, error)), *_check_items(where, part)]
             continue
-        read.append(column)
-        findings += [*check_column(where, column), *check_padding(model, where, column)]
-        findings += _check_shape(model, where, column, shape, report)
-    columns += read
-    if len(read) == len(_named("x", x)):
-        findings += _check_targets(model, tuple(read), y)
+        if isinstance(column, Sequences):
+            padded.add(name)
+        if not isinstance(column, Text):
+            findings += [*check_column(where, column), *check_padding(model, where, column)]
+        try:
+            column = enter_column(column, shapes.get(name), report)
+        except PylstmError as error:
+            findings.append(of_error(where, error))
+            fitting = False
+        else:
+            is_ragged = hasattr(part, "row_splits")
+            findings += _check_shape(model, where, column, shapes.get(name), is_ragged)
+        columns.append(column)
+    if len(columns) == len(named("x", x)):
+        x = tuple(columns) if len(columns) > 1 else columns[0]
+        is_read = fitting and not in_batches and isinstance(model, SequenceInputs)
+        findings += check_targets(model, x, y, is_read)
+    if not any(finding.level == "error" for finding in findings):
+        findings += check_lists(model, y)
     return findings
 
 
-def _check_shape(model, where, column, shape, report):
-    try:
-        column = enter_column(column, shape, report)
-    except PylstmError as error:
-        return [of_error(where, error)]
-    steps = column.values.shape[1:2] if isinstance(column, Dense) else column.lengths
-    if shape is None or len(shape) != 3 or not len(steps):
+def _level(model, raw, finding):
+    """The finding that an input cannot be read; of an array, Keras drops the imaginary part."""
+    is_dropped = finding.code == "PYL117" and hasattr(raw, "dtype")
+    if is_dropped and not isinstance(model, SequenceInputs):
+        return finding._replace(level="warning")
+    return finding
+
+
+def _check_shape(model, where, column, shape, is_ragged):
+    if shape is None:
         return []
-    if isinstance(column, Dense) and max(steps) == 0:
-        error = explain.no_steps(tuple(column.values.shape), None, Known(features=shape[2]))
+    if isinstance(model, Functional) and not is_ragged:
+        finding = _check_declared(where, column.shape, shape)
+        if finding is not None:
+            return [finding]
+    steps = column.shape[1:2] if isinstance(column, Dense) else column.lengths
+    if len(shape) != 3 or not len(steps):
+        return []
+    if isinstance(column, Dense) and max(steps) == 0 and _drops_steps(model):
+        error = explain.no_steps(column.shape, None, Known(features=shape[2]))
         return [of_error(where, error)]
     if _declares_steps(model) and any(shape[1] not in (None, each) for each in steps):
         what = f"{min(steps)} to {max(steps)} steps, declared as {shape[1]}"
         return [Finding("fixed", "PYL124", where, what, f"keras.Input((None, {shape[2]}))")]
-    if shape[2] is None and isinstance(column, Dense) and column.values.shape[2] > 2 * steps[0]:
-        what = f"{steps[0]} steps of {column.values.shape[2]} features: is axis 2 the time?"
+    if shape[2] is None and isinstance(column, Dense) and column.shape[2] > 2 * steps[0]:
+        what = f"{steps[0]} steps of {column.shape[2]} features: is axis 2 the time?"
         fix = "np.transpose(x, (0, 2, 1)) for MFCCs (features, time) as librosa makes them"
         return [Finding("note", "PYL207", where, what, fix)]
     return []
+
+
+def _check_declared(where, given, shape):
+    """What a functional model of Keras refuses: another shape than its `keras.Input` says."""
+    if len(given) == len(shape) + 1 and given[-1] == 1:
+        given = given[:-1]
+    elif len(given) == len(shape) - 1 and shape[-1] == 1:
+        given = (*given, 1)
+    sizes = list(zip(given[1:], shape[1:], strict=len(given) == len(shape)))
+    if len(given) != len(shape):
+        code, fix = "PYL101", f"keras.Input({given[1:]})"
+    elif all(None in pair or pair[0] == pair[1] for pair in sizes):
+        return None
+    elif len(shape) == 3:
+        code, fix = "PYL124", f"keras.Input((None, {shape[2]}))"
+    else:
+        code, fix = "PYL103", f"keras.Input({given[1:]})"
+    what = f"{summary_of(code)}: {given}, declared as {shape}"
+    return Finding("error", code, where, what, fix)
+
+
+def _drops_steps(model):
+    layers = model._flatten_layers()
+    return any(is_recurrent(layer) and not layer.return_sequences for layer in layers)
 
 
 def _declares_steps(model):
@@ -122,23 +173,6 @@ def _declares_steps(model):
     layers = (layer for layer in model._flatten_layers() if isinstance(layer, LSTM))
     declared = (memory_of(layer).timesteps for layer in layers)
     return any(steps and None not in steps for steps in declared)
-
-
-def _check_targets(model, inputs, y):
-    size = inputs[0].size
-    try:
-        targets = (
-            read_columns(split_targets(y, count_outputs(model), size)) if y is not None else None
-        )
-        columns = read_columns(inputs, targets and targets.x)
-    except PylstmError as error:
-        return [of_error("y", error)]
-    findings = [f for where, part in _named("y", columns.y) for f in check_finite(where, part)]
-    try:
-        feed(model, Columns(columns.x), next((s[0] for s in declared_shapes(model).values()), None))
-    except PylstmError as error:
-        findings.append(of_error("x", error))
-    return findings
 
 
 def _check_items(where, raw):
@@ -151,47 +185,3 @@ def _check_items(where, raw):
             continue
     numbers = {index: item for index, item in items.items() if item.dtype.kind in "biuf"}
     return check_rows(where, numbers)
-
-
-class _Corrections:
-    """Takes the corrections of one input as findings: what pylstm corrects, Keras refuses."""
-
-    def __init__(self, model, where, raw, findings):
-        layers = model._flatten_layers()
-        self._has_layer = any(isinstance(layer, LSTM) for layer in layers)
-        self._takes_lists = isinstance(model, SequenceInputs) or (
-            self._has_layer and hasattr(raw, "row_splits")
-        )
-        self._where = where
-        self._findings = findings
-
-    def __call__(self, code, got, done, line=None, silent=False):
-        is_container = code in ("PYL126", "PYL127")
-        if self._takes_lists or (self._has_layer and not is_container):
-            finding = Finding("fixed", code, self._where, f"{got} {done}", line)
-        elif is_container:
-            convert = "" if self._has_layer else "model = pylstm.convert(model)\n"
-            fix = f"{convert}model.fit(pylstm.dataset(x, y))"
-            finding = Finding("error", code, self._where, f"Keras refuses {got}", fix)
-        else:
-            finding = Finding("error", code, self._where, f"{summary_of(code)}: {got}", line)
-        self._findings.append(finding)
-
-
-def _expected_shapes(model, x):
-    """The shapes of the model's inputs, in the order of `_named`."""
-    shapes = declared_shapes(model)
-    if isinstance(x, dict):
-        return (shapes.get(name) for name in x)
-    return iter(shapes.values())
-
-
-def _named(name, structure):
-    """Pairs of a name, such as `x['audio']` or `x[0]`, and a part of a structure."""
-    if structure is None:
-        return []
-    if isinstance(structure, dict):
-        return [(f"{name}[{key!r}]", part) for key, part in structure.items()]
-    if isinstance(structure, tuple) and not isinstance(structure, PaddedBatch):
-        return [(f"{name}[{index}]", part) for index, part in enumerate(structure)]
-    return [(name, structure)]

@@ -1,5 +1,7 @@
 """`pylstm.diagnose`: each row of the scenarios that shows in model and data, and many at once."""
 
+import re
+
 import keras
 import numpy as np
 import pandas as pd
@@ -196,6 +198,39 @@ def test_layers_that_lose_the_mask():
     assert found(report, "PYL204").where == "layer 'smooth'"
 
 
+def functional(build, model=pylstm.Model):
+    inputs = keras.Input((None, 5))
+    return model(inputs, build(inputs))
+
+
+def test_layers_that_lose_the_mask_in_a_graph():
+    smooth = keras.layers.Conv1D(5, 3, padding="same", name="smooth")
+    inner = keras.Sequential([keras.Input((None, 5)), smooth])
+    for front in (smooth, inner):
+        model = functional(lambda x, front=front: pylstm.LSTM(3)(front(x)))
+        assert found(diagnose(model, sequences()), "PYL130").where == "layer 'smooth'"
+        assert diagnose(model, dense()).ok
+    masked = functional(lambda x: pylstm.LSTM(3)(smooth(keras.layers.Masking(-1.0)(x))))
+    assert found(diagnose(masked, dense()), "PYL204").where == "layer 'smooth'"
+    behind = functional(lambda x: smooth(pylstm.LSTM(5, return_sequences=True)(x)))
+    assert found(diagnose(behind, sequences()), "PYL130").where == "layer 'smooth'"
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda x: pylstm.LSTM(3)(keras.layers.Dense(5)(x) + x / 2),
+        lambda x: pylstm.LSTM(3)(keras.layers.Concatenate()([keras.layers.Dense(2)(x), x])),
+        lambda x: keras.layers.Flatten()(pylstm.LSTM(3)(keras.layers.Masking(-1.0)(x))),
+        lambda x: keras.layers.Flatten()(keras.layers.GlobalAveragePooling1D()(x)),
+    ],
+)
+def test_what_passes_the_mask_or_needs_none_is_no_finding(build):
+    model = functional(build)
+    assert diagnose(model, sequences()).ok
+    model.predict(sequences(), verbose=0)
+
+
 def test_a_masking_layer_that_looks_for_changed_padding():
     model = fused(keras.layers.Dense(5), keras.layers.Masking(0.0, name="late"))
     assert found(diagnose(model, sequences()), "PYL114").where == "layer 'late'"
@@ -206,6 +241,98 @@ def test_time_distributed_drops_steps():
     model = fused(keras.layers.TimeDistributed(keras.layers.Dense(5), name="each"))
     assert found(diagnose(model, sequences()), "PYL129").where == "layer 'each'"
     assert diagnose(model, dense()).ok
+
+
+def per_step(**options):
+    return pylstm.Sequential([keras.Input((None, 5)), pylstm.LSTM(1, **options)])
+
+
+@pytest.mark.parametrize(
+    ("y", "fix"),
+    [
+        (np.arange(24.0).reshape(6, 4, 1), "pylstm.unpad(y"),
+        (np.zeros((6, 3, 1)), "a list of one array of y"),
+    ],
+)
+def test_padded_targets(y, fix):
+    model = per_step(return_sequences=True)
+    finding = found(diagnose(model, sequences(), y), "PYL120")
+    assert (finding.level, finding.where) == ("error", "y")
+    assert fix in finding.fix
+    with pytest.raises(pylstm.errors.TimestepError):
+        model.fit(sequences(), y)
+    assert diagnose(model, sequences(), pylstm.pad([np.ones((t, 1)) for t in LENGTHS]).x).ok
+
+
+def test_targets_per_step_beside_an_output_per_sample():
+    y = [np.zeros((t, 1)) for t in LENGTHS]
+    assert found(diagnose(per_step(), sequences(), y), "PYL120").level == "error"
+    assert found(diagnose(per_step(), dense(), np.zeros((6, 4, 1))), "PYL120").level == "warning"
+    assert diagnose(per_step(return_sequences=True), sequences(), y).ok
+    assert diagnose(per_step(return_sequences=True), dense(), np.zeros((6, 4, 1))).ok
+
+
+@pytest.mark.parametrize("convert", [list, np.array, tf.constant, pd.Series])
+def test_text(convert):
+    words = keras.layers.TextVectorization(vocabulary=["no", "yes"])
+    layers = [words, keras.layers.Embedding(4, 2), pylstm.LSTM(3)]
+    text = convert(["no", "yes no", "yes", "no", "no", "yes"])
+    for model in (
+        pylstm.Sequential([keras.Input((1,), dtype="string"), *layers]),
+        pylstm.Sequential(layers),
+    ):
+        assert list(diagnose(model, text, LABELS)) == []
+        assert found(diagnose(model, text, LABELS[:5]), "PYL110").level == "error"
+        assert "does not hold text" in found(diagnose(model, dense(), LABELS), "PYL118").what
+
+
+def test_what_keras_alone_refuses():
+    plain = keras.Sequential([keras.Input((None, 5)), pylstm.LSTM(3)])
+    assert found(diagnose(plain, dense(), LABELS), "PYL127").fix == "np.asarray(y)"
+    assert found(diagnose(plain, dense()[:, None], None), "PYL123").level == "error"
+    assert found(diagnose(plain, dense()[..., None], None), "PYL123").level == "fixed"
+    assert found(diagnose(plain, dense().astype(complex)), "PYL117").level == "warning"
+    behind = keras.Sequential([keras.Input((None, 5)), keras.layers.Dense(4), pylstm.LSTM(3)])
+    for x in (sequences(), pylstm.dataset(sequences(), LABELS)):
+        assert "pylstm.Sequential(model.layers)" in found(diagnose(behind, x), "PYL126").fix
+    assert diagnose(plain, pylstm.dataset(sequences(), LABELS)).ok
+
+
+def test_other_shapes_than_a_functional_model_declares():
+    signal, meta = keras.Input((5, 5)), keras.Input((2,))
+    joined = keras.layers.Concatenate()([pylstm.LSTM(3)(signal), meta])
+    model = pylstm.Model([signal, meta], joined)
+    report = diagnose(model, (dense(4), np.zeros((6, 3))))
+    assert found(report, "PYL124").where == "x[0]"
+    assert found(report, "PYL103").where == "x[1]"
+    assert found(diagnose(model, (dense(5), np.zeros((6, 2, 2)))), "PYL101").where == "x[1]"
+    assert diagnose(model, (dense(5), np.zeros((6, 2)))).ok
+
+
+def test_settings_that_raise():
+    assert found(diagnose(fused(validate="strict"), dense()[:, None]), "PYL123").level == "error"
+    model = fused(kernel="fused", activation=lambda x: x, name="own")
+    assert found(diagnose(model, dense()), "PYL133").where == "layer 'own'"
+    steps = pylstm.Sequential([pylstm.LSTM(3, return_sequences=True)])
+    assert diagnose(steps, dense()[:, :0]).ok  # no steps in, none out
+
+
+def test_stacked_with_other_layers_between():
+    layers = [pylstm.LSTM(3, name="a"), keras.layers.Dropout(0.1), pylstm.LSTM(3)]
+    assert "in 'a'" in found(diagnose(pylstm.Sequential(layers), dense()), "PYL106").fix
+    layers[1] = keras.layers.RepeatVector(4)
+    assert diagnose(pylstm.Sequential(layers), dense()).ok
+
+
+def test_batches_of_lists():
+    class Batches(keras.utils.PyDataset):
+        def __len__(self):
+            return 1
+
+        def __getitem__(self, index):
+            return sequences(), np.array(LABELS)
+
+    assert "pylstm.ragged(x)" in found(diagnose(fused(), Batches()), "PYL114").fix
 
 
 def test_everything_at_once():
@@ -269,7 +396,11 @@ ANYTHING = st.recursive(
     ),
     max_leaves=6,
 )
-MODELS = [fused(), stock(), keras.Sequential([pylstm.LSTM(2)]), keras.Sequential(), None]
+MODELS = [
+    *(fused(), stock(), keras.Sequential([pylstm.LSTM(2)]), keras.Sequential(), None),
+    functional(pylstm.LSTM(3, return_sequences=True)),
+    functional(keras.layers.LSTM(3), keras.Model),
+]
 
 
 @settings(max_examples=150, deadline=None)
@@ -278,3 +409,4 @@ def test_never_raises(model, x, y):
     report = diagnose(model, x, y)
     assert isinstance(report, Report)
     assert isinstance(str(report) + report._repr_html_(), str)
+    assert not [finding for finding in report if re.search(r"\w(Error|Exception):", finding.what)]

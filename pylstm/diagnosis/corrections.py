@@ -1,0 +1,81 @@
+"""What pylstm would correct in an input, as findings: Keras refuses most of it."""
+
+import keras
+from keras.src.models.functional import Functional
+
+from pylstm.diagnosis.report import Finding, summary_of
+from pylstm.inputs.knowledge import is_recurrent
+from pylstm.layer import LSTM
+from pylstm.models import SequenceInputs
+
+_CONTAINERS = ("PYL126", "PYL127")
+
+
+class Corrections:
+    """Takes the corrections of one input; the report of `read_column` and `enter_column`.
+
+    Args:
+        model: A Keras model.
+        name: The input's name, or None.
+        where: What the user calls it.
+        raw: The input as it came.
+        in_batches: Whether it is part of a batch that goes to Keras as it is.
+        findings: A list that grows by a `Finding` for each correction.
+    """
+
+    def __init__(self, model, name, where, raw, in_batches, findings):
+        self._model = model
+        self._name = name
+        self._where = where
+        self._is_ragged = hasattr(raw, "row_splits")
+        self._in_batches = in_batches
+        self._findings = findings
+
+    def __call__(self, code, got, done, line=None, silent=False):
+        level, what, fix = "fixed", f"{got} {done}", line
+        if code not in _CONTAINERS and not self._is_corrected(silent):
+            level, what = "error", f"{summary_of(code)}: {got}"
+        elif code in _CONTAINERS and self._in_batches and not self._is_ragged:
+            level, code = "error", "PYL114"
+            what, fix = f"the batches hold lists: {got}", "pylstm.ragged(x) in the place of a list"
+        elif code in _CONTAINERS and not self._is_taken():
+            level, what, fix = "error", f"Keras refuses {got}", self._way_to_pass()
+        self._findings.append(Finding(level, code, self._where, what, fix))
+
+    def _is_corrected(self, silent):
+        if isinstance(self._model, SequenceInputs):
+            return silent or self._model.validate != "strict"
+        if getattr(self._model, "inputs", None):
+            return silent  # Keras itself adds or drops a last axis of size 1, and no other
+        return any(isinstance(layer, LSTM) for layer in self._model._flatten_layers())
+
+    def _is_taken(self):
+        if isinstance(self._model, SequenceInputs):
+            return True
+        return self._is_ragged and self._reader() is LSTM
+
+    def _reader(self):
+        """The type of LSTM that reads the input, with nothing in front; None if there is none."""
+        model = self._model
+        if isinstance(model, keras.Sequential):
+            readers = model.layers[:1]
+        elif isinstance(model, Functional):
+            nodes = [node for nodes in model._nodes_by_depth.values() for node in nodes]
+            source = next((x for x in model.inputs if x.name == self._name), model.inputs[0])
+            readers = [n.operation for n in nodes if any(x is source for x in n.input_tensors)]
+        else:
+            readers = [layer for layer in model._flatten_layers(False) if is_recurrent(layer)][:1]
+        layers = [getattr(reader, "forward_layer", reader) for reader in readers]
+        for kind in (LSTM, keras.layers.LSTM):
+            if layers and all(isinstance(layer, kind) for layer in layers):
+                return kind
+        return None
+
+    def _way_to_pass(self):
+        kind = self._reader()
+        if kind is not None:
+            convert = "" if kind is LSTM else "model = pylstm.convert(model)\n"
+            return f"{convert}model.fit(pylstm.dataset(x, y))"
+        if isinstance(self._model, keras.Sequential):
+            return "model = pylstm.Sequential(model.layers)     compile it; its fit takes x"
+        return "pylstm.Model in the place of keras.Model: its fit takes x"

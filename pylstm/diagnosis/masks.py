@@ -1,0 +1,129 @@
+"""Where the mask of padded steps gets lost on its way through a model."""
+
+import functools
+
+import keras
+from keras import tree
+from keras.src.models.functional import Functional
+
+from pylstm.diagnosis.report import Finding, of_error
+from pylstm.errors import PylstmError
+from pylstm.inputs.knowledge import is_recurrent
+from pylstm.inputs.mask_passing import mask_lost, passes_mask
+from pylstm.inputs.mask_values import padding_value
+from pylstm.inputs.model_inputs import declared_shapes
+from pylstm.inputs.time_distributed import check_time_distributed
+from pylstm.models import SequenceInputs
+
+
+def check_masks(model, padded):
+    """Looks for layers that lose the mask of padded steps.
+
+    Args:
+        model: A Keras model. The graph of a subclassed one is not known.
+        padded: The names of its inputs that hold sequences of several lengths.
+    """
+    checks = [functools.partial(padding_value, model, name) for name in padded]
+    for check in [functools.partial(check_time_distributed, model), *checks] if padded else ():
+        try:
+            check()
+        except PylstmError as error:
+            yield of_error(f"layer '{error.layer}'", error)
+    names = list(declared_shapes(model))
+    masked = {names.index(name) for name in padded if name in names}
+    if isinstance(model, keras.Sequential) and padded:
+        masked = {0}
+    is_checked = isinstance(model, SequenceInputs) and bool(padded)
+    lost, _ = _follow(model, masked, passes_mask if is_checked else _supports_masking)
+    for operation, is_before_recurrent in lost.items():
+        if is_checked:
+            yield of_error(f"layer '{operation.name}'", mask_lost(operation))
+        elif is_before_recurrent:
+            kind = type(operation).__name__
+            what = f"{kind} passes no mask on: behind it padded steps count as real"
+            yield Finding("warning", "PYL204", f"layer '{operation.name}'", what)
+
+
+def _follow(model, masked, passes):
+    """Follows the masks of some inputs, and those that layers make, through a model's graph.
+
+    Args:
+        model: A Keras model.
+        masked: The places of the inputs that have a mask.
+        passes: Called for an operation; whether it passes a mask on.
+
+    Returns:
+        The operations that lose a mask, each with whether a recurrent layer comes behind it, and
+        the places of the outputs that have a mask.
+    """
+    nodes, inputs, outputs = _graph(model)
+    carried = {inputs[place] for place in masked if place < len(inputs)}
+    lost, behind = {}, {}  # `behind` has for a tensor the operations that lost its mask
+    for operation, sources, results in nodes:
+        losers = set().union(*(behind.get(source, ()) for source in sources))
+        if any(is_recurrent(layer) for layer in _layers_of(operation)):
+            lost.update(dict.fromkeys(losers, True))
+        places = {place for place, source in enumerate(sources) if source in carried}
+        if isinstance(operation, (keras.Sequential, Functional)):
+            lost_inside, places = _follow(operation, places, passes)
+            lost.update(lost_inside)
+            carried |= {results[place] for place in places if place < len(results)}
+        elif _makes_mask(operation):
+            carried.update(results)
+        elif places and passes(operation):
+            carried |= _with_steps(operation, results)
+        elif places:
+            lost.setdefault(operation, False)
+            losers.add(operation)
+        if losers and _with_steps(operation, results):
+            behind.update(dict.fromkeys(results, losers))
+    return lost, {place for place, output in enumerate(outputs) if output in carried}
+
+
+def _graph(model):
+    """The operations of a model in turn, with the keys of their tensors; its inputs; its outputs.
+
+    What gives booleans is left out: it computes a mask.
+    """
+    if isinstance(model, keras.Sequential):
+        layers = model.layers
+        return [(layer, [i], [i + 1]) for i, layer in enumerate(layers)], [0], [len(layers)]
+    if not isinstance(model, Functional):
+        return [], [], []
+    nodes = [
+        (node.operation, _keys(node.input_tensors), _keys(node.outputs))
+        for _, nodes in sorted(model._nodes_by_depth.items(), reverse=True)
+        for node in nodes
+        if any(output.dtype != "bool" for output in node.outputs)
+    ]
+    return nodes, _keys(model.inputs), _keys(model.outputs)
+
+
+def _keys(tensors):
+    return [id(tensor) for tensor in tensors]
+
+
+def _layers_of(operation):
+    return operation._flatten_layers() if isinstance(operation, keras.Layer) else ()
+
+
+def _makes_mask(operation):
+    return isinstance(operation, keras.layers.Masking) or getattr(operation, "mask_zero", False)
+
+
+def _supports_masking(operation):
+    return getattr(operation, "supports_masking", False)
+
+
+def _with_steps(operation, results):
+    """Those results that have the steps of the operation's input, and so their mask."""
+    if isinstance(operation, keras.Model):
+        return set()  # of a subclass, which tells nothing
+    if not isinstance(operation, keras.Layer) or isinstance(operation, keras.layers.Embedding):
+        return set(results)
+    mask = object()
+    try:
+        masks = tree.flatten(operation.compute_mask(None, mask))
+    except Exception:  # it looks at its inputs: it joins several that have steps
+        return set(results)
+    return {result for result, each in zip(results, masks, strict=False) if each is mask}

@@ -1,0 +1,90 @@
+"""Checks targets beside the inputs, and both beside what the model gives."""
+
+from pylstm.diagnosis.model import check_stacking
+from pylstm.diagnosis.report import Finding, of_error, summary_of
+from pylstm.diagnosis.values import check_finite
+from pylstm.errors import PylstmError
+from pylstm.inputs.columns import Columns, Sequences, columns_of, read_columns
+from pylstm.inputs.model_data import count_samples, feed
+from pylstm.inputs.model_inputs import declared_shapes
+from pylstm.inputs.model_outputs import count_outputs, output_shapes
+from pylstm.inputs.padded_targets import unpad_targets
+from pylstm.inputs.structure import split_targets
+from pylstm.models import SequenceInputs
+
+
+def check_targets(model, x, y, is_read):
+    """Checks targets, and the number of samples.
+
+    Args:
+        model: A Keras model.
+        x: Its inputs as columns.
+        y: Targets as given, or None.
+        is_read: Whether pylstm reads them, rather than Keras, and can take x.
+
+    Returns:
+        A list of `Finding`.
+    """
+    try:
+        y = None if y is None else split_targets(y, count_outputs(model), columns_of(x)[0].size)
+        columns = read_columns(x, y)
+    except PylstmError as error:
+        return [of_error("y", error)]
+    findings = [f for where, part in named("y", columns.y) for f in check_finite(where, part)]
+    try:
+        feed(model, Columns(x), next((s[0] for s in declared_shapes(model).values()), None))
+    except PylstmError as error:
+        findings.append(of_error("x", error))
+    return findings + (_check_outputs(model, columns) if is_read else [])
+
+
+def check_lists(model, y):
+    """Looks for targets that Keras takes for something else; for x that it takes."""
+    y = split_targets(y, count_outputs(model), count_samples(y))
+    for where, part in named("y", y):
+        if isinstance(part, list) and not isinstance(model, SequenceInputs):
+            what = f"Keras refuses a list of {len(part)} targets"
+            yield Finding("error", "PYL127", where, what, "np.asarray(y)")
+
+
+def named(name, structure):
+    """Pairs of a name, such as `x['audio']` or `x[0]`, and a part of a structure."""
+    if structure is None:
+        return []
+    if isinstance(structure, dict):
+        return [(f"{name}[{key!r}]", part) for key, part in structure.items()]
+    if type(structure) is tuple:  # and no `PaddedBatch`
+        return [(f"{name}[{index}]", part) for index, part in enumerate(structure)]
+    return [(name, structure)]
+
+
+def _check_outputs(model, columns):
+    try:
+        shapes = output_shapes(model, columns.x)
+    except PylstmError as error:
+        # Of stacked layers, there is a finding that names the one to change.
+        return [] if list(check_stacking(model)) else [of_error(f"layer '{error.layer}'", error)]
+    try:
+        columns = unpad_targets(columns, shapes)
+    except PylstmError as error:
+        return [of_error("y", error)]
+    steps = {size for column in columns_of(columns.x) for size in column.shape[1:2]} - {None}
+    return list(_check_ranks(columns.y, shapes, steps))
+
+
+def _check_ranks(y, shapes, steps):
+    """Looks for targets per step beside outputs that have no steps."""
+    for (where, target), shape in zip(named("y", y), _in_order(y, shapes), strict=False):
+        is_by_step = isinstance(target, Sequences)
+        if shape is None or len(shape) != 2:
+            continue
+        if is_by_step or (len(target.shape) > 2 and target.shape[1] in steps):
+            # Dense targets can be broadcast: Keras computes the loss of what is not meant.
+            level = "error" if is_by_step else "warning"
+            what = f"{summary_of('PYL120')}: y has one per step, the model one output per sample"
+            fix = "return_sequences=True in the last recurrent layer, or one entry of y per sample"
+            yield Finding(level, "PYL120", where, what, fix)
+
+
+def _in_order(y, shapes):
+    return [shapes.get(name) for name in y] if isinstance(y, dict) else list(shapes.values())
