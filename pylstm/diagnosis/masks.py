@@ -71,11 +71,11 @@ def _follow(model, masked, passes):
         elif _makes_mask(operation):
             carried.update(results)
         elif places and passes(operation):
-            carried |= _with_steps(operation, results)
+            carried |= _with_steps(operation, results, len(places) == len(sources))
         elif places:
             lost.setdefault(operation, False)
             losers.add(operation)
-        if losers and _with_steps(operation, results):
+        if losers and _with_steps(operation, results, True):
             behind.update(dict.fromkeys(results, losers))
     return lost, {place for place, output in enumerate(outputs) if output in carried}
 
@@ -115,7 +115,7 @@ def _supports_masking(operation):
     return getattr(operation, "supports_masking", False)
 
 
-def _with_steps(operation, results):
+def _with_steps(operation, results, all_masked):
     """Those results that have the steps of the operation's input, and so their mask."""
     if isinstance(operation, keras.Model):
         return set()  # of a subclass, which tells nothing
@@ -124,6 +124,6 @@ def _with_steps(operation, results):
     mask = object()
     try:
         masks = tree.flatten(operation.compute_mask(None, mask))
-    except Exception:  # it looks at its inputs: it joins several that have steps
-        return set(results)
+    except Exception:  # it looks at its inputs, of which one without steps may be the query
+        return set(results) if all_masked else set()
     return {result for result, each in zip(results, masks, strict=False) if each is mask}

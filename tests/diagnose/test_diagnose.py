@@ -223,6 +223,9 @@ def test_layers_that_lose_the_mask_in_a_graph():
         lambda x: pylstm.LSTM(3)(keras.layers.Concatenate()([keras.layers.Dense(2)(x), x])),
         lambda x: keras.layers.Flatten()(pylstm.LSTM(3)(keras.layers.Masking(-1.0)(x))),
         lambda x: keras.layers.Flatten()(keras.layers.GlobalAveragePooling1D()(x)),
+        lambda x: keras.layers.Flatten()(
+            keras.layers.Attention()([keras.layers.RepeatVector(1)(pylstm.LSTM(5)(x)), x])
+        ),
     ],
 )
 def test_what_passes_the_mask_or_needs_none_is_no_finding(build):
