@@ -9,6 +9,8 @@ from pylstm.inputs.columns import Text
 from pylstm.inputs.containers import is_tensor
 from pylstm.inputs.model_inputs import declared_inputs, map_named
 
+_OTHER_INPUT = "the text itself, or keras.Input(shape) without dtype='string' for numbers"
+
 
 def read_text(model, inputs):
     """Reads the inputs of strings as columns; leaves the others.
@@ -49,7 +51,7 @@ def as_text(x):
         return None
     if is_tensor(x):
         if dtype_name(x) != "string":
-            raise _no_text(f"{dtype_name(x)} {static_shape(x)}", "tf.strings.as_string(x)")
+            raise _no_text(f"{dtype_name(x)} {static_shape(x)}", _OTHER_INPUT)
         return x
     x = np.asarray(x, object)
     if x.ndim == 0:
@@ -64,9 +66,7 @@ def as_text(x):
     if odd:
         raise _no_text(
             f"{len(odd)} of {x.size} values are no strings; the first is {odd[0]!r:.40}",
-            "tf.ragged.constant(x).to_tensor()     pads with '' to as many strings in each"
-            if isinstance(odd[0], list)
-            else "[value if isinstance(value, str) else '' for value in x]",
+            _way_to_text(odd, x),
         )
     return keras.ops.convert_to_tensor(x)
 
@@ -80,6 +80,14 @@ def _holds_text(x):
     if isinstance(x, (list, tuple, np.ndarray)):
         return _holds_text(next(iter(getattr(x, "flat", x)), None))
     return isinstance(x, (str, bytes))
+
+
+def _way_to_text(odd, x):
+    if isinstance(odd[0], list):
+        return "tf.ragged.constant(x).to_tensor()     pads with '' to as many strings in each"
+    if len(odd) < x.size:
+        return "[value if isinstance(value, str) else '' for value in x]"
+    return _OTHER_INPUT
 
 
 def _no_text(got, fix):

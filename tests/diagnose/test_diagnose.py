@@ -286,7 +286,7 @@ def test_text(convert):
     ):
         assert list(diagnose(model, text, LABELS)) == []
         assert found(diagnose(model, text, LABELS[:5]), "PYL110").level == "error"
-        assert "does not hold text" in found(diagnose(model, dense(), LABELS), "PYL118").what
+        assert "does not hold strings" in found(diagnose(model, dense(), LABELS), "PYL118").what
 
 
 def test_what_keras_alone_refuses():
