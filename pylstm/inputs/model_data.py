@@ -160,6 +160,8 @@ def obstacle_to_ragged(model):
     """Where there can be no ragged tensors, or None."""
     if keras.backend.backend() != "tensorflow":
         return f"on Keras' {keras.backend.backend()} backend"
+    if model.distribute_strategy.num_replicas_in_sync > 1:
+        return "on several replicas of tf.distribute"
     return "with jit_compile=True" if model.jit_compile else None
 
 
