@@ -40,7 +40,8 @@ def fused_loop(layer, sequences, initial_state, mask, training):
         drop = cell.get_dropout_mask(sequences[:, 0, :])
         sequences, kernel = _drop_features(sequences, kernel, drop)
     recurrent_dropout = None
-    if 0 < cell.recurrent_dropout < 1 and training:
+    # The cell that Keras makes for recurrent dropout has implementation 1; others ignore the rate.
+    if cell.implementation == 1 and 0 < cell.recurrent_dropout < 1 and training:
         recurrent_dropout = ops.stack(cell.get_recurrent_dropout_mask(h0))
     outputs, h, c = lstm(
         sequences,

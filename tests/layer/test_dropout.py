@@ -52,3 +52,13 @@ def test_four_input_masks_where_stock_fails(rng):
         6, 4, dtype="float64", dropout=0.5, implementation=1, use_cudnn=False
     )
     np.testing.assert_allclose(ours(x, training=True), without_cudnn(x, training=True), rtol=1e-10)
+
+
+def test_rates_that_are_set_later(rng):
+    """A cell made without recurrent dropout ignores a rate that it gets later."""
+    x = rng.standard_normal((3, 5, 4))
+    layers = pair(6, 4, dtype="float64")
+    for layer in layers:
+        layer.cell.dropout = layer.cell.recurrent_dropout = 0.5
+    expected, got = (layer(x, training=True) for layer in layers)
+    np.testing.assert_allclose(got, expected, rtol=1e-10)
