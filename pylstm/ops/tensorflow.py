@@ -4,6 +4,7 @@ Importing this module registers the operation: a SavedModel that holds it loads 
 `import pylstm`.
 """
 
+import keras
 import tensorflow as tf
 from tensorflow.python.eager.record import could_possibly_record
 from tensorflow.python.ops.resource_variable_ops import is_resource_variable
@@ -11,9 +12,11 @@ from tensorflow.python.ops.resource_variable_ops import is_resource_variable
 from pylstm._library import load_tensorflow_ops
 from pylstm.errors import PylstmError
 from pylstm.ops import OPTIONS
+from pylstm.ops.second_derivative import second_derivative
 
 _ops = load_tensorflow_ops()
 _FIXED_INPUTS = 5  # x, h0, c0, kernel, recurrent_kernel; those that may be absent follow
+_OUTPUTS = 3  # y, h, c, without the reserve
 
 
 def lstm(
@@ -120,8 +123,15 @@ def _lstm_gradient(op, dy, dh, dc, _):
 
 
 @tf.RegisterGradient("PylstmLstmGrad")
-def _second_derivative(op, *_):
-    raise PylstmError("PYL134", fix='pass kernel="keras" to the layer, for Keras\' loop')
+def _gradient_of_gradient(op, *outer):
+    if keras.backend.backend() != "tensorflow":
+        raise PylstmError("PYL134", fix="KERAS_BACKEND=tensorflow, whose loop has them")
+    arguments = _grouped(op)
+    options = {name: op.get_attr(name) for name in OPTIONS}
+    outer = [_dense(weight, output) for weight, output in zip(outer, op.outputs, strict=True)]
+    result = second_derivative(arguments, op.inputs[-_OUTPUTS:], outer, **options)
+    constant = [None] * (len(op.inputs) - len(result))  # mask, recurrent dropout and reserve
+    return [*result[:-_OUTPUTS], *constant, *result[-_OUTPUTS:]]
 
 
 def _grouped(op):
