@@ -62,6 +62,8 @@ def _obstacle(layer):
         _warn_of_keras_loop(str(error))
         return "the compiled library is missing or cannot be loaded"
     cell = layer.cell
+    if type(cell) is not keras.layers.LSTMCell:
+        return f"the layer's cell is a {type(cell).__name__}, not a keras.layers.LSTMCell"
     for role in ("activation", "recurrent_activation"):
         function = getattr(cell, role)
         if activation_name(function) is None:

@@ -77,6 +77,24 @@ def test_keras_loop(options, reason, x, fused_calls):
     np.testing.assert_allclose(y, stock(x), rtol=1e-5)
 
 
+class DoublingCell(keras.layers.LSTMCell):
+    def call(self, inputs, states, training=False):
+        h, states = super().call(inputs, states, training=training)
+        return 2 * h, states
+
+
+def test_another_cell_runs_keras_loop(x):
+    outputs = []
+    for lstm in (keras.layers.LSTM, pylstm.LSTM):
+        keras.utils.set_random_seed(3)
+        layer = lstm(4)
+        layer.cell = DoublingCell(4)
+        outputs.append(layer(x))
+    np.testing.assert_allclose(outputs[1], outputs[0], rtol=1e-5)
+    assert layer.path == "keras"
+    assert "the layer's cell is a DoublingCell" in layer.path_reason
+
+
 def test_path_is_that_of_the_newest_call(x):
     layer = pylstm.LSTM(4)
     layer(x)
