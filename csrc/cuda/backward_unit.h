@@ -119,9 +119,8 @@ __global__ void load_state_gradients(BackwardArrays<T> arrays, const T* dh, cons
 template <class T>
 void prepare_backward(const Problem& problem, const BackwardBuffers& buffers,
                       const BackwardArrays<T>& arrays, cudaStream_t stream) {
-  PYLSTM_CUDA_CHECK(cudaMemsetAsync(arrays.arrivals, 0, problem.batch * sizeof(unsigned), stream));
-  PYLSTM_CUDA_CHECK(
-      cudaMemsetAsync(arrays.exchange, 0, exchange_elements(problem) * sizeof(T), stream));
+  clear(arrays.arrivals, problem.batch, stream);
+  clear(arrays.exchange, exchange_elements(problem), stream);
   launch_kernel("load_state_gradients", load_state_gradients<T>,
                 {static_cast<unsigned>(ceil_div(problem.state_elements(), 256)), 256, 0, stream},
                 arrays, static_cast<const T*>(buffers.dh), static_cast<const T*>(buffers.dc));

@@ -1,8 +1,10 @@
-// Every CUDA call goes through PYLSTM_CUDA_CHECK, every launch through launch_kernel.
+// Every CUDA call goes through PYLSTM_CUDA_CHECK, every launch through launch_kernel, every zeroing
+// through clear.
 #pragma once
 
 #include <cuda_runtime.h>
 
+#include <cstdint>
 #include <stdexcept>
 #include <string>
 
@@ -36,16 +38,22 @@ struct Launch {
   unsigned cluster = 1;      // blocks per thread-block cluster
 };
 
+// Lets a kernel have all the shared memory of the current device. The limit is the process's: one
+// of a launch's own size could be lowered by another thread just before that launch.
+template <class Kernel>
+void allow_all_shared_memory(const char* name, Kernel* kernel) {
+  int device = 0, bytes = 0;
+  check(cudaGetDevice(&device), name);
+  check(cudaDeviceGetAttribute(&bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, device), name);
+  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes), name);
+}
+
 // Asynchronous, on the caller's stream, safe inside a stream capture. An empty grid is no work.
 template <class... Parameters, class... Arguments>
 void launch_kernel(const char* name, void (*kernel)(Parameters...), const Launch& launch,
                    Arguments&&... arguments) {
   if (launch.grid.x == 0 || launch.grid.y == 0 || launch.grid.z == 0) return;
-  if (launch.shared_bytes > 48 * 1024) {
-    check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                               static_cast<int>(launch.shared_bytes)),
-          name);
-  }
+  if (launch.shared_bytes > 48 * 1024) allow_all_shared_memory(name, kernel);
   cudaLaunchAttribute attributes[2] = {};
   cudaLaunchConfig_t config = {};
   config.gridDim = launch.grid;
@@ -66,6 +74,13 @@ void launch_kernel(const char* name, void (*kernel)(Parameters...), const Launch
     attribute.val.clusterDim.z = 1;
   }
   check(cudaLaunchKernelEx(&config, kernel, static_cast<Arguments&&>(arguments)...), name);
+}
+
+// Sets an array to zeros, asynchronously. An empty one, which may be null, is no work.
+template <class T>
+void clear(T* array, int64_t elements, cudaStream_t stream) {
+  if (elements == 0) return;
+  PYLSTM_CUDA_CHECK(cudaMemsetAsync(array, 0, elements * sizeof(T), stream));
 }
 
 }  // namespace pylstm::cuda

@@ -114,9 +114,8 @@ template <class T>
 void prepare_forward(const Problem& problem, const ForwardBuffers& buffers,
                      const ForwardArrays<T>& arrays, cudaStream_t stream) {
   launch_input_product(problem, buffers.x, buffers.kernel, buffers.bias, arrays.z, stream);
-  PYLSTM_CUDA_CHECK(cudaMemsetAsync(arrays.arrivals, 0, problem.batch * sizeof(unsigned), stream));
-  PYLSTM_CUDA_CHECK(
-      cudaMemsetAsync(arrays.state, 0, forward_state_elements(problem) * sizeof(T), stream));
+  clear(arrays.arrivals, problem.batch, stream);
+  clear(arrays.state, forward_state_elements(problem), stream);
   launch_kernel("load_states", load_states<T>,
                 {static_cast<unsigned>(ceil_div(problem.state_elements(), 256)), 256, 0, stream},
                 arrays, static_cast<const T*>(buffers.h0), static_cast<const T*>(buffers.c0));

@@ -36,6 +36,7 @@ class Case:
     zero_output_for_mask: bool = False
     allow_tf32: bool = False
     scale: float = 1.0  # of the inputs and the bias
+    unaligned: bool = False  # inputs begin one element past 16 bytes, as slices may
 
     @property
     def tolerance(self):
@@ -75,7 +76,7 @@ class Case:
         dtype = DTYPES[self.dtype]
 
         def normal(*shape, scale=1.0):
-            return guarded(shape, dtype, rng.normal(size=shape) * scale)
+            return guarded(shape, dtype, rng.normal(size=shape) * scale, self.unaligned)
 
         dropout = rng.binomial(1, 0.7, size=(4, b, h)) / 0.7
         mask = guarded((b, t), np.bool_, self._mask(rng)) if self.mask else None
@@ -119,15 +120,16 @@ class Case:
         return mask
 
 
-def guarded(shape, dtype, value=None):
-    """An aligned array between two guards; without a value it holds NaN.
+def guarded(shape, dtype, value=None, unaligned=False):
+    """An array between two guards, aligned or one element past it; without a value it holds NaN.
 
     Inputs are guarded too: what a kernel reads beyond them is NaN.
     """
     dtype = np.dtype(dtype)
     nbytes = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
-    base = np.full(nbytes + 2 * GUARD_BYTES + ALIGNMENT, 0xFF, np.uint8)
+    base = np.full(nbytes + 2 * GUARD_BYTES + 2 * ALIGNMENT, 0xFF, np.uint8)
     start = GUARD_BYTES + (-(base.ctypes.data + GUARD_BYTES) % ALIGNMENT)
+    start += dtype.itemsize * unaligned
     array = base[start : start + nbytes].view(dtype).reshape(shape)
     if value is not None:
         array[...] = value

@@ -233,6 +233,19 @@ def test_any_problem(shim, data):
     check(shim, case, draw(strategies.sampled_from([hopper, ampere, one_multiprocessor]))(shim))
 
 
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("dtype", harness.DTYPES)
+def test_inputs_that_are_not_aligned(shim, dtype, device):
+    check(shim, Case(dtype=dtype, unaligned=True, **SIZES["aligned"]), device(shim))
+
+
+def test_the_largest_limit_of_shared_memory_stays(shim):
+    """The limit is the process's: another thread may be about to launch with it."""
+    for units in (128, 104):
+        inputs = (case := Case(dtype="float16", units=units)).inputs()
+        harness.forward(shim, case, hopper(shim), inputs)
+
+
 def test_no_bias(shim):
     check(shim, Case(use_bias=False), hopper(shim))
 

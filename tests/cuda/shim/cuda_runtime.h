@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <cstring>
 #include <functional>
+#include <map>
 #include <stdexcept>
 #include <string>
 #include <tuple>
@@ -100,17 +101,12 @@ inline cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int) {
   return cudaSuccess;
 }
 
+// Stricter than CUDA, which does not say whether zero bytes may be set.
 inline cudaError_t cudaMemsetAsync(void* data, int value, size_t bytes, cudaStream_t) {
+  if (bytes == 0) return cudaErrorInvalidValue;
   std::memset(data, value, bytes);
   return cudaSuccess;
 }
-enum cudaMemcpyKind { cudaMemcpyDeviceToDevice };
-inline cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind,
-                                   cudaStream_t) {
-  std::memcpy(to, from, bytes);
-  return cudaSuccess;
-}
-
 enum cudaLaunchAttributeID { cudaLaunchAttributeCooperative, cudaLaunchAttributeClusterDimension };
 struct cudaLaunchAttribute {
   cudaLaunchAttributeID id;
@@ -129,10 +125,20 @@ struct cudaLaunchConfig_t {
   unsigned numAttrs;
 };
 
+// Bytes of dynamic shared memory that a kernel was allowed; 48 KB need no permission.
+inline std::map<void*, int> shim_shared_limits;
+inline int& shim_shared_limit(void* kernel) {
+  return shim_shared_limits.try_emplace(kernel, 48 * 1024).first->second;
+}
+
+// Stricter than CUDA, where a limit may be lowered: another thread may count on the old one.
 enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize };
 template <class Kernel>
-cudaError_t cudaFuncSetAttribute(Kernel*, cudaFuncAttribute, int bytes) {
-  return bytes <= shim_device.shared_bytes ? cudaSuccess : cudaErrorInvalidValue;
+cudaError_t cudaFuncSetAttribute(Kernel* kernel, cudaFuncAttribute, int bytes) {
+  int& limit = shim_shared_limit(reinterpret_cast<void*>(kernel));
+  if (bytes > shim_device.shared_bytes || bytes < limit) return cudaErrorInvalidValue;
+  limit = bytes;
+  return cudaSuccess;
 }
 
 // As if each block took a whole multiprocessor.
@@ -148,7 +154,8 @@ cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(
   const dim3 grid = config->gridDim, block = config->blockDim;
   if (grid.x == 0 || grid.y == 0 || grid.z == 0 || grid.y > 65535 || grid.z > 65535 ||
       block.x * block.y * block.z > 1024 || block.x * block.y * block.z % 32 != 0 ||
-      config->dynamicSmemBytes > static_cast<size_t>(shim_device.shared_bytes)) {
+      config->dynamicSmemBytes >
+          static_cast<size_t>(shim_shared_limit(reinterpret_cast<void*>(kernel)))) {
     return cudaErrorInvalidConfiguration;
   }
   bool cooperative = false;
