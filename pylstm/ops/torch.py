@@ -193,7 +193,10 @@ class _Cuda:
 
     @staticmethod
     def allow_tf32():
-        return torch.backends.cuda.matmul.allow_tf32
+        matmul = torch.backends.cuda.matmul
+        # torch 2.9 replaced the setting; the older one raises once the newer one was set.
+        precision = getattr(matmul, "fp32_precision", None)
+        return matmul.allow_tf32 if precision is None else precision == "tf32"
 
 
 @_forward.register_fake

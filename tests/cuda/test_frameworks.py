@@ -134,6 +134,28 @@ def test_cupy_arrays_on_two_gpus(recorder, cupy):
         functional.lstm(**inputs, initial_state=state)
 
 
+@pytest.mark.parametrize(
+    ("setting", "value", "allowed"),
+    [
+        ("fp32_precision", "tf32", True),
+        ("fp32_precision", "ieee", False),
+        ("allow_tf32", True, True),
+        ("allow_tf32", False, False),
+    ],
+)
+def test_torch_says_whether_tf32_is_allowed(setting, value, allowed):
+    """By its setting and by the older one, which raises once the newer one was set."""
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    op = pytest.importorskip("pylstm.ops.torch")
+    matmul = torch.backends.cuda.matmul
+    before = matmul.fp32_precision
+    try:
+        setattr(matmul, setting, value)
+        assert op._Cuda.allow_tf32() is allowed
+    finally:
+        matmul.allow_tf32, matmul.fp32_precision = False, before
+
+
 def test_torch_brings_its_current_stream(recorder, monkeypatch):
     """To the forward and the backward pass; torch's CPU tensors stand for those on a GPU."""
     torch = pytest.importorskip("torch", reason="torch is not installed")
