@@ -110,7 +110,7 @@ def test_says_on_which_gpus_it_runs(capsys, cuda):
         ("90a-real", {90}),
         ("90-virtual", {90, 100, 120}),
         ("89", {89, 90, 100, 120}),
-        ("75-real;80-real;86-real;89-real;90a-real;90-virtual", {75, 80, 86, 89, 90, 100, 120}),
+        ("75-real;80-real;86-real;89-real;90", {75, 80, 86, 89, 90, 100, 120}),
     ],
 )
 def test_which_code_runs_where(monkeypatch, architectures, runs):
