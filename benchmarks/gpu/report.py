@@ -9,7 +9,7 @@ import sys
 from benchmarks.gpu.cases import HALF, TIMED
 
 # Microseconds that a step of each kernel takes at least on Hopper, for what it waits for between
-# two steps: nothing, a cluster's barrier, a flag through L2, the next launch (shared/design.md).
+# two steps: nothing, a cluster's barrier, a flag through L2, the next launch.
 FLOORS = {"block": 0.0, "cluster": 0.47, "grid": 0.16, "step": 1.3}
 TITLES = {  # in the order of the report
     "pylstm": "pylstm",
@@ -93,7 +93,7 @@ def speed_up(timing, ours, other):
 
 
 def summary(content):
-    """What issue 6 asks for, as Markdown: ratios of medians, and steps of small batches."""
+    """As Markdown: ratios of medians, and the steps of small batches."""
     timings = [timing for timing in content["timings"].values() if "peers" in timing]
     rows = []
     for mode in ("inference", "training"):
