@@ -7,7 +7,7 @@ import numpy as np
 from keras import tree
 
 from pylstm.array_types import static_shape
-from pylstm.errors import PylstmError, RankError
+from pylstm.errors import PylstmError, RaggedError, RankError
 from pylstm.inputs.columns import Dense, Sequences, Stacked, columns_of, map_columns
 from pylstm.inputs.dataset import SequenceDataset, open_time
 from pylstm.inputs.model_data import feed, obstacle_to_ragged, read_data
@@ -26,10 +26,12 @@ def read_batches(model, batches, failures):
 
     Raises:
         RankError: A `tf.data.Dataset` holds single samples. Those of an iterator raise later.
+        RaggedError: A `tf.data.Dataset` has ragged targets, which no loss of Keras takes.
     """
     if hasattr(batches, "element_spec"):
         x, y, _ = keras.utils.unpack_x_y_sample_weight(batches.element_spec)
         _check_is_batch(model, "dataset", x, y)
+        _check_targets_are_dense(model, y)
     if not isinstance(batches, Iterator):
         return batches
     return _read_each(model, batches, failures)
@@ -97,6 +99,20 @@ def _check_is_batch(model, source, x, y):
             expected="batches (x,)" if y is None else "batches (x, y)",
             got=f"x {_described(x)}" + ("" if y is None else f", y {_described(y)}"),
             fix=_way_to_batches(source, x, y),
+        )
+
+
+def _check_targets_are_dense(model, y):
+    ragged = [spec for spec in tree.flatten(y) if getattr(spec, "ragged_rank", 0)]
+    if ragged:
+        raise RaggedError(
+            "PYL114",
+            "the dataset's targets are ragged",
+            layer=model.name,
+            expected="dense targets, with the mask of the model's output to tell the padding",
+            got=f"y {_shape_of(ragged[0])}, ragged",
+            fix="pylstm.dataset(x, y)     of lists, or where y has the steps of x,\n"
+            "dataset.map(lambda x, y: (x, y.to_tensor()))",
         )
 
 

@@ -226,6 +226,19 @@ def test_padded_targets_by_step(model_type, longest):
         assert got == pytest.approx(want, rel=1e-5)
 
 
+def test_ragged_targets_of_a_dataset():
+    seqs = sequences()
+    y = tf.ragged.constant([list(steps) for steps in per_step(seqs)])
+    data = tf.data.Dataset.from_tensor_slices((pylstm.ragged(seqs), y)).batch(3)
+    model = classifier(return_sequences=True)
+    for run in (model.fit, model.evaluate, lambda data: model.fit(seqs, y, validation_data=data)):
+        with pytest.raises(errors.RaggedError, match=r"PYL114.*targets are ragged") as caught:
+            run(data)
+    padded = eval(caught.value.fix.splitlines()[-1], {"dataset": data})
+    want = model.evaluate(seqs, per_step(seqs), batch_size=3, verbose=0)
+    assert model.evaluate(padded, verbose=0) == pytest.approx(want, rel=1e-5)
+
+
 @pytest.mark.parametrize("padding", ["post", "pre"])
 def test_targets_padded_another_way_than_behind_the_steps(padding):
     seqs = sequences()
