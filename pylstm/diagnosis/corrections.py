@@ -18,16 +18,16 @@ class Corrections:
         model: A Keras model.
         name: The input's name, or None.
         where: What the user calls it.
-        raw: The input as it came.
+        is_ragged: Whether it came as a ragged tensor.
         in_batches: Whether it is part of a batch that goes to Keras as it is.
         findings: A list that grows by a `Finding` for each correction.
     """
 
-    def __init__(self, model, name, where, raw, in_batches, findings):
+    def __init__(self, model, name, where, is_ragged, in_batches, findings):
         self._model = model
         self._name = name
         self._where = where
-        self._is_ragged = hasattr(raw, "row_splits")
+        self._is_ragged = is_ragged
         self._in_batches = in_batches
         self._findings = findings
 

@@ -85,7 +85,8 @@ def _check_samples(model, x, y, padded, in_batches=False):
     shapes = declared_shapes(model)
     names = x if isinstance(x, dict) else itertools.chain(shapes, itertools.repeat(None))
     for name, (where, part) in zip(names, named("x", x), strict=False):
-        report = Corrections(model, name, where, part, in_batches, findings)
+        is_ragged = hasattr(part, "row_splits")
+        report = Corrections(model, name, where, is_ragged, in_batches, findings)
         try:
             column = read_column(part, report)
         except PylstmError as error:
@@ -101,7 +102,6 @@ def _check_samples(model, x, y, padded, in_batches=False):
             findings.append(of_error(where, error))
             fitting = False
         else:
-            is_ragged = hasattr(part, "row_splits")
             findings += _check_shape(model, where, column, shapes.get(name), is_ragged)
         columns.append(column)
     if len(columns) == len(named("x", x)):

@@ -77,7 +77,8 @@ def _check_scale(where, rows):
     if largest > _LARGEST_CODE:
         scale = 255 if integers[0].dtype == np.uint8 else largest
         what = f"{integers[0].dtype} values up to {largest}: an LSTM learns best from about -1 to 1"
-        yield Finding("warning", "PYL202", where, what, f"x.astype('float32') / {scale}")
+        fix = f"keras.layers.Rescaling(1 / {scale})     as the layer in front"
+        yield Finding("warning", "PYL202", where, what, fix)
 
 
 def _masks(model):

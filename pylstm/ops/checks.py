@@ -39,7 +39,7 @@ def check_dtypes(tensors):
 
 
 def check_shapes(tensors):
-    """Checks the shapes of the arguments of `pylstm.ops.*.lstm`, by name.
+    """Checks the shapes of the arguments of `pylstm.ops.*.lstm`, by name, in their order.
 
     Raises:
         ShapeError: One does not fit the others.

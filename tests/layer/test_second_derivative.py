@@ -1,10 +1,10 @@
 """What depends on a gradient, and forward mode, are as with `keras.layers.LSTM`, in float64."""
 
-import numpy as np
 import pytest
 import tensorflow as tf
 
 from tests.layer.compare import pair
+from tests.tolerances import assert_close
 
 OPTIONS = [
     {},
@@ -45,7 +45,7 @@ def squared_norm(tensors):
 def assert_same(ours, stock):
     assert len(ours) == len(stock)
     for a, b in zip(ours, stock, strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-11)
+        assert_close(a, b, "float64", backward=True)
 
 
 @pytest.mark.parametrize("masked", [False, True])
