@@ -93,15 +93,6 @@ def load_tensorflow_ops():
         raise _broken(library, error) from error
 
 
-@functools.cache
-def tensorflow_devices():
-    """Returns the kinds of device that the loaded TensorFlow op has kernels for, such as "CPU"."""
-    from tensorflow.python.framework import kernels
-
-    registered = kernels.get_registered_kernels_for_op("PylstmLstm").kernel
-    return sorted({kernel.device_type for kernel in registered})
-
-
 def register_tensorflow_op():
     """Makes the op known to TensorFlow where Keras runs on it: a SavedModel that holds the op loads
     after `import pylstm`. A library that cannot be loaded is reported when a layer needs it.

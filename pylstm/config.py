@@ -5,10 +5,13 @@ import os
 import pathlib
 import platform
 
+import keras
+
 from pylstm._gpus import find_gpus
-from pylstm._library import built_with, load_core, load_tensorflow_ops, tensorflow_devices
+from pylstm._library import built_with, load_core
 from pylstm._version import __version__
 from pylstm.errors import BackendLoadError, DeviceError
+from pylstm.ops import KERAS_BACKENDS, load_ops
 
 # Instruction sets that the CPU kernels are compiled for, best first, and what they need.
 CPU_KERNELS = {
@@ -32,8 +35,8 @@ def show_config():
 def _versions():
     yield "pylstm", f"{__version__}  ({pathlib.Path(__file__).parent})"
     yield "python", f"{platform.python_version()}  ({platform.platform()})"
-    for package in ("numpy", "keras"):
-        yield package, _version(package)
+    yield "numpy", _version("numpy")
+    yield "keras", f"{_version('keras')}  (on {keras.backend.backend()})"
     yield "tensorflow", _tensorflow()
     yield (
         "built with",
@@ -95,12 +98,12 @@ def _kernels():
             else:
                 state = "selected" if isa == selected else "can run"
             yield f"cpu {isa}", state
-    try:
-        load_tensorflow_ops()
-    except BackendLoadError as error:
-        yield "tensorflow op", error
-    else:
-        yield "tensorflow op", f"for {' and '.join(tensorflow_devices())}"
+    backend = keras.backend.backend()
+    if backend in KERAS_BACKENDS:
+        try:
+            yield f"{backend} op", f"for {' and '.join(load_ops(backend).devices())}"
+        except BackendLoadError as error:
+            yield f"{backend} op", error
     yield "cuda", _cuda()
     yield "gpu last ran", _gpu_last_ran()
 

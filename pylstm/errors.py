@@ -180,7 +180,7 @@ CODES = {
     "PYL131": Code(BackendLoadError, "the compiled library is absent"),
     "PYL132": Code(BackendLoadError, "the compiled library cannot be loaded"),
     "PYL133": Code(PylstmError, "the fused kernel cannot run this layer"),
-    "PYL134": Code(PylstmError, "the fused kernel has no second derivatives"),
+    "PYL134": Code(PylstmError, "the fused kernel has no such derivative"),
     "PYL135": Code(DeviceError, "no GPU here can run the CUDA kernels"),
     "PYL136": Code(DeviceError, "the GPU's memory does not suffice"),
     "PYL137": Code(DeviceError, "CUDA reports an error"),

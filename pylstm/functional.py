@@ -1,11 +1,11 @@
 """The LSTM as a function, on the arrays of any framework."""
 
 import functools
-import importlib
 
 import numpy as np
 
 from pylstm.errors import DTypeError, StateError
+from pylstm.ops import load_ops
 from pylstm.ops.checks import (
     check_activation,
     check_dtypes,
@@ -102,7 +102,7 @@ def lstm(
         tensors = {name: _shared(name, value) for name, value in tensors.items()}
         modules = _modules_of(tensors)
     framework = _framework_of(modules, tensors)
-    ops = _load_ops(framework)
+    ops = load_ops(framework)
     check_dtypes(tensors)
     check_shapes(tensors)
     check_activation("activation", activation)
@@ -205,8 +205,3 @@ def _module_name(array_type):
         if module is not None:
             return module
     return None
-
-
-@functools.cache
-def _load_ops(name):
-    return importlib.import_module(f"pylstm.ops.{name}")

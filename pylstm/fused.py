@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from pylstm.ops import load_ops
 from pylstm.routing import activation_name
 
 _GATES = 4
@@ -26,39 +27,43 @@ def fused_loop(layer, sequences, initial_state, mask, training):
         cell computes in. `keras.layers.RNN` reads one of the first two, the one that
         `return_sequences` asks for, and gets it for both.
     """
-    # Only here because it loads the compiled library.
-    from pylstm.ops.tensorflow import lstm
-
     cell = layer.cell
     dtype = cell.compute_dtype
     sequences = _tensor(sequences, dtype)
     kernel = _tensor(cell.kernel, dtype)
     h0, c0 = (_tensor(state, dtype) for state in initial_state)
+    backend = keras.backend.backend()
     if layer.stateful and sequences.shape[0] is None:
         h0, c0 = _any_batch(h0), _any_batch(c0)
+    if layer.stateful and backend == "torch":  # Keras writes the new states over these
+        h0, c0 = ops.copy(h0), ops.copy(c0)
     if 0 < cell.dropout < 1 and training:
         drop = cell.get_dropout_mask(sequences[:, 0, :])
         sequences, kernel = _drop_features(sequences, kernel, drop)
-    recurrent_dropout = None
+    mask = _step_mask(mask)
+    options = {}
     # The cell that Keras makes for recurrent dropout has implementation 1; others ignore the rate.
     if cell.implementation == 1 and 0 < cell.recurrent_dropout < 1 and training:
-        recurrent_dropout = ops.stack(cell.get_recurrent_dropout_mask(h0))
-    outputs, h, c = lstm(
+        options["recurrent_dropout"] = ops.stack(cell.get_recurrent_dropout_mask(h0))
+    if backend == "tensorflow":  # whose graphs do not know whether a gradient will be asked for
+        options["save_for_backward"] = True if ops.is_tensor(training) else bool(training)
+    outputs, h, c = load_ops(backend).lstm(
         sequences,
         h0,
         c0,
         kernel,
         _tensor(cell.recurrent_kernel, dtype),
         _tensor(cell.bias, dtype) if cell.use_bias else None,
-        mask=_step_mask(mask),
-        recurrent_dropout=recurrent_dropout,
+        mask=mask,
         activation=activation_name(cell.activation),
         recurrent_activation=activation_name(cell.recurrent_activation),
         go_backwards=layer.go_backwards,
         return_sequences=layer.return_sequences,
         zero_output_for_mask=layer.zero_output_for_mask,
-        save_for_backward=True if ops.is_tensor(training) else bool(training),
+        **options,
     )
+    if backend == "jax" and mask is not None and not layer.unroll:
+        outputs = _held_before_start(layer, outputs, mask, h0, h)
     return outputs, outputs, [h, c]
 
 
@@ -66,7 +71,8 @@ def _tensor(value, dtype):
     """The tensor in `dtype` behind a tensor or a Keras variable, without a needless copy."""
     if isinstance(value, keras.Variable):
         value = value.value
-    return value if value.dtype == dtype else ops.cast(value, dtype)
+    same = keras.backend.standardize_dtype(value.dtype) == dtype
+    return value if same else ops.cast(value, dtype)
 
 
 def _any_batch(state):
@@ -78,6 +84,18 @@ def _any_batch(state):
     import tensorflow as tf
 
     return tf.raw_ops.PlaceholderWithDefault(input=state, shape=[None, state.shape[1]])
+
+
+def _held_before_start(layer, outputs, mask, h0, h):
+    """The outputs as Keras' scan on JAX gives them: before the first step that counts they are the
+    initial state, where the op and other backends give zeros."""
+    if layer.zero_output_for_mask:
+        return outputs
+    if not layer.return_sequences:
+        return h
+    mask = ops.flip(mask, 1) if layer.go_backwards else mask
+    started = ops.cumsum(ops.cast(mask, "int32"), axis=1) > 0
+    return ops.where(started[..., None], outputs, h0[:, None])
 
 
 def _drop_features(sequences, kernel, drop):

@@ -130,7 +130,7 @@ class LSTM(keras.layers.LSTM):
         return (y, *states) if self.return_state else y
 
     def inner_loop(self, sequences, initial_state, mask, training=False):
-        route = choose_route(self)
+        route = choose_route(self, sequences)
         if route != self._route:
             self._route = route
         if route is not FUSED:

@@ -6,8 +6,9 @@ import warnings
 
 import keras
 
-from pylstm._library import load_core, tensorflow_devices
+from pylstm._library import load_core
 from pylstm.errors import BackendLoadError, PylstmError
+from pylstm.ops import KERAS_BACKENDS, load_ops
 
 _DTYPES = ("float16", "bfloat16", "float32", "float64")
 
@@ -23,11 +24,12 @@ class Route:
 FUSED = Route("fused", "The fused kernel covers every option of this layer.")
 
 
-def choose_route(layer):
+def choose_route(layer, sequences):
     """Chooses the route of one call of `layer`, in the context of that call.
 
     Args:
         layer: A `pylstm.LSTM`.
+        sequences: Its input, `(batch, time, features)`.
 
     Returns:
         The `Route`.
@@ -35,7 +37,7 @@ def choose_route(layer):
     Raises:
         PylstmError: `layer.kernel` is "fused", and the fused kernel cannot run.
     """
-    obstacle = _obstacle(layer)
+    obstacle = _obstacle(layer, sequences)
     if obstacle is None:
         return FUSED
     if layer.kernel == "fused":
@@ -48,14 +50,15 @@ def choose_route(layer):
     return Route("keras", f"Keras' loop ran: {obstacle}.")
 
 
-def _obstacle(layer):
+def _obstacle(layer, sequences):
     """Returns what keeps the fused kernel from running, or None."""
     if layer.kernel == "keras":
         return 'the layer has kernel="keras"'
     backend = keras.backend.backend()
-    if backend != "tensorflow":
-        return f"the fused kernel needs Keras' tensorflow backend, not {backend}"
-    error = _load_error()
+    if backend not in KERAS_BACKENDS:
+        known = ", ".join(KERAS_BACKENDS)
+        return f"the fused kernel needs one of Keras' backends {known}, not {backend}"
+    error = _load_error(backend)
     if error is not None:
         if layer.kernel == "fused":
             raise error
@@ -71,11 +74,7 @@ def _obstacle(layer):
             return f"{role}={name} is not one of Keras' pointwise activations"
     if cell.compute_dtype not in _DTYPES:
         return f"the fused kernel has no dtype {cell.compute_dtype}"
-    if layer.kernel == "auto" and _only_keras_uses_the_gpu():
-        return "TensorFlow has a GPU, for which the fused kernel is not built here"
-    if _compiling_with_xla():
-        return "XLA (jit_compile=True) cannot call the fused kernel"
-    return None
+    return load_ops(backend).obstacle(sequences, demanded=layer.kernel == "fused")
 
 
 def activation_name(function):
@@ -90,11 +89,11 @@ def _names_by_id():
 
 
 @functools.cache
-def _load_error():
+def _load_error(backend):
     """Loads the compiled libraries. Returns the `BackendLoadError` if that fails, else None."""
     try:
         load_core()
-        import pylstm.ops.tensorflow  # noqa: F401
+        load_ops(backend)
     except BackendLoadError as error:
         return error
     return None
@@ -103,21 +102,6 @@ def _load_error():
 @functools.cache
 def _warn_of_keras_loop(message):
     warnings.warn(f"pylstm.LSTM runs Keras' loop.\n{message}", RuntimeWarning, stacklevel=2)
-
-
-def _only_keras_uses_the_gpu():
-    import tensorflow as tf
-
-    return "GPU" not in tensorflow_devices() and bool(tf.config.get_visible_devices("GPU"))
-
-
-def _compiling_with_xla():
-    import tensorflow as tf
-    from tensorflow.python.ops import control_flow_util
-
-    if tf.executing_eagerly():
-        return False
-    return control_flow_util.GraphOrParentsInXlaContext(tf.compat.v1.get_default_graph())
 
 
 def xla_is_keras_default():

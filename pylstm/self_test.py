@@ -3,11 +3,14 @@ with the float64 reference."""
 
 import dataclasses
 
+import keras
 import ml_dtypes
 import numpy as np
+from keras import ops
 
 from pylstm import reference
-from pylstm._library import load_core, load_tensorflow_ops
+from pylstm._library import load_core
+from pylstm.ops import KERAS_BACKENDS, load_ops
 
 # Largest error allowed, relative to the largest value of an array.
 TOLERANCES = {ml_dtypes.bfloat16: 0.01, np.float32: 1e-5, np.float64: 1e-12}
@@ -28,18 +31,21 @@ class Check:
 
 
 def run_checks():
-    """Yields a `Check` for each kernel and dtype.
+    """Yields a `Check` for each kernel and dtype, and for the operation of Keras' backend.
 
     Raises:
         BackendLoadError: A library is absent or cannot be loaded.
     """
     core = load_core()
-    load_tensorflow_ops()
+    backend = keras.backend.backend()
+    if backend in KERAS_BACKENDS:
+        load_ops(backend)
     for dtype, tolerance in TOLERANCES.items():
         call = _Call(dtype)
         for isa in core.isas():
             yield _check(f"cpu {isa}", call, call.with_core(core, isa), tolerance)
-        yield _check("tensorflow op", call, call.with_tensorflow(), tolerance)
+        if backend in KERAS_BACKENDS and call.exists_on_backend():
+            yield _check(f"{backend} op", call, call.with_backend(backend), tolerance)
 
 
 def _check(kernel, call, results, tolerance):
@@ -84,14 +90,54 @@ class _Call:
         )
         return (*outputs, *gradients)
 
-    def with_tensorflow(self):
-        import tensorflow as tf
+    def exists_on_backend(self):
+        """Whether Keras' backend has the dtype: JAX has float64 where one asks for it."""
+        dtype = keras.backend.standardize_dtype(self.dtype)
+        return keras.backend.standardize_dtype(ops.zeros((), dtype).dtype) == dtype
 
-        from pylstm.ops.tensorflow import lstm
+    def with_backend(self, backend):
+        mask = ops.convert_to_tensor(self.mask)
 
-        inputs = [tf.constant(array) for array in self.inputs]
-        with tf.GradientTape() as tape:
-            tape.watch(inputs)
-            outputs = lstm(*inputs, mask=tf.constant(self.mask), save_for_backward=True)
-        gradients = tape.gradient(outputs[0], inputs, output_gradients=tf.constant(self.dy))
-        return [tensor.numpy() for tensor in (*outputs, *gradients)]
+        def lstm(*inputs):
+            return load_ops(backend).lstm(
+                *inputs,
+                mask=mask,
+                activation="tanh",
+                recurrent_activation="sigmoid",
+                go_backwards=False,
+                return_sequences=True,
+                zero_output_for_mask=False,
+            )
+
+        inputs = [ops.convert_to_tensor(array) for array in self.inputs]
+        differentiate = {"tensorflow": _tensorflow, "jax": _jax, "torch": _torch}[backend]
+        outputs, gradients = differentiate(lstm, inputs, ops.convert_to_tensor(self.dy))
+        return [ops.convert_to_numpy(tensor) for tensor in (*outputs, *gradients)]
+
+
+# The outputs of a function of tensors, and what its first output, weighted by dy, depends on.
+
+
+def _tensorflow(function, inputs, dy):
+    import tensorflow as tf
+
+    with tf.GradientTape() as tape:
+        tape.watch(inputs)
+        outputs = function(*inputs)
+    return outputs, tape.gradient(outputs[0], inputs, output_gradients=dy)
+
+
+def _jax(function, inputs, dy):
+    import jax
+
+    outputs, pullback = jax.vjp(function, *inputs)
+    zeros = map(jax.numpy.zeros_like, outputs[1:])
+    return outputs, pullback((dy, *zeros))
+
+
+def _torch(function, inputs, dy):
+    import torch
+
+    inputs = [tensor.requires_grad_() for tensor in inputs]
+    outputs = function(*inputs)
+    return outputs, torch.autograd.grad(outputs[0], inputs, dy)

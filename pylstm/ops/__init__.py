@@ -1,5 +1,10 @@
 """The LSTM as a function, one module for each kind of array."""
 
+import functools
+import importlib
+
+# Those of Keras' backends on which its layer can run a module of this package.
+KERAS_BACKENDS = ("tensorflow", "jax", "torch")
 # What a call may choose besides its tensors, in the order of the kernels' attributes.
 OPTIONS = (
     "activation",
@@ -8,3 +13,9 @@ OPTIONS = (
     "return_sequences",
     "zero_output_for_mask",
 )
+
+
+@functools.cache
+def load_ops(name):
+    """Imports the module `name` of this package."""
+    return importlib.import_module(f"{__name__}.{name}")

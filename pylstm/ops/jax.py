@@ -1,19 +1,21 @@
 """The LSTM as a JAX function with a gradient, on the CPU.
 
 It runs in XLA's own threads on XLA's own buffers, under `jit`, `grad` and `vmap` (one element after
-the other); second derivatives and forward mode are not there.
+the other). Derivatives of a gradient come from a loop; forward mode alone is not there.
 """
 
 import functools
 
 import jax
 import jax.numpy as jnp
+import keras
 import numpy as np
 
 from pylstm._library import load_core
 from pylstm.errors import BackendLoadError
 from pylstm.ops import cuda
 from pylstm.ops.checks import check_devices
+from pylstm.ops.loop import lstm_loop, require_loop
 
 _core = load_core()
 _TARGETS = {name: f"pylstm_lstm_{name}" for name in ("forward", "backward")}
@@ -48,8 +50,8 @@ def lstm(
 ):
     """Runs an LSTM over a batch of sequences; arguments as in `pylstm._core.forward`.
 
-    Differentiable once, in reverse mode, by all floating arguments but `recurrent_dropout`, which
-    gets zeros.
+    Differentiable in reverse mode by all floating arguments but `recurrent_dropout`, which gets
+    zeros; where Keras runs on JAX, that gradient is differentiable in both modes.
 
     Returns:
         y, (B, T, H) or (B, H); h and c after the last step, (B, H).
@@ -93,35 +95,53 @@ def _platform(array):
     return next(iter(array.devices())).platform
 
 
+def devices():
+    """Returns the kinds of device that the function runs on."""
+    return ["CPU"]
+
+
+def obstacle(x, demanded):
+    """Says what keeps a layer of Keras from the function, in the context of its call.
+
+    Args:
+        x: The inputs, (B, T, F).
+        demanded: Has no influence here: where the function can run, it is the fastest.
+
+    Returns:
+        A clause, or None.
+    """
+    known = isinstance(x, jax.Array) and not isinstance(x, jax.core.Tracer)
+    platform = _platform(x) if known else jax.default_backend()
+    if platform != "cpu":
+        return f"JAX computes on {platform}, and the fused kernel for JAX on the CPU"
+    if not all(isinstance(size, int) for size in x.shape):
+        return "the fused kernel needs sizes, and JAX traces the call without them"
+    if keras.distribution.distribution() is not None:
+        return "keras.distribution divides arrays, which the fused kernel for JAX needs whole"
+    return None
+
+
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _lstm(options, *tensors):
-    y, h, c, _ = _forward(options, tensors, save_for_backward=False)
-    return y, h, c
+    return tuple(_forward(options, False, tensors)[:-1])
 
 
 def _save(options, *tensors):
-    y, h, c, reserve = _forward(options, tensors, save_for_backward=True)
-    return (y, h, c), (tensors, reserve)
+    *outputs, reserve = _forward(options, True, tensors)
+    return tuple(outputs), (tensors, reserve)
 
 
 def _gradient(options, saved, output_gradients):
     tensors, reserve = saved
-    *with_gradient, _, _ = tensors  # mask and recurrent_dropout have none
-    gradients = _call(
-        "backward",
-        [jax.ShapeDtypeStruct(t.shape, t.dtype) for t in with_gradient if t is not None],
-        (*tensors, reserve, *output_gradients),
-        _attributes(options, tensors, save_for_backward=True),
-    )
-    *others, bias = with_gradient
-    dbias = None if bias is None else gradients[len(others)]
-    return *gradients[: len(others)], dbias, None, None
+    return *_backward(options, tensors, reserve, output_gradients), None, None
 
 
 _lstm.defvjp(_save, _gradient)
 
 
-def _forward(options, tensors, save_for_backward):
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1))
+def _forward(options, save_for_backward, tensors):
+    """y, h, c and the reserve, which is empty if nothing is saved."""
     x, state = tensors[:2]
     batch, time, _ = x.shape
     units = state.shape[1]
@@ -134,6 +154,56 @@ def _forward(options, tensors, save_for_backward):
         jax.ShapeDtypeStruct((saved,), np.uint8),
     ]
     return _call("forward", results, tensors, _attributes(options, tensors, save_for_backward))
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _backward(options, tensors, reserve, output_gradients):
+    """The gradients of x, h0, c0, kernel, recurrent_kernel and, or None, bias."""
+    *with_gradient, _, _ = tensors  # mask and recurrent_dropout have none
+    gradients = _call(
+        "backward",
+        [jax.ShapeDtypeStruct(t.shape, t.dtype) for t in with_gradient if t is not None],
+        (*tensors, reserve, *output_gradients),
+        _attributes(options, tensors, save_for_backward=True),
+    )
+    return tuple(gradients) if tensors[5] is not None else (*gradients, None)
+
+
+# Who differentiates a gradient differentiates the two parts of it.
+
+
+@_forward.defjvp
+def _forward_tangents(options, save_for_backward, primals, tangents):
+    require_loop("jax")
+    (tensors,), (by_tensors,) = primals, tangents
+    *weighted, mask, dropout = tensors
+
+    def outputs(*weighted):
+        return lstm_loop(*weighted, mask, dropout, **dict(options))
+
+    results = _forward(options, save_for_backward, tensors)
+    _, changes = jax.jvp(outputs, tuple(weighted), by_tensors[:-2])
+    of_reserve = np.zeros(results[-1].shape, jax.dtypes.float0)
+    return results, [*changes, of_reserve]
+
+
+@_backward.defjvp
+def _backward_tangents(options, primals, tangents):
+    require_loop("jax")
+    tensors, _, output_gradients = primals
+    by_tensors, _, by_output_gradients = tangents
+    *weighted, mask, dropout = tensors
+
+    def gradient(weighted, output_gradients):
+        def outputs(*weighted):
+            return lstm_loop(*weighted, mask, dropout, **dict(options))
+
+        return jax.vjp(outputs, *weighted)[1](output_gradients)
+
+    _, changes = jax.jvp(
+        gradient, (tuple(weighted), output_gradients), (by_tensors[:-2], by_output_gradients)
+    )
+    return _backward(options, *primals), changes
 
 
 def _attributes(options, tensors, save_for_backward):

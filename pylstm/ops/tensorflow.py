@@ -4,15 +4,17 @@ Importing this module registers the operation: a SavedModel that holds it loads 
 `import pylstm`.
 """
 
-import keras
+import functools
+
 import tensorflow as tf
 from tensorflow.python.eager.record import could_possibly_record
+from tensorflow.python.framework import kernels
+from tensorflow.python.ops.control_flow_util import GraphOrParentsInXlaContext
 from tensorflow.python.ops.resource_variable_ops import is_resource_variable
 
 from pylstm._library import load_tensorflow_ops
-from pylstm.errors import PylstmError
 from pylstm.ops import OPTIONS
-from pylstm.ops.second_derivative import second_derivative
+from pylstm.ops.loop import lstm_loop, require_loop
 
 _ops = load_tensorflow_ops()
 _FIXED_INPUTS = 5  # x, h0, c0, kernel, recurrent_kernel; those that may be absent follow
@@ -103,6 +105,30 @@ def both(mask, within):
     return tf.logical_and(mask, within)
 
 
+@functools.cache
+def devices():
+    """Returns the kinds of device that the operation has kernels for, such as "CPU"."""
+    registered = kernels.get_registered_kernels_for_op("PylstmLstm").kernel
+    return sorted({kernel.device_type for kernel in registered})
+
+
+def obstacle(x, demanded):
+    """Says what keeps a layer of Keras from the operation, in the context of its call.
+
+    Args:
+        x: The inputs, (B, T, F).
+        demanded: Whether the operation shall run wherever it can, not only where it is faster.
+
+    Returns:
+        A clause, or None.
+    """
+    if not demanded and "GPU" not in devices() and tf.config.get_visible_devices("GPU"):
+        return "TensorFlow has a GPU, for which the fused kernel is not built here"
+    if not tf.executing_eagerly() and GraphOrParentsInXlaContext(tf.compat.v1.get_default_graph()):
+        return "XLA (jit_compile=True) cannot call the fused kernel"
+    return None
+
+
 @tf.RegisterGradient("PylstmLstm")
 def _lstm_gradient(op, dy, dh, dc, _):
     inputs = _grouped(op)
@@ -124,14 +150,28 @@ def _lstm_gradient(op, dy, dh, dc, _):
 
 @tf.RegisterGradient("PylstmLstmGrad")
 def _gradient_of_gradient(op, *outer):
-    if keras.backend.backend() != "tensorflow":
-        raise PylstmError("PYL134", fix="KERAS_BACKEND=tensorflow, whose loop has them")
-    arguments = _grouped(op)
+    """What the op's gradient, weighted by `outer`, depends on: by a loop."""
+    require_loop("tensorflow")
+    *fixed, bias, mask, dropout = _grouped(op)
+    constant = [group[0] if group else None for group in (mask, dropout)]
     options = {name: op.get_attr(name) for name in OPTIONS}
+    for role in ("activation", "recurrent_activation"):
+        options[role] = options[role].decode()
     outer = [_dense(weight, output) for weight, output in zip(outer, op.outputs, strict=True)]
-    result = second_derivative(arguments, op.inputs[-_OUTPUTS:], outer, **options)
-    constant = [None] * (len(op.inputs) - len(result))  # mask, recurrent dropout and reserve
-    return [*result[:-_OUTPUTS], *constant, *result[-_OUTPUTS:]]
+    # Copies, since one tensor may come in two places, and each has a derivative of its own.
+    weighted, upstream = tf.nest.map_structure(
+        tf.identity, ([*fixed, *bias], list(op.inputs[-_OUTPUTS:]))
+    )
+    no_bias = [] if bias else [None]
+    with tf.GradientTape() as second:
+        second.watch([*weighted, *upstream])
+        with tf.GradientTape() as first:
+            first.watch(weighted)
+            outputs = lstm_loop(*weighted, *no_bias, *constant, **options)
+        gradient = first.gradient(outputs, weighted, upstream, unconnected_gradients="zero")
+    result = second.gradient(gradient, [*weighted, *upstream], outer)
+    without = [None] * (len(op.inputs) - len(result))  # mask, recurrent dropout and reserve
+    return [*result[:-_OUTPUTS], *without, *result[-_OUTPUTS:]]
 
 
 def _grouped(op):

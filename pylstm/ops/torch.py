@@ -4,17 +4,23 @@ It computes on the tensors' own memory. `torch.compile` keeps `lstm` below in on
 `pylstm.lstm`, which checks more, it breaks the graph.
 """
 
+import functools
+
 import ml_dtypes
 import numpy as np
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
-from pylstm._library import load_core
-from pylstm.errors import PylstmError
+from pylstm._library import load_core, load_cuda
+from pylstm.errors import BackendLoadError, PylstmError
 from pylstm.ops import OPTIONS, cuda
 from pylstm.ops.checks import check_devices
+from pylstm.ops.loop import lstm_loop, require_loop
 
 _core = load_core()
+_DEVICES = ("cpu", "cuda", "meta")  # on "meta" there are shapes alone
+_TRANSFORMATIONS = "forward mode and the transformations of torch.func"
 
 
 def lstm(
@@ -31,18 +37,23 @@ def lstm(
 ):
     """Runs an LSTM over a batch of sequences; arguments as in `pylstm._core.forward`.
 
-    Differentiable once, by all floating arguments but `recurrent_dropout`. NumPy arrays among the
-    arguments go to the device of the tensors.
+    Differentiable by all floating arguments but `recurrent_dropout`, more than once where Keras
+    runs on torch. NumPy arrays among the arguments go to the device of the tensors.
 
     Returns:
         y, (B, T, H) or (B, H); h and c after the last step, (B, H).
     """
+    if _is_transformed():
+        raise PylstmError(
+            "PYL134",
+            got=_TRANSFORMATIONS,
+            fix="pylstm.LSTM with KERAS_BACKEND=torch, whose loop has them",
+        )
     tensors = (x, h0, c0, kernel, recurrent_kernel, bias, mask, recurrent_dropout)
     placed = {
         name: t for name, t in zip(cuda.INPUTS, tensors, strict=True) if isinstance(t, Tensor)
     }
-    # On "meta" there are shapes alone.
-    check_devices(placed, _device, ("cpu", "cuda", "meta"), "move them with .to(x.device)")
+    check_devices(placed, _device, _DEVICES, "move them with .to(x.device)")
     device = next(iter(placed.values())).device
     tensors = [None if t is None else torch.as_tensor(t, device=device) for t in tensors]
     needs_gradient = torch.is_grad_enabled() and any(
@@ -73,6 +84,43 @@ def both(mask, within):
     if device is None:
         return mask & within
     return torch.as_tensor(mask, device=device) & torch.as_tensor(within, device=device)
+
+
+@functools.cache
+def devices():
+    """Returns the kinds of device that the operator has kernels for, such as "CPU"."""
+    try:
+        load_cuda()
+    except BackendLoadError:
+        return ["CPU"]
+    return ["CPU", "GPU"]
+
+
+def obstacle(x, demanded):
+    """Says what keeps a layer of Keras from the operator, in the context of its call.
+
+    Args:
+        x: The inputs, (B, T, F).
+        demanded: Has no influence here: where the operator can run, it is the fastest.
+
+    Returns:
+        A clause, or None.
+    """
+    if _is_transformed():
+        return f"the fused kernel has no rule for {_TRANSFORMATIONS}"
+    if torch.jit.is_tracing() or torch.onnx.is_in_onnx_export():
+        return "TorchScript and ONNX have no operator for the fused kernel"
+    device = x.device.type
+    if device == "cuda" and "GPU" not in devices():
+        return "the input is on a GPU, for which the fused kernel is not built here"
+    if device not in _DEVICES:
+        return f"the input is on {device}, and the fused kernel on {' and '.join(_DEVICES[:-1])}"
+    return None
+
+
+def _is_transformed():
+    # Torch itself would take an operator's unknown tangents for zeros, in silence.
+    return torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
 
 
 def _device(tensor):
@@ -221,6 +269,9 @@ def _backward_shapes(x, h0, c0, kernel, recurrent_kernel, bias, *_):
     return [x.new_empty(tensor.shape) for tensor in inputs if tensor is not None]
 
 
+_NO_OPTIONS = [None] * len(OPTIONS)  # they have no gradient
+
+
 def _save(ctx, inputs, output):
     *tensors, activation, recurrent_activation, back, sequences, zero, saved = inputs
     ctx.set_materialize_grads(False)
@@ -235,16 +286,57 @@ def _gradient(ctx, dy, dh, dc, _):
     dx, dh0, dc0, dkernel, drecurrent_kernel, *dbias = _backward(
         *tensors, reserve, dy, dh, dc, *ctx.options
     )
-    without_gradient = [None] * (2 + len(ctx.options) + 1)  # mask, recurrent_dropout, options
-    return dx, dh0, dc0, dkernel, drecurrent_kernel, *(dbias or [None]), *without_gradient
+    without = [None] * 3  # mask, recurrent_dropout, save_for_backward
+    return dx, dh0, dc0, dkernel, drecurrent_kernel, *(dbias or [None]), *without, *_NO_OPTIONS
 
 
-def _no_second_derivative(ctx, *_):
-    raise PylstmError("PYL134", fix="torch.nn.LSTM, or keras.layers.LSTM")
+def _save_gradient(ctx, inputs, output):
+    *tensors, _reserve, dy, dh, dc = inputs[: -len(OPTIONS)]
+    ctx.save_for_backward(*tensors, dy, dh, dc)
+    ctx.options = dict(zip(OPTIONS, inputs[-len(OPTIONS) :], strict=True))
+
+
+def _gradient_of_gradient(ctx, outer):
+    """The derivatives of the gradient, weighted by `outer`: by a loop."""
+    require_loop("torch")
+    *tensors, dy, dh, dc = ctx.saved_tensors
+    *weighted, mask, dropout = tensors
+    with torch.enable_grad():
+        # Copies, since one tensor may come in two places, and each has a derivative of its own.
+        weighted, upstream = [[_copy(t) for t in group] for group in (weighted, (dy, dh, dc))]
+        outputs = lstm_loop(*weighted, mask, dropout, **ctx.options)
+        used = [(y, dy) for y, dy in zip(outputs, upstream, strict=True) if dy is not None]
+        gradient = torch.autograd.grad(
+            [y for y, _ in used],
+            [t for t in weighted if t is not None],
+            [dy for _, dy in used],
+            create_graph=True,
+            materialize_grads=True,
+        )
+        weights = zip(gradient, outer, strict=True)
+        result = sum((g * weight).sum() for g, weight in weights if weight is not None)
+    sources = [*weighted, *upstream]
+    derivatives = iter(
+        torch.autograd.grad(
+            result,
+            [t for t in sources if t is not None],
+            create_graph=torch.is_grad_enabled(),
+            materialize_grads=True,
+        )
+    )
+    derivatives = [None if t is None else next(derivatives) for t in sources]
+    without = [None] * 3  # mask, recurrent_dropout, reserve
+    return *derivatives[: len(weighted)], *without, *derivatives[len(weighted) :], *_NO_OPTIONS
+
+
+def _copy(tensor):
+    if tensor is None:
+        return None
+    return tensor.view_as(tensor) if tensor.requires_grad else tensor.detach().requires_grad_()
 
 
 _forward.register_autograd(_gradient, setup_context=_save)
-_backward.register_autograd(_no_second_derivative)
+_backward.register_autograd(_gradient_of_gradient, setup_context=_save_gradient)
 
 
 def _to_numpy(tensor):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import pylstm
-from pylstm.errors import DeviceError, FeatureMismatchError
+from pylstm.errors import DeviceError, FeatureMismatchError, PylstmError
 from tests.cpu.cases import Case, make_inputs
 from tests.functional import frameworks
 
@@ -78,3 +78,14 @@ def test_arrays_on_a_gpu_are_refused(arguments, monkeypatch):
     monkeypatch.setattr(type(arguments[0]), "devices", lambda array: {Gpu})
     with pytest.raises(DeviceError, match=r"PYL138(.|\n)*x on gpu(.|\n)*device_put"):
         call(*arguments)
+
+
+def test_no_second_derivative(arguments):
+    """Keras' loop has it, where Keras runs on JAX."""
+    x, *others = arguments
+
+    def loss(x):
+        return call(x, *others)[0].sum()
+
+    with pytest.raises(PylstmError, match=r"PYL134(.|\n)*KERAS_BACKEND=jax"):
+        jax.hessian(loss)(x)

@@ -9,6 +9,7 @@ from tests.cpu.cases import Case, make_inputs
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 op = pytest.importorskip("pylstm.ops.torch")
+forward_ad = torch.autograd.forward_ad
 
 OPTIONS = {
     "activation": "tanh",
@@ -90,6 +91,18 @@ def test_gradient_without_a_saved_reserve():
         gradients.append(torch.autograd.grad(y.sum() + (h * c).sum(), arguments[:6]))
     for one, other in zip(*gradients, strict=True):
         assert torch.equal(one, other)
+
+
+def test_forward_mode_is_no_silent_zero():
+    x, _, _, kernel, recurrent_kernel, *_ = tensors(Case(), requires_grad=False)
+
+    def call(x):
+        return pylstm.lstm(x, kernel, recurrent_kernel)
+
+    with pytest.raises(PylstmError, match=r"PYL134(.|\n)*forward mode"):
+        torch.func.jvp(call, (x,), (x,))
+    with forward_ad.dual_level(), pytest.raises(PylstmError, match=r"PYL134(.|\n)*forward mode"):
+        call(forward_ad.make_dual(x, x))
 
 
 def test_no_second_derivative():

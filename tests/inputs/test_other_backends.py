@@ -1,10 +1,8 @@
 """The contract on Keras' other backends, each in a process of its own."""
 
-import os
-import subprocess
-import sys
-
 import pytest
+
+from tests import backends
 
 PROGRAM = """
 import keras, numpy as np, pylstm
@@ -59,10 +57,7 @@ except errors.FeatureMismatchError as error:
 """
 
 
-@pytest.mark.parametrize("backend", ["jax", "torch"])
+@pytest.mark.parametrize("backend", backends.OTHERS)
 def test_backend(backend):
-    pytest.importorskip(backend, reason=f"{backend} is not installed")
-    environment = {**os.environ, "KERAS_BACKEND": backend}
-    command = [sys.executable, "-W", "ignore", "-c", PROGRAM]
-    run = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert run.stdout.split() == [backend, "PYL103"], run.stderr
+    printed = backends.run_python(backend, "-W", "ignore", "-c", PROGRAM)
+    assert printed.split() == [backend, "PYL103"]

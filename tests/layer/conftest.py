@@ -3,7 +3,7 @@
 import keras
 import pytest
 
-from pylstm.ops import tensorflow as op
+from pylstm.ops import load_ops
 
 
 @pytest.fixture(autouse=True)
@@ -18,6 +18,7 @@ def fresh_keras():
 def fused_calls(monkeypatch):
     """A list that grows by the keyword arguments of every call of the fused operation."""
     calls = []
+    op = load_ops(keras.backend.backend())
     lstm = op.lstm
 
     def spy(*args, **kwargs):

@@ -13,10 +13,11 @@ import keras.src.layers.rnn.bidirectional
 import keras.src.layers.rnn.lstm
 
 import pylstm
-from pylstm.ops import tensorflow as op
+from pylstm.ops import load_ops
 
 _counts = collections.Counter()
-_lstm = op.lstm
+_op = load_ops(keras.backend.backend())
+_lstm = _op.lstm
 
 
 def _counting(*args, **kwargs):
@@ -24,7 +25,7 @@ def _counting(*args, **kwargs):
     return _lstm(*args, **kwargs)
 
 
-op.lstm = _counting
+_op.lstm = _counting
 for _module in (
     keras.layers,
     keras.src.layers,

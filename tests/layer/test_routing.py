@@ -12,6 +12,7 @@ import tensorflow as tf
 import pylstm
 from pylstm import routing
 from pylstm.errors import BackendLoadError, PylstmError
+from pylstm.ops import tensorflow as op
 
 
 @pytest.fixture
@@ -146,14 +147,14 @@ def test_gpu_without_a_fused_kernel(monkeypatch, x):
     """Keras' loop on the GPU beats the fused kernel on the CPU; who wants that says so."""
     gpu = tf.config.PhysicalDevice("/physical_device:GPU:0", "GPU")
     monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind: [gpu])
-    monkeypatch.setattr(routing, "tensorflow_devices", lambda: ["CPU"])
+    monkeypatch.setattr(op, "devices", lambda: ["CPU"])
     automatic, demanded = pylstm.LSTM(4), pylstm.LSTM(4, kernel="fused")
     automatic(x)
     demanded(x)
     assert automatic.path == "keras"
     assert "TensorFlow has a GPU" in automatic.path_reason
     assert demanded.path == "fused"
-    monkeypatch.setattr(routing, "tensorflow_devices", lambda: ["CPU", "GPU"])
+    monkeypatch.setattr(op, "devices", lambda: ["CPU", "GPU"])
     automatic(x)
     assert automatic.path == "fused"
 
@@ -174,13 +175,13 @@ def test_other_backends_run_keras_loop(tmp_path):
         text=True,
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    assert "needs Keras' tensorflow backend, not numpy" in done.stdout
+    assert "one of Keras' backends tensorflow, jax, torch, not numpy" in done.stdout
 
 
 @pytest.fixture
 def no_library(monkeypatch):
     error = BackendLoadError("PYL131", fix="pip install pylstm")
-    monkeypatch.setattr(routing, "_load_error", lambda: error)
+    monkeypatch.setattr(routing, "_load_error", lambda backend: error)
     routing._warn_of_keras_loop.cache_clear()
 
 

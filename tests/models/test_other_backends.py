@@ -1,12 +1,10 @@
 """pylstm's models on Keras' other backends, which have no ragged tensors: each in its process."""
 
-import importlib.util
-import os
-import subprocess
-import sys
 import textwrap
 
 import pytest
+
+from tests import backends
 
 SCRIPT = """
     import keras, numpy as np, pytest, pylstm
@@ -30,6 +28,8 @@ SCRIPT = """
             alone = keras.ops.convert_to_numpy(model(seq[None]))[0]
             np.testing.assert_allclose(output, alone, atol=1e-6)
             np.testing.assert_allclose(row, alone, atol=1e-6)
+
+    assert model.layers[0].path == "fused"
 
     model = model_of(mask_value=-1.0, return_sequences=True)
     loss = model.fit(seqs, steps, batch_size=2, verbose=0, shuffle=False).history["loss"]
@@ -55,14 +55,6 @@ SCRIPT = """
 """
 
 
-@pytest.mark.parametrize("backend", ["jax", "torch"])
+@pytest.mark.parametrize("backend", backends.OTHERS)
 def test_sequences_of_several_lengths(backend):
-    if importlib.util.find_spec(backend) is None:
-        pytest.skip(f"{backend} is not installed")
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(SCRIPT)],
-        env={**os.environ, "KERAS_BACKEND": backend, "PYTHONPATH": os.pathsep.join(sys.path)},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
+    backends.run_python(backend, "-c", textwrap.dedent(SCRIPT))

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from pylstm import _library
 from pylstm.errors import BackendLoadError
+from tests import backends
 
 PACKAGE = pathlib.Path(_library.__file__).parent
 load_core = _library.load_core.__wrapped__  # without their caches
@@ -119,31 +120,28 @@ def test_layer_without_its_library(package):
     assert done.stderr.count("pip install --force-reinstall") == 2  # in both
 
 
+HIDE_TENSORFLOW = "import sys; sys.modules['tensorflow'] = None; "  # as if not installed
+SELF_TEST = "import runpy; runpy.run_module('pylstm', run_name='__main__')"
+
+
 def test_without_tensorflow():
-    done = run(
-        """
-        import sys
-
-        class Hidden:
-            def find_spec(name, path=None, target=None):
-                if name.partition(".")[0] == "tensorflow":
-                    raise ModuleNotFoundError(f"No module named {name!r}", name=name)
-
-        sys.meta_path.insert(0, Hidden)
-        import pylstm
-        """,
-        PACKAGE.parent,
-        KERAS_BACKEND="tensorflow",
-    )
+    code = HIDE_TENSORFLOW + "import pylstm"
+    done = run(code, PACKAGE.parent, KERAS_BACKEND="tensorflow")
     assert done.returncode == 1
     assert "TensorFlow is not installed" in done.stderr
     assert "pip install 'tensorflow-cpu==2.21.*'" in done.stderr
 
 
-def main(folder, **environment):
-    return run(
-        "import runpy; runpy.run_module('pylstm', run_name='__main__')", folder, **environment
-    )
+@pytest.mark.parametrize("backend", backends.OTHERS)
+def test_other_backends_need_no_tensorflow(backend):
+    printed = backends.run_python(backend, "-c", HIDE_TENSORFLOW + SELF_TEST)
+    assert f"{backend} op" in printed
+    assert f"{backend} op".ljust(16) + "float32   error" in printed
+    assert printed.strip().endswith("passed")
+
+
+def main(folder):
+    return run(SELF_TEST, folder)
 
 
 def test_self_test_passes():

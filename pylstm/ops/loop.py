@@ -1,0 +1,72 @@
+"""The LSTM as a loop of Keras' operations, for the derivatives that the kernels do not have.
+
+The kernels differentiate once. Who asks for more (a gradient penalty, a Hessian) gets the numbers
+of Keras' loop, and its speed, for that part alone.
+"""
+
+import keras
+from keras import ops
+from keras.src import backend
+
+from pylstm.errors import PylstmError
+
+
+def lstm_loop(
+    x,
+    h0,
+    c0,
+    kernel,
+    recurrent_kernel,
+    bias,
+    mask,
+    recurrent_dropout,
+    *,
+    activation,
+    recurrent_activation,
+    go_backwards,
+    return_sequences,
+    zero_output_for_mask,
+):
+    """What `lstm` of the modules here computes, in operations of Keras' backend.
+
+    Args:
+        As for `pylstm.ops.tensorflow.lstm`.
+
+    Returns:
+        y, h and c, as it does.
+    """
+    act = getattr(keras.activations, activation)
+    gate = getattr(keras.activations, recurrent_activation)
+    recurrent_kernels = ops.split(recurrent_kernel, 4, axis=1)
+    drops = None if recurrent_dropout is None else ops.unstack(recurrent_dropout)
+
+    def step(x_t, states):
+        h, c = states
+        inputs = [h] * 4 if drops is None else [h * drop for drop in drops]
+        z = ops.matmul(x_t, kernel)
+        z = z + ops.concatenate(list(map(ops.matmul, inputs, recurrent_kernels)), axis=1)
+        z_i, z_f, z_c, z_o = ops.split(z if bias is None else z + bias, 4, axis=1)
+        c = gate(z_f) * c + gate(z_i) * act(z_c)
+        h = gate(z_o) * act(c)
+        return h, [h, c]
+
+    last, every, (h, c) = backend.rnn(
+        step,
+        x,
+        [h0, c0],
+        go_backwards=go_backwards,
+        mask=mask,
+        zero_output_for_mask=zero_output_for_mask,
+        return_all_outputs=return_sequences,
+    )
+    return every if return_sequences else last, h, c
+
+
+def require_loop(framework):
+    """Raises `PylstmError` where Keras' loop does not compute in `framework`."""
+    if keras.backend.backend() != framework:
+        raise PylstmError(
+            "PYL134",
+            got="a derivative of a gradient",
+            fix=f"KERAS_BACKEND={framework}, whose loop has it",
+        )

@@ -1,0 +1,83 @@
+"""JAX's transformations of a layer, its exports, and where Keras' loop runs instead."""
+
+import jax
+import keras
+import numpy as np
+import pytest
+
+import pylstm
+from pylstm.ops import jax as op
+from tests.layer.compare import assert_close, pair
+
+
+@pytest.fixture
+def x(rng):
+    return rng.standard_normal((3, 4, 2))
+
+
+def outputs_of(layer):
+    """A function of x without state."""
+    trainable = [v.value for v in layer.trainable_variables]
+    others = [v.value for v in layer.non_trainable_variables]
+    return lambda x: layer.stateless_call(trainable, others, x)[0]
+
+
+@pytest.mark.parametrize(
+    "transform",
+    [
+        lambda f: jax.jit(f),
+        lambda f: jax.grad(lambda x: f(x).sum()),
+        lambda f: jax.jit(jax.grad(jax.checkpoint(lambda x: f(x).sum()))),
+        lambda f: jax.jacrev(f),
+        lambda f: jax.hessian(lambda x: f(x).sum()),
+        lambda f: jax.vmap(jax.grad(lambda x: f(x[None]).sum())),
+        lambda f: lambda x: jax.lax.scan(lambda sum, _: (sum + f(x), None), f(x), length=2)[0],
+    ],
+    ids=["jit", "grad", "checkpoint", "jacrev", "hessian", "vmap", "scan"],
+)
+def test_transformations(transform, x):
+    stock, ours = pair(5, 2, dtype="float64")
+    assert_close(transform(outputs_of(ours))(x), transform(outputs_of(stock))(x))
+    assert ours.path == "fused"
+
+
+def test_rematerialized(x):
+    """Stock Keras' layer raises here, of a bool that JAX traces."""
+    plain = pylstm.LSTM(3, dtype="float64")
+    with keras.RematScope(mode="full"):
+        rematerialized = pylstm.LSTM(3, dtype="float64")
+    for layer in (plain, rematerialized):
+        layer.build(x.shape)
+    rematerialized.set_weights(plain.get_weights())
+    assert_close(
+        jax.grad(lambda x: outputs_of(rematerialized)(x).sum())(x),
+        jax.grad(lambda x: outputs_of(plain)(x).sum())(x),
+    )
+    assert rematerialized.path == "fused"
+
+
+def test_export_of_any_batch_runs_keras_loop(x):
+    layer = pylstm.LSTM(3)
+    layer.build(x.shape)
+    (batch,) = jax.export.symbolic_shape("batch")
+    shape = jax.ShapeDtypeStruct((batch, 4, 2), "float32")
+    exported = jax.export.export(jax.jit(outputs_of(layer)))(shape)
+    assert layer.path == "keras"
+    assert "JAX traces the call without them" in layer.path_reason
+    x = x.astype("float32")
+    np.testing.assert_allclose(exported.call(x), layer(x), atol=1e-6)
+    assert layer.path == "fused"
+
+
+def test_distribution_runs_keras_loop(x):
+    layer = pylstm.LSTM(3)
+    expected = layer(x)
+    with keras.distribution.DataParallel(devices=["cpu:0"]).scope():
+        np.testing.assert_allclose(layer(x), expected, atol=1e-6)
+    assert layer.path == "keras"
+    assert "keras.distribution" in layer.path_reason
+
+
+def test_gpu_runs_keras_loop(monkeypatch, x):
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    assert "JAX computes on gpu" in op.obstacle(x, demanded=False)

@@ -1,0 +1,74 @@
+"""What torch alone does with a layer: states in place, tracing, forward mode, devices."""
+
+import types
+
+import keras
+import numpy as np
+import pytest
+import torch
+
+import pylstm
+from pylstm.ops import torch as op
+from tests.layer.compare import assert_close, pair
+
+
+@pytest.fixture
+def x(rng):
+    return torch.from_numpy(rng.standard_normal((3, 4, 2)))
+
+
+def test_stateful_layers_can_be_trained(x):
+    """As stock Keras' cannot be: its new states overwrite what the gradient needs."""
+    losses = []
+    for lstm, options in ((pylstm.LSTM, {}), (keras.layers.LSTM, {"use_cudnn": False})):
+        keras.utils.set_random_seed(1)
+        layers = [keras.Input(batch_shape=x.shape), lstm(5, stateful=True, **options)]
+        model = keras.Sequential([*layers, keras.layers.Dense(1)])
+        model.compile("sgd", "mse")
+        data = np.asarray(x, "float32"), np.ones((3, 1))
+        losses.append(model.fit(*data, batch_size=3, epochs=3, verbose=0).history["loss"])
+    np.testing.assert_allclose(*losses, rtol=1e-5)
+    assert model.layers[0].states[0].value.abs().sum() > 0
+
+
+def test_module_compiles(x):
+    stock, ours = pair(5, 2, dtype="float64")
+    assert_close(torch.compile(ours, backend="aot_eager")(x), stock(x))
+    assert ours.path == "fused"
+
+
+@pytest.mark.parametrize(
+    "transform",
+    [
+        lambda f, x: torch.func.jvp(f, (x,), (x,))[1],
+        lambda f, x: torch.func.vmap(torch.func.grad(lambda x: f(x[None]).sum()))(x),
+        lambda f, x: torch.jit.trace(f, (x,), check_trace=False)(x),
+    ],
+    ids=["jvp", "vmap", "trace"],
+)
+def test_what_the_kernel_has_no_rule_for(transform, x):
+    stock, ours = pair(5, 2, dtype="float64")
+    ours.kernel = "auto"
+    assert_close(transform(ours, x), transform(stock, x))
+    assert ours.path == "keras"
+    ours(x)
+    assert ours.path == "fused"
+
+
+def test_symbolic_call():
+    layer = pylstm.LSTM(5, kernel="fused", return_sequences=True)
+    assert layer(keras.Input((None, 2))).shape == (None, None, 5)
+
+
+@pytest.mark.parametrize(
+    ("device", "built_for", "reason"),
+    [
+        ("cuda", ["CPU", "GPU"], None),
+        ("cuda", ["CPU"], "the input is on a GPU, for which the fused kernel is not built here"),
+        ("mps", ["CPU"], "the input is on mps, and the fused kernel on cpu and cuda"),
+    ],
+)
+def test_devices(monkeypatch, device, built_for, reason):
+    monkeypatch.setattr(op, "devices", lambda: built_for)
+    x = types.SimpleNamespace(device=torch.device(device))
+    assert op.obstacle(x, demanded=False) == reason
