@@ -17,6 +17,8 @@ _EXPLANATION = (
     "case. The kernel is pylstm on NumPy arrays, without TensorFlow's part of a call."
 )
 
+_BACKENDS = "How many times as fast as `keras.layers.LSTM`, and the milliseconds of `pylstm.LSTM`:"
+
 
 def main():
     content = json.loads(Path(sys.argv[1]).read_text())
@@ -32,6 +34,7 @@ def _readme_part(content, six):
         [
             "![Times as fast as Keras, six shapes](benchmarks/results.png)",
             report.table(six, report.roofs(content["records"]), quartiles=False),
+            *_backends_section(content),
             report.summary(content["records"]),
             _EXPLANATION,
             f"Median milliseconds of a call. {report.environment(content)} "
@@ -50,6 +53,7 @@ def _results_page(content):
             "## Ratios",
             report.summary(records),
             _EXPLANATION,
+            *_backends_section(content),
             *filter(None, [report.options_cost(content)]),
             report.streaming_floor(records),
             *_scaling_section(content),
@@ -58,6 +62,11 @@ def _results_page(content):
             report.table(records, report.roofs(records)) + "\n",
         ]
     )
+
+
+def _backends_section(content):
+    table = report.backends(content)
+    return ["### on each of Keras' backends", _BACKENDS, table] if table else []
 
 
 def _scaling_section(content):

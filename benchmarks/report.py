@@ -4,7 +4,7 @@ import statistics
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 
-from benchmarks.peers import PEERS
+from benchmarks.peers import KERAS_BACKENDS, PEERS
 
 OURS = "pylstm_layer"
 KERNEL = "pylstm_arrays"  # the same kernel without TensorFlow
@@ -29,7 +29,8 @@ def speed_up(record: dict, other: float | None, ours: str = OURS) -> float | Non
 
 def line(record: dict) -> str:
     """One case as a line of progress: milliseconds, and why a time is missing."""
-    return ", ".join(f"{PEERS[p][0]} {_cell(result)}" for p, result in record["peers"].items())
+    titles = {name: title for name, (title, _) in PEERS.items()}
+    return ", ".join(f"{titles.get(p, p)} {_cell(r)}" for p, r in record["peers"].items())
 
 
 def roofs(records: Iterable[dict]) -> dict[str, float]:
@@ -98,6 +99,27 @@ def options_cost(content: dict) -> str:
     return _markdown(titles, rows)
 
 
+def backends(content: dict) -> str:
+    """pylstm beside Keras on each of Keras' backends, as Markdown; empty if it was not measured."""
+    records = content.get("backends", [])
+    columns = [(name, mode) for name in KERAS_BACKENDS for mode in ("inference", "training")]
+    cells, ratios = defaultdict(dict), defaultdict(list)
+    for record in records:
+        for name, (keras, ours) in KERAS_BACKENDS.items():
+            column = name, record["mode"]
+            if ratio := speed_up(record, median(record, keras), ours):
+                cells[record["name"]][column] = (
+                    f"{ratio:.2f}× ({_milliseconds(median(record, ours))})"
+                )
+                ratios[column].append(ratio)
+    if not cells:
+        return ""
+    rows = [[case, *(row.get(column, "") for column in columns)] for case, row in cells.items()]
+    rows.append(["mean", *(_mean(ratios[column]) for column in columns)])
+    titles = ["Keras on", *(f"{name}, {mode}" for name, mode in columns)]
+    return _markdown(titles, rows)
+
+
 def streaming_floor(records: list[dict]) -> str:
     """Streaming calls over the time to read R once from cache, as a Markdown table."""
     rows = []
@@ -163,7 +185,11 @@ def _spread(records, reference: Callable[[dict], float | None]):
 def _mean_and_smallest(ratios):
     if not ratios:
         return ["", ""]
-    return [f"{statistics.geometric_mean(ratios.values()):.2f}×", f"{min(ratios.values()):.2f}×"]
+    return [_mean(ratios.values()), f"{min(ratios.values()):.2f}×"]
+
+
+def _mean(ratios):
+    return f"{statistics.geometric_mean(ratios):.2f}×" if ratios else ""
 
 
 def _ratio_cells(record, roof):

@@ -25,6 +25,13 @@ PEERS = {
     "jax_scan": ("JAX", "jax"),
 }
 
+# Keras' backends: the peers that are Keras' layer and ours there.
+KERAS_BACKENDS = {
+    "TensorFlow": ("keras_layer", "pylstm_layer"),
+    "JAX": ("keras_jax", "pylstm_jax"),
+    "torch": ("keras_torch", "pylstm_torch"),
+}
+
 
 @dataclass(frozen=True)
 class Computation:

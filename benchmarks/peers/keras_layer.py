@@ -8,6 +8,7 @@ os.environ["KERAS_BACKEND"] = "tensorflow"
 import keras
 import tensorflow as tf
 
+from benchmarks.layers import make_layer
 from benchmarks.peers import Computation
 from benchmarks.problem import name_gradients
 
@@ -22,39 +23,12 @@ def refusal(case, mode):
 
 def prepare(problem, mode, lstm=keras.layers.LSTM):
     """Prepares a layer of class `lstm` with the problem's weights."""
-    layer = _make_layer(problem, lstm)
+    layer = make_layer(problem, lstm)
     x = tf.constant(problem.x)
     mask = None if problem.mask is None else tf.constant(problem.mask)
     if problem.case.streaming:
         return _streaming(problem, layer, x)
     return (_inference if mode == "inference" else _training)(problem, layer, x, mask)
-
-
-def _make_layer(problem, lstm):
-    case = problem.case
-    layer = lstm(
-        case.units,
-        activation=case.activation,
-        use_bias=case.use_bias,
-        recurrent_initializer="zeros",  # set below; the default, orthogonal, lacks bfloat16
-        recurrent_dropout=case.recurrent_dropout,
-        return_sequences=True,
-        return_state=case.streaming,
-        dtype=problem.x.dtype.name,
-    )
-    if case.bidirectional:
-        layer = keras.layers.Bidirectional(layer)
-    layer.build(problem.x.shape)
-    layer.set_weights([w for direction in problem.weights for w in _present(direction)])
-    if case.recurrent_dropout:
-        masks = tf.unstack(tf.constant(problem.recurrent_dropout))
-        layer.cell.get_recurrent_dropout_mask = lambda step_input: masks
-    return layer
-
-
-def _present(weights):
-    arrays = [weights.kernel, weights.recurrent_kernel, weights.bias]
-    return [array for array in arrays if array is not None]
 
 
 def _inference(problem, layer, x, mask):

@@ -1,7 +1,10 @@
 """`pylstm.LSTM`, through its TensorFlow op, in the same harness as `keras.layers.LSTM`."""
 
+# isort: off
+from benchmarks.peers import keras_layer  # first: it chooses Keras' backend
+from benchmarks.layers import fused_lstm
 import pylstm
-from benchmarks.peers import keras_layer
+# isort: on
 
 
 def versions():
@@ -12,8 +15,4 @@ refusal = keras_layer.refusal
 
 
 def prepare(problem, mode):
-    return keras_layer.prepare(problem, mode, lstm=_fused)
-
-
-def _fused(units, **options):
-    return pylstm.LSTM(units, kernel="fused", **options)  # an error, never a slower path in silence
+    return keras_layer.prepare(problem, mode, lstm=fused_lstm)

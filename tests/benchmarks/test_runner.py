@@ -7,8 +7,9 @@ import pytest
 
 from benchmarks import options
 from benchmarks.cases import SIX, STREAMING, Case
+from benchmarks.peers import KERAS_BACKENDS
 from benchmarks.process import PeerError, PeerProcess
-from benchmarks.runner import Effort, run_case, running_peers, select
+from benchmarks.runner import Effort, prepare, run_case, running_peers, select
 
 SMALL = Case("test", 3, 5, 2, 4)
 BOTH = ["pylstm_arrays", "pylstm_layer"]
@@ -30,6 +31,18 @@ def test_peers_are_checked_and_timed(peers, mode):
         assert 0 < result["q1"] <= result["median"] <= result["q3"]
         assert result["calls"] >= 2
     assert record["rates"]["fma"] > 0
+
+
+@pytest.mark.parametrize("backend", ["JAX", "torch"])
+def test_layers_on_other_backends(backend):
+    names = KERAS_BACKENDS[backend]
+    with running_peers(names) as (running, absent):
+        if absent:
+            assert "ModuleNotFoundError" in absent[names[0]]
+            pytest.skip(f"{backend} is not installed")
+        for mode in ("inference", "training"):
+            for outcome in prepare(SMALL, mode, running).values():
+                assert 0 <= outcome["error"] < 1e-5
 
 
 def test_peers_are_stopped_between_their_turns(peers):

@@ -1,0 +1,33 @@
+"""`python -m benchmarks.backends results.json`: pylstm beside Keras on each of Keras' backends.
+
+The records, of all backends in one run, are added to the results.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+from benchmarks import report
+from benchmarks.cases import SIX
+from benchmarks.peers import KERAS_BACKENDS
+from benchmarks.runner import FULL_EFFORT, run_case, running_peers
+
+
+def main():
+    path = Path(sys.argv[1])
+    content = json.loads(path.read_text())
+    names = [name for pair in KERAS_BACKENDS.values() for name in pair]
+    content["backends"] = []
+    with running_peers(names) as (peers, absent):
+        for name, reason in absent.items():
+            print(f"without {name}: {reason}")
+        for case in SIX:
+            for mode in case.modes:
+                record = run_case(case, mode, peers, FULL_EFFORT)
+                print(f"{case.name} {mode}: {report.line(record)}", flush=True)
+                content["backends"].append(record)
+    path.write_text(json.dumps(content, indent=1))
+
+
+if __name__ == "__main__":
+    main()
