@@ -47,9 +47,10 @@ def lstm(
     and TensorFlow, on a GPU.
 
     Takes arrays of NumPy, CuPy, TensorFlow, torch or JAX and returns the same kind. All but NumPy's
-    and CuPy's are differentiable, once, by x, the weights and the states. NumPy arrays may stand
-    among those of another framework. Other objects that share their memory are taken without a
-    copy: on a GPU (`__cuda_array_interface__`, DLPack) as CuPy's arrays, else (DLPack) as NumPy's.
+    and CuPy's are differentiable by x, the weights and the states: once, and again where Keras runs
+    on that framework. NumPy arrays may stand among those of another framework. Other objects that
+    share their memory are taken without a copy: on a GPU (`__cuda_array_interface__`, DLPack) as
+    CuPy's arrays, else (DLPack) as NumPy's.
 
         y = pylstm.lstm(x, kernel, recurrent_kernel, bias, lengths=lengths)
 

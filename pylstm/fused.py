@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from pylstm.ops import load_ops
+from pylstm.ops.loop import started
 from pylstm.routing import activation_name
 
 _GATES = 4
@@ -93,9 +94,8 @@ def _held_before_start(layer, outputs, mask, h0, h):
         return outputs
     if not layer.return_sequences:
         return h
-    mask = ops.flip(mask, 1) if layer.go_backwards else mask
-    started = ops.cumsum(ops.cast(mask, "int32"), axis=1) > 0
-    return ops.where(started[..., None], outputs, h0[:, None])
+    counted = started(mask, layer.go_backwards)[..., None]
+    return ops.where(counted, outputs, h0[:, None])
 
 
 def _drop_features(sequences, kernel, drop):

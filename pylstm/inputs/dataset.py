@@ -5,6 +5,7 @@ import numpy as np
 from keras import tree
 
 from pylstm.array_types import FLOATS, dtype_name
+from pylstm.errors import RaggedError
 from pylstm.inputs.columns import (
     Dense,
     Sequences,
@@ -30,7 +31,7 @@ def dataset(
     seed=None,
     sample_weight=None,
     drop_remainder=False,
-    mask_value=0.0,
+    mask_value=None,
     workers=1,
     max_queue_size=10,
 ):
@@ -40,7 +41,7 @@ def dataset(
     `tf.RaggedTensor`, which `pylstm.LSTM` takes at the front of any Keras model and
     `pylstm.Sequential` and `pylstm.Model` take before other layers, too: padding never
     reaches a weight. On other backends x is padded with `mask_value` to the longest of all;
-    give the layer the same `mask_value`.
+    give the layer, or a `keras.layers.Masking` in front, the same value.
 
     Args:
         x: A list of N sequences (T_i, F), or any collection that `pylstm.pad` takes, or an
@@ -56,7 +57,8 @@ def dataset(
         seed: Of the order; by default NumPy's global generator gives one.
         sample_weight: Weights per sample (N,), or per step, a list of N arrays (T_i,).
         drop_remainder: Leave out the last batch where it is partial, as a stateful layer needs.
-        mask_value: What x is padded with on other backends than TensorFlow.
+        mask_value: What x is padded with on other backends than TensorFlow, where sequences of
+            several lengths need one.
         workers: Threads that make batches.
         max_queue_size: Batches they may be ahead.
 
@@ -65,6 +67,7 @@ def dataset(
 
     Raises:
         PylstmError: The sequences, targets and weights do not fit; see `read_columns`.
+        RaggedError: Sequences would be padded, and there is no `mask_value`.
     """
     return SequenceDataset(
         unpad_targets(read_columns(x, y, sample_weight)),
@@ -95,7 +98,7 @@ class SequenceDataset(keras.utils.PyDataset):
         shuffle=False,
         seed=None,
         drop_remainder=False,
-        mask_value=0.0,
+        mask_value=None,
         ragged=None,
         **workers,
     ):
@@ -113,6 +116,8 @@ class SequenceDataset(keras.utils.PyDataset):
             ragged = keras.backend.backend() == "tensorflow"
         if not ragged and self._longest is not None:
             self._maxlen = int(self._longest.max())
+            if mask_value is None and _shortest(columns) < self._maxlen:
+                raise _no_mask_value()
         self._rows = self._draw_batches()
 
     def __len__(self):
@@ -157,7 +162,7 @@ class SequenceDataset(keras.utils.PyDataset):
             return column.values
         if self._maxlen is None:
             return ragged_of_arrays(column.values)
-        value = self._mask_value
+        value = self._mask_value or 0.0
         # Integers need not hold the value; padded with 0, they may be tokens and stay integers.
         fits = value == 0 or dtype_name(column.values[0]) in FLOATS
         dtype = None if fits else keras.config.floatx()
@@ -224,3 +229,18 @@ def _longest(columns):
     """Lengths (N,) of the longest sequence of each sample; None where all are dense."""
     lengths = [c.lengths for c in columns_of(columns.x) if isinstance(c, Sequences)]
     return np.max(lengths, axis=0) if lengths else None
+
+
+def _shortest(columns):
+    return min(c.lengths.min() for c in columns_of(columns.x) if isinstance(c, Sequences))
+
+
+def _no_mask_value():
+    backend = keras.backend.backend()
+    return RaggedError(
+        "PYL114",
+        expected=f"a value for padding: on Keras' {backend} backend there are no ragged tensors",
+        got="sequences of different lengths",
+        fix="mask_value=-1.0 here and in pylstm.LSTM, or in a keras.layers.Masking in front, with "
+        "a value that no step holds",
+    )

@@ -59,7 +59,18 @@ def lstm_loop(
         zero_output_for_mask=zero_output_for_mask,
         return_all_outputs=return_sequences,
     )
-    return every if return_sequences else last, h, c
+    y = every if return_sequences else last
+    if mask is not None and not zero_output_for_mask:  # where Keras' scan on JAX gives h0
+        held = ~started(mask, go_backwards)
+        held = held[..., None] if return_sequences else held[:, -1:]
+        y = ops.where(held, ops.zeros_like(y), y)
+    return y, h, c
+
+
+def started(mask, go_backwards):
+    """Returns bool (B, T), in the order of the outputs: whether a step that counts came by then."""
+    mask = ops.flip(mask, 1) if go_backwards else mask
+    return ops.cumsum(ops.cast(mask, "int32"), axis=1) > 0
 
 
 def require_loop(framework):

@@ -136,6 +136,14 @@ def test_other_backends_get_dense_batches(monkeypatch):
     np.testing.assert_array_equal(x, pad(sequences(), value=-1).x[:4])
 
 
+def test_other_backends_do_not_pad_in_silence(monkeypatch):
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    with pytest.raises(errors.RaggedError, match=r"\[PYL114\](.|\n)*fix: +mask_value=-1.0 here"):
+        dataset(sequences())
+    (x,) = dataset([np.ones((3, 2))] * 4)[0]
+    np.testing.assert_array_equal(x, np.ones((4, 3, 2)))
+
+
 def test_row_35_numbers_of_samples_differ():
     with pytest.raises(errors.BatchMismatchError, match=r"\[PYL110\]") as caught:
         dataset(sequences(), np.zeros(199))

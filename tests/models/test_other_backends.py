@@ -31,6 +31,12 @@ SCRIPT = """
 
     assert model.layers[0].path == "fused"
 
+    data = pylstm.dataset(seqs, np.zeros((4, 2)), batch_size=2, mask_value=-1.0)
+    model = model_of(mask_value=-1.0)
+    assert np.isfinite(model.fit(data, verbose=0).history["loss"]).all()
+    with pytest.raises(pylstm.errors.RaggedError, match="a value for padding"):
+        pylstm.dataset(seqs, np.zeros((4, 2)))
+
     model = model_of(mask_value=-1.0, return_sequences=True)
     loss = model.fit(seqs, steps, batch_size=2, verbose=0, shuffle=False).history["loss"]
     assert np.isfinite(loss).all()

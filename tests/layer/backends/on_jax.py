@@ -4,9 +4,11 @@ import jax
 import keras
 import numpy as np
 import pytest
+from jax.test_util import check_grads
 
 import pylstm
 from pylstm.ops import jax as op
+from tests.cpu.cases import Case, make_inputs
 from tests.layer.compare import assert_close, pair
 
 
@@ -39,6 +41,21 @@ def test_transformations(transform, x):
     stock, ours = pair(5, 2, dtype="float64")
     assert_close(transform(outputs_of(ours))(x), transform(outputs_of(stock))(x))
     assert ours.path == "fused"
+
+
+@pytest.mark.parametrize("return_sequences", [False, True])
+def test_second_derivatives_of_the_function(return_sequences):
+    """By the initial state, too, where masked steps come first."""
+    case = Case(batch=2, time=3, features=2, units=2, dtype="float64", mask="left")
+    x, h0, c0, *weights = (np.nan_to_num(value) for value in make_inputs(case)[:6])
+    mask = np.array([[False, True, False], [False, False, False]])
+
+    def call(*inputs):
+        x, h0, c0, *weights = inputs
+        options = {"mask": mask, "return_sequences": return_sequences, "return_state": True}
+        return pylstm.lstm(x, *weights, initial_state=[h0, c0], **options)
+
+    check_grads(call, tuple(map(jax.numpy.asarray, (x, h0, c0, *weights))), order=2, modes=["rev"])
 
 
 def test_rematerialized(x):

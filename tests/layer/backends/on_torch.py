@@ -9,6 +9,7 @@ import torch
 
 import pylstm
 from pylstm.ops import torch as op
+from tests.cpu.cases import Case, make_inputs
 from tests.layer.compare import assert_close, pair
 
 
@@ -29,6 +30,18 @@ def test_stateful_layers_can_be_trained(x):
         losses.append(model.fit(*data, batch_size=3, epochs=3, verbose=0).history["loss"])
     np.testing.assert_allclose(*losses, rtol=1e-5)
     assert model.layers[0].states[0].value.abs().sum() > 0
+
+
+def test_second_derivatives_of_the_function():
+    """By the initial state, too, where masked steps come first."""
+    case = Case(batch=2, time=3, features=2, units=2, dtype="float64")
+    inputs = [torch.from_numpy(np.nan_to_num(value)) for value in make_inputs(case)[:6]]
+    mask = torch.tensor([[False, True, False], [False, False, False]])
+
+    def call(x, h0, c0, *weights):
+        return pylstm.lstm(x, *weights, initial_state=[h0, c0], mask=mask, return_state=True)
+
+    assert torch.autograd.gradgradcheck(call, [tensor.requires_grad_() for tensor in inputs])
 
 
 def test_module_compiles(x):
