@@ -1,13 +1,13 @@
 """`python -m benchmarks.backends results.json`: pylstm beside Keras on each of Keras' backends.
 
-The records, of all backends in one run, are added to the results.
+The records, of all backends in one run, are added to the results, with the commit of that run.
 """
 
 import json
 import sys
 from pathlib import Path
 
-from benchmarks import report
+from benchmarks import machine, report
 from benchmarks.cases import SIX
 from benchmarks.peers import KERAS_BACKENDS
 from benchmarks.runner import FULL_EFFORT, run_case, running_peers
@@ -17,7 +17,7 @@ def main():
     path = Path(sys.argv[1])
     content = json.loads(path.read_text())
     names = [name for pair in KERAS_BACKENDS.values() for name in pair]
-    content["backends"] = []
+    records = []
     with running_peers(names) as (peers, absent):
         for name, reason in absent.items():
             print(f"without {name}: {reason}")
@@ -25,7 +25,8 @@ def main():
             for mode in case.modes:
                 record = run_case(case, mode, peers, FULL_EFFORT)
                 print(f"{case.name} {mode}: {report.line(record)}", flush=True)
-                content["backends"].append(record)
+                records.append(record)
+    content["backends"] = {"commit": machine.describe()["commit"], "records": records}
     path.write_text(json.dumps(content, indent=1))
 
 

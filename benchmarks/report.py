@@ -101,10 +101,11 @@ def options_cost(content: dict) -> str:
 
 def backends(content: dict) -> str:
     """pylstm beside Keras on each of Keras' backends, as Markdown; empty if it was not measured."""
-    records = content.get("backends", [])
+    if "backends" not in content:
+        return ""
     columns = [(name, mode) for name in KERAS_BACKENDS for mode in ("inference", "training")]
     cells, ratios = defaultdict(dict), defaultdict(list)
-    for record in records:
+    for record in content["backends"]["records"]:
         for name, (keras, ours) in KERAS_BACKENDS.items():
             column = name, record["mode"]
             if ratio := speed_up(record, median(record, keras), ours):
@@ -112,8 +113,6 @@ def backends(content: dict) -> str:
                     f"{ratio:.2f}× ({_milliseconds(median(record, ours))})"
                 )
                 ratios[column].append(ratio)
-    if not cells:
-        return ""
     rows = [[case, *(row.get(column, "") for column in columns)] for case, row in cells.items()]
     rows.append(["mean", *(_mean(ratios[column]) for column in columns)])
     titles = ["Keras on", *(f"{name}, {mode}" for name, mode in columns)]

@@ -92,7 +92,7 @@ def test_backends_are_beside_keras():
         record(mode, SIX[0], keras_jax=0.03, pylstm_jax=0.01, keras_torch=0.04, **without_ours)
         for mode, without_ours in (("inference", {"pylstm_torch": 0.02}), ("training", {}))
     ]
-    *_, row, mean = report.backends({"backends": records}).splitlines()
+    *_, row, mean = report.backends({"backends": {"commit": "0", "records": records}}).splitlines()
     assert row == f"| {SIX[0].name} |  |  | 3.00× (10) | 3.00× (10) | 2.00× (20) |  |"
     assert mean == "| mean |  |  | 3.00× | 3.00× | 2.00× |  |"
     assert report.backends({}) == ""
