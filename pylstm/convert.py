@@ -54,12 +54,12 @@ def _rebuild(model, swap, swapped):
         raise
     _refuse_leftovers(copy, swapped)
     for target, source in zip(copy.variables, model.variables, strict=True):
-        target.assign(source)
+        target.assign(keras.ops.copy(source.value))  # JAX would share the buffer
     if getattr(model, "optimizer", None) is not None:
         # The copy's optimizer is built; that of a model never trained has no slots yet.
         pairs = zip(copy.optimizer.variables, model.optimizer.variables, strict=False)
         for target, source in pairs:
-            target.assign(source)
+            target.assign(keras.ops.copy(source.value))
     return copy
 
 

@@ -26,7 +26,7 @@ from pylstm.inputs.masks import as_mask, both, from_lengths, from_value
 from pylstm.inputs.reading import apply_reading, choose_reading
 from pylstm.inputs.states import as_states
 
-_NOT_DENSE = ("RaggedTensor", "SparseTensor")
+_NOT_DENSE = ("RaggedTensor", "SparseTensor", "PackedSequence")
 
 
 class Prepared(NamedTuple):
@@ -124,10 +124,16 @@ def _own_masks(layer, x, joined, lengths, known):
     return mask if lengths is None else both(mask, from_lengths(lengths, x))
 
 
+def _is_not_dense(value):
+    if keras.backend.backend() == "torch" and hasattr(value, "is_sparse"):
+        return value.is_sparse or value.is_nested
+    return type(value).__name__ in _NOT_DENSE
+
+
 def _is_well_formed(value, known):
     """Whether nothing has to be read, checked or converted: the common case, made cheap."""
     kind = type(value)
-    if kind is not np.ndarray and (kind.__name__ in _NOT_DENSE or not keras.ops.is_tensor(value)):
+    if kind is not np.ndarray and (_is_not_dense(value) or not keras.ops.is_tensor(value)):
         return False
     return _is_well_formed_signature(value.shape, value.dtype, known)
 

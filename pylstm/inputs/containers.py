@@ -24,8 +24,8 @@ def as_dense(value, report):
 
     Args:
         value: An array, tensor or symbolic tensor (returned as it is), or a collection of
-            sequences: list, nested list, object array, Series, `tf.RaggedTensor`; or a
-            `PaddedBatch`, whose padding stays where it is.
+            sequences: list, nested list, object array, Series, `tf.RaggedTensor`, torch's nested
+            tensor and `PackedSequence`; or a `PaddedBatch`, whose padding stays where it is.
         report: Called for what had to be changed, as `corrections.Corrections` is.
 
     Returns:
@@ -41,6 +41,14 @@ def as_dense(value, report):
         return _dense_ragged(value, report)
     if kind == "SparseTensor":
         return keras.ops.convert_to_tensor(value, sparse=False), None
+    if kind == "PackedSequence":
+        from torch.nn.utils.rnn import unpack_sequence
+
+        return _dense_tensors(unpack_sequence(value), report)
+    if getattr(value, "is_nested", False):
+        return _dense_tensors(list(value.unbind()), report)
+    if getattr(value, "is_sparse", False):
+        return value.to_dense(), None
     if isinstance(value, keras.Variable):
         return value.value, None
     if is_tensor(value):
@@ -159,7 +167,7 @@ def _dense_tensors(items, report):
     symbolic = any(isinstance(item, keras.KerasTensor) for item in items)
     if len(items) > 1 and (symbolic or isinstance(items, tuple)):
         raise explain.several_tensors([static_shape(item) for item in items])
-    items = [item if is_tensor(item) else keras.ops.convert_to_tensor(item) for item in items]
+    items = [_as_tensor(index, item) for index, item in enumerate(items)]
     shapes = [static_shape(item) for item in items]
     equal = len(set(shapes)) == 1 and not _is_empty_sequence(shapes[0])
     if equal and (len(items) == 1 or None not in shapes[0]):
@@ -183,6 +191,20 @@ def _dense_tensors(items, report):
         for item, length in zip(items, lengths, strict=True)
     ]
     return keras.ops.stack(rows), np.arange(steps) < np.array(lengths)[:, None]
+
+
+def _as_tensor(index, item):
+    if is_tensor(item):
+        return item
+    try:
+        return keras.ops.convert_to_tensor(item)
+    except (TypeError, ValueError):
+        raise DTypeError(
+            "PYL118",
+            expected="tensors and arrays of numbers (time, features)",
+            got=f"item {index} is a {type(item).__name__}",
+            fix=f"leave out item {index}, or make it an array",
+        ) from None
 
 
 def _dense_ragged(value, report):

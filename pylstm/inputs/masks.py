@@ -130,11 +130,38 @@ def both(first, second):
 
 
 def host_value(value):
-    """The NumPy array of a value in host memory; None where looking would wait for a device."""
+    """The NumPy array of a value in host memory; None where looking would wait for a device, and
+    for what is traced."""
     if not is_tensor(value):
         return np.asarray(value)
-    on_host = "CPU" in str(getattr(value, "device", "")) and hasattr(value, "numpy")
-    return value.numpy() if on_host else None
+    if isinstance(value, (keras.KerasTensor, keras.Variable)):
+        return None
+    is_on_host = _ON_HOST.get(keras.backend.backend())
+    return np.asarray(value) if is_on_host and is_on_host(value) else None
+
+
+def _on_host_of_tensorflow(value):
+    return "CPU" in str(value.device) and hasattr(value, "numpy")
+
+
+def _on_host_of_jax(value):
+    import jax
+
+    return not isinstance(value, jax.core.Tracer) and "CPU" in str(value.device).upper()
+
+
+def _on_host_of_torch(value):
+    import torch
+
+    traced = torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active()
+    return value.device.type == "cpu" and not traced
+
+
+_ON_HOST = {
+    "tensorflow": _on_host_of_tensorflow,
+    "jax": _on_host_of_jax,
+    "torch": _on_host_of_torch,
+}
 
 
 def _mask_of_lengths(mask, x, report):

@@ -12,7 +12,7 @@ from harness import Case
 
 from pylstm import functional, reference
 from pylstm.errors import DeviceError
-from pylstm.ops import cuda
+from pylstm.ops import cuda, load_ops
 
 STREAM = 4096  # what the shim gets and leaves alone
 
@@ -91,11 +91,11 @@ def cupy(monkeypatch):
     Array.__module__ = "cupy"
     monkeypatch.setitem(sys.modules, "cupy", module)
     monkeypatch.delitem(sys.modules, "pylstm.ops.cupy", raising=False)
-    functional._load_ops.cache_clear()
+    load_ops.cache_clear()
     functional._module_name.cache_clear()
     yield module
     sys.modules.pop("pylstm.ops.cupy", None)
-    functional._load_ops.cache_clear()
+    load_ops.cache_clear()
 
 
 CASE = Case(batch=3, time=4, features=5, units=7)

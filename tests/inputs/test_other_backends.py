@@ -35,7 +35,13 @@ check(short, tensor(x), lengths=tensor([5, 2]))
 check(short, x, mask=mask.astype("int32"))
 check(short, x, mask=[5, 2])
 check(short[:0], x[:0])
+check(short, tensor(x), lengths=tensor([5.0, 2.0]))
 for error, call in [
+    (errors.MaskError, lambda: layer(tensor(x), lengths=tensor([6, 1]))),
+    (errors.MaskError, lambda: layer(tensor(x), lengths=tensor([5, -1]))),
+    (errors.MaskError, lambda: layer(tensor(x), mask=tensor(2 * mask))),
+    (errors.DTypeError, lambda: layer([tensor(x[0]), None])),
+    (errors.DTypeError, lambda: layer([tensor(x[0]), "text"])),
     (errors.FeatureMismatchError, lambda: layer(x[..., :2])),
     (errors.StateError, lambda: layer(x, initial_state=[np.ones((2, 4)), np.ones((3, 4))])),
     (errors.DTypeError, lambda: layer(x + 1j)),

@@ -58,6 +58,20 @@ def test_second_derivatives_of_the_function(return_sequences):
     check_grads(call, tuple(map(jax.numpy.asarray, (x, h0, c0, *weights))), order=2, modes=["rev"])
 
 
+@pytest.mark.parametrize("trained", ["original", "copy"])
+def test_converted_models_are_independent(trained, x):
+    """JAX's training donates the buffers of a model's variables."""
+    original = keras.Sequential([keras.Input((4, 2)), keras.layers.LSTM(3), keras.layers.Dense(1)])
+    original.compile("adam", "mse")
+    original.fit(x, np.ones((3, 1)), verbose=0)
+    copy = pylstm.convert(original)
+    expected = original.predict(x, verbose=0)
+    train, keep = (original, copy) if trained == "original" else (copy, original)
+    train.fit(x, np.ones((3, 1)), epochs=2, verbose=0)
+    np.testing.assert_allclose(keep.predict(x, verbose=0), expected, atol=1e-6)
+    keep.fit(x, np.ones((3, 1)), verbose=0)
+
+
 def test_rematerialized(x):
     """Stock Keras' layer raises here, of a bool that JAX traces."""
     plain = pylstm.LSTM(3, dtype="float64")

@@ -44,6 +44,47 @@ def test_second_derivatives_of_the_function():
     assert torch.autograd.gradgradcheck(call, [tensor.requires_grad_() for tensor in inputs])
 
 
+@pytest.mark.parametrize(
+    "jacobian",
+    [
+        lambda f, x: torch.autograd.functional.jacobian(f, x),
+        lambda f, x: torch.autograd.functional.jacobian(
+            f, x, vectorize=True, strategy="forward-mode"
+        ),
+        lambda f, x: torch.autograd.functional.hessian(lambda x: f(x).sum(), x),
+    ],
+    ids=["reverse", "forward", "hessian"],
+)
+def test_jacobians(jacobian, x):
+    stock, ours = pair(5, 2, dtype="float64")
+    ours.kernel = "auto"
+    assert_close(jacobian(ours, x), jacobian(stock, x))
+
+
+@pytest.mark.parametrize(
+    "collect",
+    [
+        lambda rows: torch.nn.utils.rnn.pack_sequence(rows),
+        lambda rows: torch.nn.utils.rnn.pack_sequence(rows[::-1], enforce_sorted=False),
+        torch.nested.nested_tensor,
+        lambda rows: torch.nested.nested_tensor(rows, layout=torch.jagged),
+    ],
+    ids=["packed", "packed unsorted", "nested", "jagged"],
+)
+def test_torch_own_collections(collect, x):
+    rows = [x[0], x[1, :2], x[2, :1]]
+    layer = pylstm.LSTM(5, dtype="float64", kernel="fused")
+    expected = layer(rows)
+    collected = collect(rows)
+    reversed_rows = getattr(collected, "unsorted_indices", None) is not None
+    assert_close(layer(collected), expected.flip(0) if reversed_rows else expected)
+
+
+def test_sparse_tensor(x):
+    layer = pylstm.LSTM(5, dtype="float64", kernel="fused")
+    assert_close(layer(x.to_sparse()), layer(x))
+
+
 def test_module_compiles(x):
     stock, ours = pair(5, 2, dtype="float64")
     assert_close(torch.compile(ours, backend="aot_eager")(x), stock(x))
