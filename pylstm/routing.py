@@ -74,7 +74,10 @@ def _obstacle(layer, sequences):
             return f"{role}={name} is not one of Keras' pointwise activations"
     if cell.compute_dtype not in _DTYPES:
         return f"the fused kernel has no dtype {cell.compute_dtype}"
-    return load_ops(backend).obstacle(sequences, demanded=layer.kernel == "fused")
+    ops = load_ops(backend)
+    if layer.kernel == "auto" and backend == "tensorflow" and ops.only_keras_uses_the_gpu():
+        return "TensorFlow has a GPU, for which the fused kernel is not built here"
+    return ops.obstacle(sequences)
 
 
 def activation_name(function):

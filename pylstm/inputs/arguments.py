@@ -26,7 +26,7 @@ from pylstm.inputs.masks import as_mask, both, from_lengths, from_value
 from pylstm.inputs.reading import apply_reading, choose_reading
 from pylstm.inputs.states import as_states
 
-_NOT_DENSE = ("RaggedTensor", "SparseTensor", "PackedSequence")
+_NOT_DENSE = ("RaggedTensor", "SparseTensor")
 
 
 class Prepared(NamedTuple):

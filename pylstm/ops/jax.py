@@ -100,16 +100,8 @@ def devices():
     return ["CPU"]
 
 
-def obstacle(x, demanded):
-    """Says what keeps a layer of Keras from the function, in the context of its call.
-
-    Args:
-        x: The inputs, (B, T, F).
-        demanded: Has no influence here: where the function can run, it is the fastest.
-
-    Returns:
-        A clause, or None.
-    """
+def obstacle(x):
+    """A clause that says what keeps a layer of Keras from the function for x (B, T, F), or None."""
     known = isinstance(x, jax.Array) and not isinstance(x, jax.core.Tracer)
     platform = _platform(x) if known else jax.default_backend()
     if platform != "cpu":

@@ -112,18 +112,13 @@ def devices():
     return sorted({kernel.device_type for kernel in registered})
 
 
-def obstacle(x, demanded):
-    """Says what keeps a layer of Keras from the operation, in the context of its call.
+def only_keras_uses_the_gpu():
+    """Whether Keras' loop would run on a GPU, for which the operation has no kernel here."""
+    return "GPU" not in devices() and bool(tf.config.get_visible_devices("GPU"))
 
-    Args:
-        x: The inputs, (B, T, F).
-        demanded: Whether the operation shall run wherever it can, not only where it is faster.
 
-    Returns:
-        A clause, or None.
-    """
-    if not demanded and "GPU" not in devices() and tf.config.get_visible_devices("GPU"):
-        return "TensorFlow has a GPU, for which the fused kernel is not built here"
+def obstacle(x):
+    """A clause that says what keeps a layer of Keras from the op for x (B, T, F), or None."""
     if not tf.executing_eagerly() and GraphOrParentsInXlaContext(tf.compat.v1.get_default_graph()):
         return "XLA (jit_compile=True) cannot call the fused kernel"
     return None

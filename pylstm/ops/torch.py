@@ -96,16 +96,8 @@ def devices():
     return ["CPU", "GPU"]
 
 
-def obstacle(x, demanded):
-    """Says what keeps a layer of Keras from the operator, in the context of its call.
-
-    Args:
-        x: The inputs, (B, T, F).
-        demanded: Has no influence here: where the operator can run, it is the fastest.
-
-    Returns:
-        A clause, or None.
-    """
+def obstacle(x):
+    """A clause that says what keeps a layer of Keras from the operator for x (B, T, F), or None."""
     if _is_transformed():
         return f"the fused kernel has no rule for {_TRANSFORMATIONS}"
     if torch.jit.is_tracing() or torch.onnx.is_in_onnx_export():

@@ -89,8 +89,8 @@ def test_options_are_over_the_default():
 
 def test_backends_are_beside_keras():
     records = [
-        record(mode, SIX[0], keras_jax=0.03, pylstm_jax=0.01, keras_torch=0.04, **without_ours)
-        for mode, without_ours in (("inference", {"pylstm_torch": 0.02}), ("training", {}))
+        record(mode, SIX[0], keras_jax=0.03, pylstm_jax=0.01, keras_torch=0.04, **torch)
+        for mode, torch in (("inference", {"pylstm_torch": 0.02}), ("training", {}))
     ]
     *_, row, mean = report.backends({"backends": {"commit": "0", "records": records}}).splitlines()
     assert row == f"| {SIX[0].name} |  |  | 3.00× (10) | 3.00× (10) | 2.00× (20) |  |"

@@ -111,4 +111,4 @@ def test_distribution_runs_keras_loop(x):
 
 def test_gpu_runs_keras_loop(monkeypatch, x):
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    assert "JAX computes on gpu" in op.obstacle(x, demanded=False)
+    assert "JAX computes on gpu" in op.obstacle(x)

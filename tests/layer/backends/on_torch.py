@@ -125,4 +125,4 @@ def test_symbolic_call():
 def test_devices(monkeypatch, device, built_for, reason):
     monkeypatch.setattr(op, "devices", lambda: built_for)
     x = types.SimpleNamespace(device=torch.device(device))
-    assert op.obstacle(x, demanded=False) == reason
+    assert op.obstacle(x) == reason
