@@ -5,14 +5,8 @@ import functools
 import numpy as np
 
 from pylstm.errors import DTypeError, StateError
-from pylstm.ops import load_ops
-from pylstm.ops.checks import (
-    check_activation,
-    check_dtypes,
-    check_lengths,
-    check_shapes,
-    read_lengths,
-)
+from pylstm.ops import INPUTS, load_ops
+from pylstm.ops.checks import check_call, check_lengths, read_lengths
 
 # Top-level package of an array's type to the module of pylstm.ops that computes on it.
 _MODULES = {
@@ -23,6 +17,7 @@ _MODULES = {
     "tensorflow": "tensorflow",
     "torch": "torch",
 }
+_REQUIRED = ("x", "kernel", "recurrent_kernel")
 _DLPACK_CPU = 1  # kDLCPU
 
 
@@ -88,35 +83,25 @@ def lstm(
         PylstmError: An activation is unknown.
     """
     h0, c0 = _states(initial_state)
-    tensors = {
-        "x": x,
-        "h0": h0,
-        "c0": c0,
-        "kernel": kernel,
-        "recurrent_kernel": recurrent_kernel,
-        "bias": bias,
-        "mask": mask,
-        "recurrent_dropout": recurrent_dropout,
-    }
-    modules = _modules_of(tensors)
-    if None in modules.values():
+    tensors = (x, h0, c0, kernel, recurrent_kernel, bias, mask, recurrent_dropout)
+    tensors = dict(zip(INPUTS, tensors, strict=True))
+    framework = _framework_of(tensors)
+    if framework is None:
         tensors = {name: _shared(name, value) for name, value in tensors.items()}
-        modules = _modules_of(tensors)
-    framework = _framework_of(modules, tensors)
+        framework = _framework_of(tensors) or _refuse(tensors)
     ops = load_ops(framework)
-    check_dtypes(tensors)
-    check_shapes(tensors)
-    check_activation("activation", activation)
-    check_activation("recurrent_activation", recurrent_activation)
-    x, mask = tensors["x"], tensors["mask"]
+    # NumPy's module has the binding check, which is quicker, what nothing here relies on.
+    if framework != "arrays" or h0 is None or lengths is not None:
+        check_call(tensors, activation, recurrent_activation)
     if lengths is not None:
+        x, mask = tensors["x"], tensors["mask"]
         if _module_name(type(lengths)) != framework:
             lengths = read_lengths(lengths, x)
         within = ops.mask_from_lengths(check_lengths(lengths, x), x)
         tensors["mask"] = within if mask is None else ops.both(mask, within)
     if h0 is None:
         units = tensors["recurrent_kernel"].shape[0]
-        tensors["h0"] = tensors["c0"] = ops.zero_state(x, units)
+        tensors["h0"] = tensors["c0"] = ops.zero_state(tensors["x"], units)
     y, h, c = ops.lstm(
         **tensors,
         activation=activation,
@@ -131,14 +116,14 @@ def lstm(
 def _states(initial_state):
     if initial_state is None:
         return None, None
-    if isinstance(initial_state, (list, tuple)) and len(initial_state) == 2:
-        return initial_state
+    got = type(initial_state).__name__
+    if isinstance(initial_state, (list, tuple)):
+        missing = any(state is None for state in initial_state)
+        if len(initial_state) == 2 and not missing:
+            return initial_state
+        got += f" of {len(initial_state)}" + (", one of them None" if missing else "")
     raise StateError(
-        "PYL116",
-        expected="[h, c], each (batch, units)",
-        got=type(initial_state).__name__
-        + (f" of {len(initial_state)}" if isinstance(initial_state, (list, tuple)) else ""),
-        fix="initial_state=[h, c]",
+        "PYL116", expected="[h, c], each (batch, units)", got=got, fix="initial_state=[h, c]"
     )
 
 
@@ -171,23 +156,33 @@ def _shared(name, value):
 
 def _modules_of(tensors):
     """The names of the modules of `pylstm.ops`, or None, for arguments that are there, by name."""
-    return {name: _module_name(type(t)) for name, t in tensors.items() if t is not None}
+    return {
+        name: _module_name(type(value))
+        for name, value in tensors.items()
+        if value is not None or name in _REQUIRED
+    }
 
 
-def _framework_of(modules, tensors):
-    """The one module of `pylstm.ops` for all arguments."""
-    frameworks = set(modules.values()) - {"arrays"}
-    if None not in frameworks and len(frameworks) < 2:
-        return frameworks.pop() if frameworks else "arrays"
-    if None in frameworks:
-        name = next(name for name, module in modules.items() if module is None)
-        raise DTypeError(
-            "PYL142",
-            expected="an array of NumPy, CuPy, TensorFlow, torch or JAX",
-            got=f"{name} is a {type(tensors[name]).__name__}",
-            fix=f"np.asarray({name}, 'float32')     for numbers in lists; "
-            "pylstm.LSTM for layers and symbolic inputs",
-        )
+def _framework_of(tensors):
+    """The one module of `pylstm.ops` for all arguments; None where there is none."""
+    frameworks = set(_modules_of(tensors).values())
+    if len(frameworks) > 1:
+        frameworks.discard("arrays")
+    return frameworks.pop() if len(frameworks) == 1 else None
+
+
+def _refuse(tensors):
+    """Raises DTypeError for arguments that have no module of `pylstm.ops` in common."""
+    modules = _modules_of(tensors)
+    for name, module in modules.items():
+        if module is None:
+            raise DTypeError(
+                "PYL142",
+                expected="an array of NumPy, CuPy, TensorFlow, torch or JAX",
+                got=f"{name} is a {type(tensors[name]).__name__}",
+                fix=f"np.asarray({name}, 'float32')     for numbers in lists; "
+                "pylstm.LSTM for layers and symbolic inputs",
+            )
     kinds = ", ".join(f"{name} of {module}" for name, module in modules.items())
     raise DTypeError(
         "PYL142",

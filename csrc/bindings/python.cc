@@ -501,7 +501,7 @@ PYBIND11_MODULE(_core, module) {
   };
   define("forward", forward, kForwardDoc, py::arg("x"), py::arg("h0"), py::arg("c0"),
          py::arg("kernel"), py::arg("recurrent_kernel"), py::arg("bias") = py::none(),
-         py::arg("mask") = py::none(), py::arg("recurrent_dropout") = py::none(), py::kw_only(),
+         py::arg("mask") = py::none(), py::arg("recurrent_dropout") = py::none(),
          py::arg("save_for_backward") = false);
   define("backward", backward, kBackwardDoc, py::arg("x"), py::arg("h0"), py::arg("c0"),
          py::arg("kernel"), py::arg("recurrent_kernel"), py::arg("bias"), py::arg("mask"),

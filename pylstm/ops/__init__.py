@@ -5,6 +5,17 @@ import importlib
 
 # Those of Keras' backends on which its layer can run a module of this package.
 KERAS_BACKENDS = ("tensorflow", "jax", "torch")
+# The tensors of a call, in the order of the kernels' arguments.
+INPUTS = (
+    "x",
+    "h0",
+    "c0",
+    "kernel",
+    "recurrent_kernel",
+    "bias",
+    "mask",
+    "recurrent_dropout",
+)
 # What a call may choose besides its tensors, in the order of the kernels' attributes.
 OPTIONS = (
     "activation",

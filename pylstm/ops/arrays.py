@@ -3,6 +3,8 @@
 import numpy as np
 
 from pylstm._library import load_core
+from pylstm.ops import INPUTS
+from pylstm.ops.checks import check_call
 
 _core = load_core()
 
@@ -17,15 +19,35 @@ def lstm(
     *,
     mask=None,
     recurrent_dropout=None,
-    **options,
+    activation="tanh",
+    recurrent_activation="sigmoid",
+    go_backwards=False,
+    return_sequences=True,
+    zero_output_for_mask=False,
 ):
     """Runs an LSTM over a batch of sequences; arguments and results as in `pylstm._core.forward`.
 
     Returns:
         y, (B, T, H) or (B, H); h and c after the last step, (B, H).
+
+    Raises:
+        PylstmError: As `pylstm.ops.checks.check_call`. The binding checks the arguments itself,
+            so those checks run only where it refuses, to say why.
     """
-    arguments = (x, h0, c0, kernel, recurrent_kernel, bias, mask, recurrent_dropout)
-    y, h, c, _ = _core.forward(*arguments, **options)
+    tensors = (x, h0, c0, kernel, recurrent_kernel, bias, mask, recurrent_dropout)
+    try:
+        y, h, c, _ = _core.forward(  # by position: keywords take longer than a small step
+            *tensors,
+            False,  # save_for_backward
+            activation,
+            recurrent_activation,
+            go_backwards,
+            return_sequences,
+            zero_output_for_mask,
+        )
+    except (TypeError, ValueError):
+        check_call(dict(zip(INPUTS, tensors, strict=True)), activation, recurrent_activation)
+        raise
     return y, h, c
 
 

@@ -13,6 +13,18 @@ from pylstm.array_types import FLOATS, dtype_name, static_shape
 from pylstm.errors import CODES, DeviceError, DTypeError, MaskError, PylstmError
 
 
+def check_call(tensors, activation, recurrent_activation):
+    """Checks the arguments of `pylstm.ops.*.lstm`, by name and in their order.
+
+    Raises:
+        PylstmError: As the following functions.
+    """
+    check_dtypes(tensors)
+    check_shapes(tensors)
+    check_activation("activation", activation)
+    check_activation("recurrent_activation", recurrent_activation)
+
+
 def check_dtypes(tensors):
     """Checks the dtypes of the arguments of `pylstm.ops.*.lstm`, by name.
 

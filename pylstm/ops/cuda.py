@@ -16,17 +16,8 @@ import contextlib
 
 from pylstm import _gpus
 from pylstm._library import load_cuda
+from pylstm.ops import INPUTS
 
-INPUTS = (
-    "x",
-    "h0",
-    "c0",
-    "kernel",
-    "recurrent_kernel",
-    "bias",
-    "mask",
-    "recurrent_dropout",
-)
 _WITH_GRADIENT = INPUTS[:6]
 
 

@@ -2,7 +2,7 @@
 
 import cupy
 
-from pylstm.ops import cuda
+from pylstm.ops import INPUTS, cuda
 from pylstm.ops.checks import check_devices
 
 
@@ -28,7 +28,7 @@ def lstm(
     arrays = (x, h0, c0, kernel, recurrent_kernel, bias, mask, recurrent_dropout)
     placed = {
         name: array
-        for name, array in zip(cuda.INPUTS, arrays, strict=True)
+        for name, array in zip(INPUTS, arrays, strict=True)
         if isinstance(array, cupy.ndarray)
     }
     fix = "copy them: with cupy.cuda.Device(0): x = cupy.array(x)"

@@ -13,7 +13,7 @@ import numpy as np
 
 from pylstm._library import load_core
 from pylstm.errors import BackendLoadError
-from pylstm.ops import cuda
+from pylstm.ops import INPUTS
 from pylstm.ops.checks import check_devices
 from pylstm.ops.loop import lstm_loop, require_loop
 
@@ -84,7 +84,7 @@ def both(mask, within):
 def _check_devices(tensors):
     arrays = {
         name: tensor
-        for name, tensor in zip(cuda.INPUTS, tensors, strict=True)
+        for name, tensor in zip(INPUTS, tensors, strict=True)
         if isinstance(tensor, jax.Array) and not isinstance(tensor, jax.core.Tracer)
     }
     fix = "jax.device_put(x, jax.devices('cpu')[0]), and the others alike"

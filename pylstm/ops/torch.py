@@ -14,7 +14,7 @@ from torch.autograd import forward_ad
 
 from pylstm._library import load_core, load_cuda
 from pylstm.errors import BackendLoadError, PylstmError
-from pylstm.ops import OPTIONS, cuda
+from pylstm.ops import INPUTS, OPTIONS, cuda
 from pylstm.ops.checks import check_devices
 from pylstm.ops.loop import lstm_loop, require_loop
 
@@ -50,9 +50,7 @@ def lstm(
             fix="pylstm.LSTM with KERAS_BACKEND=torch, whose loop has them",
         )
     tensors = (x, h0, c0, kernel, recurrent_kernel, bias, mask, recurrent_dropout)
-    placed = {
-        name: t for name, t in zip(cuda.INPUTS, tensors, strict=True) if isinstance(t, Tensor)
-    }
+    placed = {name: t for name, t in zip(INPUTS, tensors, strict=True) if isinstance(t, Tensor)}
     check_devices(placed, _device, _DEVICES, "move them with .to(x.device)")
     device = next(iter(placed.values())).device
     tensors = [None if t is None else torch.as_tensor(t, device=device) for t in tensors]

@@ -205,10 +205,19 @@ def zeros(*shape, dtype=np.float32):
         ({"recurrent_activation": abs}, errors.PylstmError, "PYL143", repr(abs)),
         ({"initial_state": zeros(2, 5)}, errors.StateError, "PYL116", None),
         ({"initial_state": [1, 2, 3]}, errors.StateError, "PYL116", "list of 3"),
+        (
+            {"initial_state": [None, zeros(2, 5)]},
+            errors.StateError,
+            "PYL116",
+            "list of 2, one of them None",
+        ),
+        ({"x": None}, errors.DTypeError, "PYL142", "x is a NoneType"),
     ],
 )
-def test_refused_alike(framework, changes, error, code, got):
-    found = refused(framework, **changes)
+@pytest.mark.parametrize("with_states", [False, True])
+def test_refused_alike(framework, with_states, changes, error, code, got):
+    states = [framework.array(zeros(2, 5))] * 2 if with_states else None
+    found = refused(framework, **{"initial_state": states, **changes})
     assert type(found) is error
     assert found.code == code
     assert got is None or found.got == got
