@@ -1,4 +1,6 @@
 // Forward pass. Compiled once per instruction set.
+#include <atomic>
+
 #include "core/cell.h"
 #include "cpu/arena.h"
 #include "cpu/kernels.h"
@@ -53,7 +55,7 @@ class Forward {
   using E = Element<O>;
 
   Forward(const Problem& problem, const ForwardBuffers& buffers, int threads, Arena arena,
-          bool keeps_weights, const PackedWeights& packed)
+          bool keeps_weights, const PackedWeights& packed, uint32_t call = 0)
       : p_(problem),
         buffers_(buffers),
         panels_{problem.units, problem.has_recurrent_dropout},
@@ -62,6 +64,7 @@ class Forward {
                   (streams_ ? problem.time > 1 : has_few_rows(problem, threads))),
         packs_blocks_(projects_ && !keeps_weights),
         packed_already_(packed.ready),
+        call_(call),
         weights_(static_cast<O*>(packed.memory)) {
     const int64_t padded = panels_.padded();
     if (!streams_ && !keeps_weights) weights_ = arena.take<O>(weight_elements());
@@ -311,7 +314,7 @@ class Forward {
       s.started[row] = 1;
       s.active[n++] = active_row(row, step, s.current[row]);
     });
-    if (streams_) stream(units, entry, n, s);
+    if (streams_) stream((call_ + step) % 2, units, entry, n, s);
     const int64_t together = panels_.together(), last_group = (units.last - 1) & -together;
     for (int64_t at = units.first; at < units.last; at += together) {
       // There and back: the last panels of a step are still in the cache at the next.
@@ -351,13 +354,16 @@ class Forward {
   }
 
   // The same for all panels, with the weights where they lie. z is [row][gate][units of the range].
-  void stream(Range units, int64_t entry, int64_t n, const Scratch<S>& s) {
+  // The last gates of a step are still in the cache at the next, of a next call, too: those are
+  // taken first then.
+  void stream(bool back, Range units, int64_t entry, int64_t n, const Scratch<S>& s) {
     const int64_t first = first_unit(units.first);
     const int64_t columns = min(first_unit(units.last), p_.units) - first;
     const int64_t matrix_stride = kGates * p_.units;
     const int64_t z_stride = this->z_stride(units.first, units);
     for (int64_t i = 0; i < n; ++i) s.z_rows[i] = s.z + i * kGates * z_stride;
-    for (int64_t g = 0; g < kGates; ++g) {
+    for (int64_t turn = 0; turn < kGates; ++turn) {
+      const int64_t g = back ? kGates - 1 - turn : turn;
       const int64_t at = g * p_.units + first, z_at = g * z_stride;
       for (int64_t panel = units.first; panel < units.last; ++panel) {
         const auto place = panels_.place(panel, g);
@@ -480,6 +486,7 @@ class Forward {
   const bool projects_;      // computes x W ahead, for several steps at once
   const bool packs_blocks_;  // of W, when x W is computed ahead
   const bool packed_already_;
+  const uint32_t call_;     // counts
   O* weights_;              // [panel][F and H, or H where blocks of W are packed][gate][width]
   T* bias_;                 // [panel][gate][width]
   E* h_;                    // [B][2][padded units]; a step reads one and writes the other
@@ -510,10 +517,11 @@ int64_t forward_workspace_bytes(const Problem& problem, int threads, bool keeps_
 
 void forward(const Problem& problem, const ForwardBuffers& buffers, Executor& executor, int threads,
              const PackedWeights& packed) {
+  static std::atomic<uint32_t> calls{0};
   with_storage(problem.dtype, [&](auto element) {
     using Pass = Forward<decltype(element)>;
-    Pass pass(problem, buffers, threads, Arena(buffers.workspace), packed.memory != nullptr,
-              packed);
+    Pass pass(problem, buffers, threads, Arena(buffers.workspace), packed.memory != nullptr, packed,
+              calls.fetch_add(1, std::memory_order_relaxed));
     run_team(
         executor, threads, wakes_threads(problem), microseconds(problem),
         [](void* context, Team& team, int rank) { static_cast<Pass*>(context)->run(team, rank); },
