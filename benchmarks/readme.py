@@ -16,7 +16,11 @@ _EXPLANATION = (
     "Means are geometric. The best other is the fastest of torch, ONNX Runtime and JAX for each "
     "case. The kernel is pylstm on NumPy arrays, without TensorFlow's part of a call."
 )
-
+_OVERVIEW = (
+    "Milliseconds of a call of `pylstm.LSTM` with H units on B sequences of T steps of F features, "
+    "and how many times as fast that is as `keras.layers.LSTM`, both on TensorFlow, and as the "
+    "fastest of `torch.nn.LSTM`, ONNX Runtime (inference only) and JAX. Means are geometric."
+)
 _BACKENDS = "How many times as fast as `keras.layers.LSTM` there (milliseconds of `pylstm.LSTM`)."
 
 
@@ -25,20 +29,21 @@ def main():
     records = content["records"]
     six = [r for r in records if r["case"]["group"] == "six shapes"]
     draw_speed_ups(six, _HERE / "results.png")
-    replace_between_markers(_HERE.parent / "README.md", "benchmarks", _readme_part(content, six))
+    replace_between_markers(_HERE.parent / "README.md", "benchmarks", _readme_part(content))
     (_HERE / "RESULTS.md").write_text(_results_page(content))
 
 
-def _readme_part(content, six):
+def _readme_part(content):
+    about = content["environment"]
     return "\n\n".join(
         [
             "![Times as fast as Keras, six shapes](benchmarks/results.png)",
-            report.table(six, report.roofs(content["records"]), quartiles=False),
-            *_backends_section(content),
-            report.summary(content["records"]),
-            _EXPLANATION,
-            f"Median milliseconds of a call. {report.environment(content)} "
-            "Every case: [benchmarks/RESULTS.md](benchmarks/RESULTS.md).",
+            _OVERVIEW,
+            report.overview(content["records"]),
+            *_backend_means(content),
+            report.one_step(content["records"]),
+            f"All on one machine ({about['processor']}, {about['cores']} cores), the six shapes in "
+            "float32. Every case, with versions: [benchmarks/RESULTS.md](benchmarks/RESULTS.md).",
         ]
     )
 
@@ -70,6 +75,12 @@ def _backends_section(content):
         return []
     run = f"{_BACKENDS} One run, commit {content['backends']['commit']}."
     return ["### on each of Keras' backends", run, table]
+
+
+def _backend_means(content):
+    table = report.backends(content, cases=False)
+    title = "Against Keras' layer on each of its backends, over the six shapes:"
+    return [title, table] if table else []
 
 
 def _scaling_section(content):

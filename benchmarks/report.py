@@ -4,6 +4,7 @@ import statistics
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 
+from benchmarks.cases import EAGER, STREAMING
 from benchmarks.peers import KERAS_BACKENDS, PEERS
 
 OURS = "pylstm_layer"
@@ -39,7 +40,7 @@ def roofs(records: Iterable[dict]) -> dict[str, float]:
     return {roof: statistics.median(rate[roof] for rate in rates) for roof in ("sgemm", "fma")}
 
 
-def table(records: Iterable[dict], roof: dict[str, float], quartiles: bool = True) -> str:
+def table(records: Iterable[dict], roof: dict[str, float]) -> str:
     """All records as Markdown, one table per group and mode, in milliseconds."""
     grouped = defaultdict(list)
     for record in records:
@@ -51,10 +52,40 @@ def table(records: Iterable[dict], roof: dict[str, float], quartiles: bool = Tru
         titles += ["vs Keras", "vs best other", "% of sgemm", "% of FMA loop"]
         rows = []
         for r in part:
-            times = [_cell(r["peers"].get(p, {}), quartiles) for p in peers]
+            times = [_cell(r["peers"].get(p, {})) for p in peers]
             rows.append([r["name"], *times, *_ratio_cells(r, roof)])
         parts.append(f"### {group}, {mode}\n\n{_markdown(titles, rows)}")
     return "\n\n".join(parts)
+
+
+def overview(records: list[dict]) -> str:
+    """The six shapes in short, and the ratios over all sequences, as a Markdown table."""
+    names = [r["name"] for r in _six(_sequences(records, "inference"))]
+    columns = [["", *names, "mean", "mean of all cases", "smallest of all cases"]]
+    for mode in ("inference", "training"):
+        chosen = _sequences(records, mode)
+        six = _six(chosen)
+        columns.append([f"{mode}, ms", *(_milliseconds(median(r, OURS)) for r in six), *[""] * 3])
+        for title, reference in (("vs Keras", _keras), ("vs best other", best_rival)):
+            ratios = [_times(speed_up(r, reference(r))) for r in six]
+            mean, *_ = _spread(six, reference)
+            columns.append([title, *ratios, mean, *_spread(chosen, reference)[:2]])
+    titles, *rows = zip(*columns, strict=True)
+    return _markdown(titles, rows)
+
+
+def one_step(records: list[dict]) -> str:
+    """What one step takes by each way to call pylstm, as a sentence; empty if not measured."""
+    by_name = {r["name"]: r for r in records}
+    graph, eager = (by_name.get(case.name) for case in (STREAMING[0], EAGER[0]))
+    if not (graph and eager):
+        return ""
+    calls = [(graph, OURS), (eager, OURS), (graph, KERNEL), (graph, "onnx_runtime")]
+    layer, call, arrays, onnx = (_milliseconds(median(*which)) for which in calls)
+    return (
+        f"A single step (B1 T1 F64 H128) takes `pylstm.LSTM` {layer} ms in a graph and {call} ms "
+        f"outside one, `pylstm.lstm` on NumPy arrays {arrays} ms, ONNX Runtime {onnx} ms."
+    )
 
 
 def summary(records: list[dict]) -> str:
@@ -63,9 +94,9 @@ def summary(records: list[dict]) -> str:
     for mode in ("inference", "training"):
         eager = [r for r in records if r["mode"] == mode and r["case"]["eager"]]
         graphs = [r for r in records if r["mode"] == mode and not r["case"]["eager"]]
-        chosen = [r for r in graphs if not r["case"]["streaming"]]
+        chosen = _sequences(records, mode)
         single = [r for r in graphs if r["case"]["streaming"]]
-        six = [r for r in chosen if r["case"]["group"] == "six shapes"]
+        six = _six(chosen)
         small = [r for r in chosen if r["case"]["units"] <= 128]
         rows += [
             [f"{mode}: {what}", *_spread(part, reference)]
@@ -99,8 +130,9 @@ def options_cost(content: dict) -> str:
     return _markdown(titles, rows)
 
 
-def backends(content: dict) -> str:
-    """pylstm beside Keras on each of Keras' backends, as Markdown; empty if it was not measured."""
+def backends(content: dict, cases: bool = True) -> str:
+    """pylstm beside Keras on each of Keras' backends, case by case or the means alone, as Markdown;
+    empty if it was not measured."""
     if "backends" not in content:
         return ""
     columns = [(name, mode) for name in KERAS_BACKENDS for mode in ("inference", "training")]
@@ -114,9 +146,9 @@ def backends(content: dict) -> str:
                 )
                 ratios[column].append(ratio)
     rows = [[case, *(row.get(column, "") for column in columns)] for case, row in cells.items()]
-    rows.append(["mean", *(_mean(ratios[column]) for column in columns)])
+    mean = ["mean", *(_mean(ratios[column]) for column in columns)]
     titles = ["Keras on", *(f"{name}, {mode}" for name, mode in columns)]
-    return _markdown(titles, rows)
+    return _markdown(titles, [*rows, mean] if cases else [mean])
 
 
 def streaming_floor(records: list[dict]) -> str:
@@ -166,6 +198,16 @@ def environment(content: dict) -> str:
     )
 
 
+def _sequences(records, mode):
+    """The cases of a mode that are neither single steps nor eager."""
+    of_mode = (r for r in records if r["mode"] == mode)
+    return [r for r in of_mode if not (r["case"]["eager"] or r["case"]["streaming"])]
+
+
+def _six(records):
+    return [r for r in records if r["case"]["group"] == "six shapes"]
+
+
 def _keras(record):
     return median(record, KERAS)
 
@@ -191,9 +233,12 @@ def _mean(ratios):
     return f"{statistics.geometric_mean(ratios):.2f}×" if ratios else ""
 
 
+def _times(ratio):
+    return f"{ratio:.2f}×" if ratio else ""
+
+
 def _ratio_cells(record, roof):
-    ratios = [speed_up(record, reference(record)) for reference in (_keras, best_rival)]
-    cells = [f"{ratio:.2f}×" if ratio else "" for ratio in ratios]
+    cells = [_times(speed_up(record, reference(record))) for reference in (_keras, best_rival)]
     ours = median(record, OURS)
     if record["case"]["dtype"] != "float32" or not ours:  # the roof is measured in float32
         return [*cells, "", ""]
@@ -201,11 +246,11 @@ def _ratio_cells(record, roof):
     return [*cells, *(f"{rate / roof[name]:.0%}" for name in ("sgemm", "fma"))]
 
 
-def _cell(result, quartiles=True):
+def _cell(result):
     if "median" not in result:
         return next((result[k] for k in ("refused", "failed") if k in result), "")
     low, middle, high = (_milliseconds(result[k]) for k in ("q1", "median", "q3"))
-    return f"{middle} ({low}–{high})" if quartiles else middle
+    return f"{middle} ({low}–{high})"
 
 
 def _milliseconds(seconds):

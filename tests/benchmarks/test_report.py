@@ -3,7 +3,7 @@ import dataclasses
 import pytest
 
 from benchmarks import readme, report, scaling
-from benchmarks.cases import SIX
+from benchmarks.cases import EAGER, SIX, STREAMING, TYPICAL
 from benchmarks.picture import draw_speed_ups
 
 ROOFS = {"sgemm": 200e9, "fma": 250e9}
@@ -43,6 +43,30 @@ def test_summary_tells_the_mean_and_the_worst():
     (best,) = (row for row in rows if "inference: all sequences, against the best" in row)
     assert f"| 1.00× | 0.50× | {SIX[1].name} |  |  | 2 |" in best
     assert not any("training" in row for row in rows)
+
+
+def test_the_overview_has_the_ratios_of_each_shape_and_of_all():
+    shapes = [
+        record(mode, case, pylstm_layer=0.01, keras_layer=keras, torch_lstm=0.02)
+        for mode in ("inference", "training")
+        for case, keras in ((SIX[0], 0.04), (TYPICAL[0], 0.01))
+    ]
+    _, _, row, *means = report.overview(shapes).splitlines()
+    assert row == f"| {SIX[0].name} | 10 | 4.00× | 2.00× | 10 | 4.00× | 2.00× |"
+    assert means == [
+        "| mean |  | 4.00× | 2.00× |  | 4.00× | 2.00× |",
+        "| mean of all cases |  | 2.00× | 2.00× |  | 2.00× | 2.00× |",
+        "| smallest of all cases |  | 1.00× | 2.00× |  | 1.00× | 2.00× |",
+    ]
+
+
+def test_a_single_step_is_told_by_each_way_to_call():
+    graph = record(case=STREAMING[0], pylstm_layer=2e-4, pylstm_arrays=1e-5)
+    graph["peers"]["onnx_runtime"] = {"median": 5e-6}
+    text = report.one_step([graph, record(case=EAGER[0], pylstm_layer=3e-4)])
+    assert "0.2 ms in a graph and 0.3 ms outside one" in text
+    assert "NumPy arrays 0.01 ms, ONNX Runtime 0.005 ms" in text
+    assert report.one_step([graph]) == ""
 
 
 def test_a_case_without_our_time_has_no_ratio():
@@ -92,9 +116,11 @@ def test_backends_are_beside_keras():
         record(mode, SIX[0], keras_jax=0.03, pylstm_jax=0.01, keras_torch=0.04, **torch)
         for mode, torch in (("inference", {"pylstm_torch": 0.02}), ("training", {}))
     ]
-    *_, row, mean = report.backends({"backends": {"commit": "0", "records": records}}).splitlines()
+    content = {"backends": {"commit": "0", "records": records}}
+    *_, row, mean = report.backends(content).splitlines()
     assert row == f"| {SIX[0].name} |  |  | 3.00× (10) | 3.00× (10) | 2.00× (20) |  |"
     assert mean == "| mean |  |  | 3.00× | 3.00× | 2.00× |  |"
+    assert report.backends(content, cases=False).splitlines()[2:] == [mean]
     assert report.backends({}) == ""
 
 
