@@ -5,10 +5,12 @@ import pathlib
 import shutil
 import subprocess
 import sys
+import tarfile
 import textwrap
 
 import pytest
 import tensorflow as tf
+from scikit_build_core import build
 
 from pylstm import _library
 from pylstm.errors import BackendLoadError
@@ -165,3 +167,12 @@ def test_self_test_finds_wrong_numbers(package):
     done = main(package.parent)
     assert done.returncode == 1
     assert "WRONG" in done.stdout
+
+
+def test_a_source_distribution_takes_no_compiled_library_along(tmp_path, monkeypatch):
+    """It would stay beside that of the Python which the distribution is then built for."""
+    monkeypatch.chdir(PACKAGE.parent)
+    with tarfile.open(tmp_path / build.build_sdist(str(tmp_path))) as archive:
+        names = archive.getnames()
+    assert any(name.endswith("csrc/bindings/python.cc") for name in names)
+    assert not [name for name in names if name.endswith((".so", "_build_info.py"))]
