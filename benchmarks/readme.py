@@ -1,11 +1,10 @@
-"""`python -m benchmarks.readme results.json`: writes measured figures where readers look.
+"""`python -m benchmarks.readme`: writes the figures of `results/cpu-*.json` where readers look.
 
-The part of README.md between its benchmark markers, the picture there, and RESULTS.md with every
-case. No figure is typed by hand.
+A page with every case beside each of these files; the part of README.md between its benchmark
+markers and the picture there, in which the newest file comes first. No figure is typed by hand.
 """
 
 import json
-import sys
 from pathlib import Path
 
 from benchmarks import report
@@ -25,25 +24,31 @@ _BACKENDS = "How many times as fast as `keras.layers.LSTM` there (milliseconds o
 
 
 def main():
-    content = json.loads(Path(sys.argv[1]).read_text())
-    records = content["records"]
-    six = [r for r in records if r["case"]["group"] == "six shapes"]
+    paths = sorted((_HERE / "results").glob("cpu-*.json"), reverse=True)
+    contents = [json.loads(path.read_text()) for path in paths]
+    pages = [path.with_suffix(".md") for path in paths]
+    for page, content in zip(pages, contents, strict=True):
+        page.write_text(_results_page(content))
+    newest = contents[0]["records"]
+    six = [r for r in newest if r["case"]["group"] == "six shapes"]
     draw_speed_ups(six, _HERE / "results.png")
-    replace_between_markers(_HERE.parent / "README.md", "benchmarks", _readme_part(content))
-    (_HERE / "RESULTS.md").write_text(_results_page(content))
+    root = _HERE.parent
+    links = [page.relative_to(root).as_posix() for page in pages]
+    replace_between_markers(root / "README.md", "benchmarks", _readme_part(contents, links))
 
 
-def _readme_part(content):
-    about = content["environment"]
+def _readme_part(contents, links):
+    newest, *_ = contents
     return "\n\n".join(
         [
             "![Times as fast as Keras, six shapes](benchmarks/results.png)",
             _OVERVIEW,
-            report.overview(content["records"]),
-            *_backend_means(content),
-            report.one_step(content["records"]),
-            f"All on one machine ({about['processor']}, {about['cores']} cores), the six shapes in "
-            "float32. Every case, with versions: [benchmarks/RESULTS.md](benchmarks/RESULTS.md).",
+            report.overview(newest["records"]),
+            *_backend_means(newest),
+            report.one_step(newest["records"]),
+            f"All of this on {report.machine(newest)}, the six shapes in float32. Over all "
+            "sequences of the benchmark, with links to every case:",
+            report.machines(contents, links),
         ]
     )
 
@@ -52,8 +57,9 @@ def _results_page(content):
     records = content["records"]
     return "\n\n".join(
         [
-            "# Results",
-            "Written by `python -m benchmarks.readme`; how they are measured: [README](README.md).",
+            f"# Results on {report.machine(content)}",
+            "Written by `python -m benchmarks.readme`; how they are measured: "
+            "[README](../README.md).",
             report.environment(content),
             "## Ratios",
             report.summary(records),

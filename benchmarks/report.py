@@ -59,19 +59,41 @@ def table(records: Iterable[dict], roof: dict[str, float]) -> str:
 
 
 def overview(records: list[dict]) -> str:
-    """The six shapes in short, and the ratios over all sequences, as a Markdown table."""
-    names = [r["name"] for r in _six(_sequences(records, "inference"))]
-    columns = [["", *names, "mean", "mean of all cases", "smallest of all cases"]]
+    """The six shapes in short, as a Markdown table."""
+    columns = [["", *(r["name"] for r in _six(_sequences(records, "inference"))), "mean"]]
     for mode in ("inference", "training"):
-        chosen = _sequences(records, mode)
-        six = _six(chosen)
-        columns.append([f"{mode}, ms", *(_milliseconds(median(r, OURS)) for r in six), *[""] * 3])
-        for title, reference in (("vs Keras", _keras), ("vs best other", best_rival)):
+        six = _six(_sequences(records, mode))
+        columns.append([f"{mode}, ms", *(_milliseconds(median(r, OURS)) for r in six), ""])
+        for title, reference in _REFERENCES.items():
             ratios = [_times(speed_up(r, reference(r))) for r in six]
-            mean, *_ = _spread(six, reference)
-            columns.append([title, *ratios, mean, *_spread(chosen, reference)[:2]])
+            columns.append([title, *ratios, _spread(six, reference)[0]])
     titles, *rows = zip(*columns, strict=True)
     return _markdown(titles, rows)
+
+
+def machine(content: dict) -> str:
+    """The processor that a run was measured on, and its cores."""
+    about = content["environment"]
+    return f"{about['processor']}, {about['cores']} cores"
+
+
+def machines(contents: list[dict], links: list[str]) -> str:
+    """The means over all sequences of several runs, and the smallest, as a Markdown table.
+
+    Args:
+        contents: The runs.
+        links: Where all the results of each are.
+    """
+    rows = []
+    for content, link in zip(contents, links, strict=True):
+        row = [f"[{machine(content)}]({link})"]
+        for mode in ("inference", "training"):
+            for reference in _REFERENCES.values():
+                mean, smallest, *_ = _spread(_sequences(content["records"], mode), reference)
+                row.append(f"{mean} ({smallest})")
+        rows.append(row)
+    titles = [f"{mode}, {title}" for mode in ("inference", "training") for title in _REFERENCES]
+    return _markdown(["mean (smallest)", *titles], rows)
 
 
 def one_step(records: list[dict]) -> str:
@@ -193,7 +215,7 @@ def environment(content: dict) -> str:
         if (reached := [r["rates"][roof] / 1e9 for r in content["records"]])
     ]
     return (
-        f"{about['processor']}, {about['cores']} cores ({', '.join(rates)} during the run); "
+        f"{machine(content)} ({', '.join(rates)} during the run); "
         f"{versions}; Python {about['python']}; commit {about['commit']}."
     )
 
@@ -210,6 +232,9 @@ def _six(records):
 
 def _keras(record):
     return median(record, KERAS)
+
+
+_REFERENCES = {"vs Keras": _keras, "vs best other": best_rival}
 
 
 def _spread(records, reference: Callable[[dict], float | None]):
@@ -238,7 +263,7 @@ def _times(ratio):
 
 
 def _ratio_cells(record, roof):
-    cells = [_times(speed_up(record, reference(record))) for reference in (_keras, best_rival)]
+    cells = [_times(speed_up(record, reference(record))) for reference in _REFERENCES.values()]
     ours = median(record, OURS)
     if record["case"]["dtype"] != "float32" or not ours:  # the roof is measured in float32
         return [*cells, "", ""]

@@ -45,19 +45,26 @@ def test_summary_tells_the_mean_and_the_worst():
     assert not any("training" in row for row in rows)
 
 
-def test_the_overview_has_the_ratios_of_each_shape_and_of_all():
-    shapes = [
-        record(mode, case, pylstm_layer=0.01, keras_layer=keras, torch_lstm=0.02)
-        for mode in ("inference", "training")
-        for case, keras in ((SIX[0], 0.04), (TYPICAL[0], 0.01))
-    ]
-    _, _, row, *means = report.overview(shapes).splitlines()
+SHAPES = [
+    record(mode, case, pylstm_layer=0.01, keras_layer=keras, torch_lstm=0.02)
+    for mode in ("inference", "training")
+    for case, keras in ((SIX[0], 0.04), (TYPICAL[0], 0.01))
+]
+
+
+def test_the_overview_has_the_ratios_of_the_six_shapes():
+    _, _, row, mean = report.overview(SHAPES).splitlines()
     assert row == f"| {SIX[0].name} | 10 | 4.00× | 2.00× | 10 | 4.00× | 2.00× |"
-    assert means == [
-        "| mean |  | 4.00× | 2.00× |  | 4.00× | 2.00× |",
-        "| mean of all cases |  | 2.00× | 2.00× |  | 2.00× | 2.00× |",
-        "| smallest of all cases |  | 1.00× | 2.00× |  | 1.00× | 2.00× |",
+    assert mean == "| mean |  | 4.00× | 2.00× |  | 4.00× | 2.00× |"
+
+
+def test_machines_are_beside_each_other():
+    runs = [
+        {"environment": {"processor": name, "cores": 2}, "records": SHAPES} for name in ("A", "B")
     ]
+    rows = report.machines(runs, ["a.md", "b.md"]).splitlines()[2:]
+    ratios = "2.00× (1.00×) | 2.00× (2.00×) | 2.00× (1.00×) | 2.00× (2.00×)"
+    assert rows == [f"| [A, 2 cores](a.md) | {ratios} |", f"| [B, 2 cores](b.md) | {ratios} |"]
 
 
 def test_a_single_step_is_told_by_each_way_to_call():
