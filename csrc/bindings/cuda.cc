@@ -101,7 +101,7 @@ class Call {
     buffers.kernel = arrays.required("kernel");
     buffers.recurrent_kernel = arrays.required("recurrent_kernel");
     buffers.bias = arrays.required_if(problem_.use_bias, "bias");
-    buffers.mask = static_cast<const bool*>(arrays.required_if(problem_.has_mask, "mask"));
+    buffers.mask = static_cast<const uint8_t*>(arrays.required_if(problem_.has_mask, "mask"));
     buffers.recurrent_dropout =
         arrays.required_if(problem_.has_recurrent_dropout, "recurrent_dropout");
     buffers.y = arrays.required("y");
@@ -120,7 +120,7 @@ class Call {
     buffers.c0 = arrays.required("c0");
     buffers.kernel = arrays.required("kernel");
     buffers.recurrent_kernel = arrays.required("recurrent_kernel");
-    buffers.mask = static_cast<const bool*>(arrays.required_if(problem_.has_mask, "mask"));
+    buffers.mask = static_cast<const uint8_t*>(arrays.required_if(problem_.has_mask, "mask"));
     buffers.recurrent_dropout =
         arrays.required_if(problem_.has_recurrent_dropout, "recurrent_dropout");
     buffers.reserve = arrays.required("reserve");

@@ -273,7 +273,7 @@ py::tuple forward(py::handle x, py::handle h0, py::handle c0, py::handle kernel,
   buffers.kernel = in.kernel.data();
   buffers.recurrent_kernel = in.recurrent_kernel.data();
   buffers.bias = in.bias.data();
-  buffers.mask = static_cast<const bool*>(in.mask.data());
+  buffers.mask = static_cast<const uint8_t*>(in.mask.data());
   buffers.recurrent_dropout = in.recurrent_dropout.data();
   buffers.y = y.data();
   buffers.h = h.data();
@@ -357,7 +357,7 @@ py::tuple backward(py::handle x, py::handle h0, py::handle c0, py::handle kernel
   buffers.c0 = in.c0.data();
   buffers.kernel = in.kernel.data();
   buffers.recurrent_kernel = in.recurrent_kernel.data();
-  buffers.mask = static_cast<const bool*>(in.mask.data());
+  buffers.mask = static_cast<const uint8_t*>(in.mask.data());
   buffers.recurrent_dropout = in.recurrent_dropout.data();
   buffers.reserve = reserve.data();
   buffers.dy = dy.data();

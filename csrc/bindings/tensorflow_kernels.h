@@ -87,7 +87,7 @@ class LstmOp : public LstmOpBase<Backend> {
     buffers.kernel = data(context, at_.kernel);
     buffers.recurrent_kernel = data(context, at_.recurrent_kernel);
     buffers.bias = data(context, at_.bias, problem.use_bias);
-    buffers.mask = static_cast<const bool*>(data(context, at_.mask, problem.has_mask));
+    buffers.mask = static_cast<const uint8_t*>(data(context, at_.mask, problem.has_mask));
     buffers.recurrent_dropout = data(context, at_.recurrent_dropout, problem.has_recurrent_dropout);
     buffers.y = y->data();
     buffers.h = h->data();
@@ -146,7 +146,7 @@ class LstmGradOp : public LstmOpBase<Backend> {
     buffers.c0 = data(context, at_.c0);
     buffers.kernel = data(context, at_.kernel);
     buffers.recurrent_kernel = data(context, at_.recurrent_kernel);
-    buffers.mask = static_cast<const bool*>(data(context, at_.mask, problem.has_mask));
+    buffers.mask = static_cast<const uint8_t*>(data(context, at_.mask, problem.has_mask));
     buffers.recurrent_dropout = data(context, at_.recurrent_dropout, problem.has_recurrent_dropout);
     buffers.reserve = data(context, at_.reserve);
     buffers.dy = data(context, at_.dy);

@@ -181,7 +181,7 @@ void forward(ffi::ThreadPool pool, ffi::RemainingArgs arguments, ffi::RemainingR
   buffers.kernel = in.kernel.data();
   buffers.recurrent_kernel = in.recurrent_kernel.data();
   buffers.bias = in.bias.data();
-  buffers.mask = static_cast<const bool*>(in.mask.data());
+  buffers.mask = static_cast<const uint8_t*>(in.mask.data());
   buffers.recurrent_dropout = in.recurrent_dropout.data();
   buffers.y = result(results, 0, problem.y_elements() * width);
   buffers.h = result(results, 1, problem.state_elements() * width);
@@ -221,7 +221,7 @@ void backward(ffi::ThreadPool pool, ffi::RemainingArgs arguments, ffi::Remaining
   buffers.c0 = in.c0.data();
   buffers.kernel = in.kernel.data();
   buffers.recurrent_kernel = in.recurrent_kernel.data();
-  buffers.mask = static_cast<const bool*>(in.mask.data());
+  buffers.mask = static_cast<const uint8_t*>(in.mask.data());
   buffers.recurrent_dropout = in.recurrent_dropout.data();
   buffers.reserve = reserve.data();
   buffers.dy = dy.data();

@@ -63,7 +63,8 @@ struct ForwardBuffers {
   const void* kernel;             // (F, 4H)
   const void* recurrent_kernel;   // (H, 4H)
   const void* bias;               // (4H), null without bias
-  const bool* mask;               // (B, T), true = use the step; null without mask
+  const uint8_t* mask;            // (B, T), 0 = skip the step: any other byte, since arrays of bool
+                                  // may hold all 256; null without mask
   const void* recurrent_dropout;  // (4, B, H), multiplies h per gate; null without
   void* y;                        // (B, T, H) or (B, H)
   void* h;                        // (B, H), state after the last step
@@ -78,7 +79,7 @@ struct BackwardBuffers {
   const void* c0;
   const void* kernel;
   const void* recurrent_kernel;
-  const bool* mask;
+  const uint8_t* mask;
   const void* recurrent_dropout;
   const void* reserve;
   const void* dy;           // like y; null means zeros

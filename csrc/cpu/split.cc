@@ -51,7 +51,7 @@ Split choose_split(const Problem& problem, int threads, int tile_rows, int width
   return {row_groups, at_most(panels, row_groups)};
 }
 
-void deal_rows(const Problem& problem, const bool* mask, int groups, int32_t* group_of_row,
+void deal_rows(const Problem& problem, const uint8_t* mask, int groups, int32_t* group_of_row,
                int64_t* scratch) {
   const int64_t batch = problem.batch;
   if (!mask) {
@@ -60,7 +60,8 @@ void deal_rows(const Problem& problem, const bool* mask, int groups, int32_t* gr
   }
   int64_t *steps = scratch, *order = scratch + batch;
   for (int64_t b = 0; b < batch; ++b) {
-    steps[b] = std::count(mask + b * problem.time, mask + (b + 1) * problem.time, true);
+    const uint8_t* row = mask + b * problem.time;
+    steps[b] = problem.time - std::count(row, row + problem.time, 0);
   }
   std::iota(order, order + batch, int64_t{0});
   std::sort(order, order + batch, [&](int64_t a, int64_t b) {

@@ -30,7 +30,7 @@ Split choose_split(const Problem& problem, int threads, int tile_rows, int width
 // group_of_row[b] for each row of the batch, so that at every step each group has about the same
 // number of rows left: rows are dealt in the order of their active steps.
 // Does not allocate; `scratch` is [2][B].
-void deal_rows(const Problem& problem, const bool* mask, int groups, int32_t* group_of_row,
+void deal_rows(const Problem& problem, const uint8_t* mask, int groups, int32_t* group_of_row,
                int64_t* scratch);
 
 }  // namespace pylstm::cpu

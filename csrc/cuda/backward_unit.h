@@ -25,7 +25,7 @@ struct BackwardArrays {
   const T* h0;
   const T* c0;
   const T* dy;
-  const bool* mask;
+  const uint8_t* mask;
   const T* recurrent_dropout;
   UnitGradient<Compute<T>>* state;  // (B, H)
   unsigned* arrivals;               // (B) counters

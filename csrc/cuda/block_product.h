@@ -30,15 +30,15 @@ struct Operand {
   int64_t stride;
   int64_t lines;
   int64_t length;
-  const bool* used = nullptr;  // (lines): lines that are false read as zero, whatever they hold
-  bool aligned = false;        // every run that a tile reads starts on 16 bytes
+  const uint8_t* used = nullptr;  // (lines): lines that are 0 read as zero, whatever they hold
+  bool aligned = false;           // every run that a tile reads starts on 16 bytes
 };
 
 // `step`: every line, and every place in it where a kernel starts to read, is a multiple of it away
 // from `data`.
 template <class T>
 Operand<T> make_operand(const T* data, int64_t stride, int64_t lines, int64_t length, int64_t step,
-                        const bool* used = nullptr) {
+                        const uint8_t* used = nullptr) {
   const bool aligned = reinterpret_cast<uintptr_t>(data) % 16 == 0 && step * sizeof(T) % 16 == 0;
   return {data, stride, lines, length, used, aligned};
 }

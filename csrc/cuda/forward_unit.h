@@ -17,7 +17,7 @@ namespace pylstm::cuda {
 template <class T>
 struct ForwardArrays {
   Gates<Compute<T>>* z;  // (B, T, H, 4), pre-activations without h·R; may be `saved_gates`
-  const bool* mask;
+  const uint8_t* mask;
   const T* recurrent_dropout;
   Gates<Compute<T>>* saved_gates;  // (B, T, H, 4) or null
   Compute<T>* saved_c;             // (B, T, H) or null

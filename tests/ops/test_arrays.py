@@ -78,6 +78,15 @@ def test_any_layout_gives_the_same_bits(layout, gradients):
         np.testing.assert_array_equal(one, other)
 
 
+def test_any_byte_but_zero_is_true_in_a_mask(gradients):
+    """An array of bool has other bytes where it views an image's mask, or another library's."""
+    changed = {"mask": (gradients["mask"] * np.uint8(254)).view(bool)}
+    expected = _core.forward(**arguments())[:3] + _core.backward(**gradients)
+    got = _core.forward(**arguments() | changed)[:3] + _core.backward(**gradients | changed)
+    for one, other in zip(got, expected, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 def test_arguments_are_not_written_to(gradients):
     before = {name: a.tobytes() for name, a in gradients.items()}
     _core.backward(**gradients)

@@ -32,7 +32,7 @@ ForwardBuffers forward_buffers(const py::dict& arrays) {
   buffers.kernel = data(arrays, "kernel");
   buffers.recurrent_kernel = data(arrays, "recurrent_kernel");
   buffers.bias = data(arrays, "bias");
-  buffers.mask = static_cast<const bool*>(data(arrays, "mask"));
+  buffers.mask = static_cast<const uint8_t*>(data(arrays, "mask"));
   buffers.recurrent_dropout = data(arrays, "recurrent_dropout");
   buffers.y = data(arrays, "y");
   buffers.h = data(arrays, "h");
@@ -49,7 +49,7 @@ BackwardBuffers backward_buffers(const py::dict& arrays) {
   buffers.c0 = data(arrays, "c0");
   buffers.kernel = data(arrays, "kernel");
   buffers.recurrent_kernel = data(arrays, "recurrent_kernel");
-  buffers.mask = static_cast<const bool*>(data(arrays, "mask"));
+  buffers.mask = static_cast<const uint8_t*>(data(arrays, "mask"));
   buffers.recurrent_dropout = data(arrays, "recurrent_dropout");
   buffers.reserve = data(arrays, "reserve");
   buffers.dy = data(arrays, "dy");
