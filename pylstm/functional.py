@@ -45,7 +45,8 @@ def lstm(
     and CuPy's are differentiable by x, the weights and the states: once, and again where Keras runs
     on that framework. NumPy arrays may stand among those of another framework. Other objects that
     share their memory are taken without a copy: on a GPU (`__cuda_array_interface__`, DLPack) as
-    CuPy's arrays, else (DLPack) as NumPy's.
+    CuPy's arrays, else (DLPack) as NumPy's. On the CPU, denormal numbers in the arithmetic count as
+    zero.
 
         y = pylstm.lstm(x, kernel, recurrent_kernel, bias, lengths=lengths)
 

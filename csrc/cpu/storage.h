@@ -44,10 +44,12 @@ PYLSTM_FN float widen(BFloat16 x) { return bits_float(uint32_t{x.bits} << 16); }
 PYLSTM_FN float widen(Half x) {
   const uint32_t sign = (x.bits & 0x8000u) << 16;
   const uint32_t magnitude = (x.bits & 0x7fffu) << 13;
-  // The exponent's bias goes from 15 to 127 by an exact product, denormals included.
-  const float scaled = bits_float(magnitude) * 0x1p112f;
+  // The exponent's bias goes from 15 to 127.
+  const uint32_t normal = magnitude + 0x38000000u;
+  // Denormals follow 2⁻¹⁴; a product would take them for float32's, which are flushed.
+  const uint32_t denormal = float_bits(bits_float(magnitude + 0x38800000u) - 0x1p-14f);
   const uint32_t inf_or_nan = magnitude >= 0x0f800000u ? 0x7f800000u : 0u;
-  return bits_float(float_bits(scaled) | inf_or_nan | sign);
+  return bits_float((magnitude < 0x00800000u ? denormal : normal) | inf_or_nan | sign);
 }
 
 PYLSTM_FN void narrow(float x, float* out) { *out = x; }

@@ -12,6 +12,10 @@
 
 #include "cpu/executor.h"
 
+#if defined(__SSE2__)
+#include <immintrin.h>
+#endif
+
 namespace pylstm::cpu {
 namespace {
 
@@ -49,6 +53,23 @@ struct alignas(64) Barrier {
       spin_until([&] { return generation.load(std::memory_order_acquire) != current; });
     }
   }
+};
+
+// Gradients that vanish over many steps, and states that decay, become denormal numbers, with which
+// arithmetic takes many times as long: they count as zero, as in TensorFlow and XLA. All threads of
+// a call compute alike, whatever mode each came in.
+class ArithmeticMode {
+ public:
+#if defined(__SSE2__)
+  ArithmeticMode() : before_(_mm_getcsr()) { _mm_setcsr(kNoExceptions | kFlush); }
+  ArithmeticMode(const ArithmeticMode&) = delete;
+  ~ArithmeticMode() { _mm_setcsr(before_); }
+
+ private:
+  static constexpr unsigned kNoExceptions = 0x1f80;  // and to the nearest, as a process begins
+  static constexpr unsigned kFlush = 0x8040;         // results, and what is read
+  const unsigned before_;
+#endif
 };
 
 // Work of all calls that run, in microseconds of one thread.
@@ -94,7 +115,7 @@ class ClosedTeam final : public Team {
     } while (!joined_.compare_exchange_weak(joined, joined + 1, std::memory_order_acq_rel));
     spin_until([&] { return joined_.load(std::memory_order_acquire) < 0; });
     if (joined >= size_) return;  // too many
-    body_(context_, *this, joined);
+    work(joined);
     running_.fetch_sub(1, std::memory_order_release);
   }
 
@@ -119,11 +140,16 @@ class ClosedTeam final : public Team {
       size_ = std::min(joined, share());
       running_.store(size_ - 1, std::memory_order_relaxed);
     } while (!joined_.compare_exchange_weak(joined, -1, std::memory_order_acq_rel));
-    body_(context_, *this, 0);
+    work(0);
     spin_until([&] { return running_.load(std::memory_order_acquire) == 0; });
   }
 
  private:
+  void work(int rank) {
+    const ArithmeticMode mode;
+    body_(context_, *this, rank);
+  }
+
   const TeamBody body_;
   void* const context_;
   std::vector<Barrier> barriers_;

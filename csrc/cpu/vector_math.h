@@ -1,7 +1,7 @@
 // Elementary functions on SIMD vectors, under the names that core/activations.h calls. Largest
 // errors in units of the last place, over all arguments (tests/cpu/test_vector_math.py): float32
 // exp 1.1, sigmoid 2, tanh 2 (2.3 without FMA), and by the tables of AVX-512 0.9, 1.6 and 1; NaN
-// gives NaN, infinities and denormals are right.
+// gives NaN, infinities are right, denormals count as zero (team.cc).
 #pragma once
 
 #include "cpu/simd.h"
