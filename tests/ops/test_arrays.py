@@ -212,6 +212,15 @@ def test_empty_calls(batch, steps):
     assert not gradients[3].any()
 
 
+def test_rows_beyond_64_bits():
+    """An array without elements may claim any size, and there is memory for each of its rows."""
+    call = arguments(Case(batch=0, features=0, units=0))
+    for name, shape in (("x", (2**58, 0, 0)), ("h0", (2**58, 0)), ("c0", (2**58, 0))):
+        call[name] = np.zeros(shape, np.float32)
+    with pytest.raises(ValueError, match="the call is too large: batch=288230376151711744"):
+        _core.forward(**call)
+
+
 def test_shapes_without_arrays():
     shapes = {name: a.shape for name, a in arguments().items()}
     assert _core.find_mismatch(**shapes) is None
