@@ -107,8 +107,9 @@ class ClosedTeam final : public Team {
     if (members > 1) barriers_[group].wait(members);
   }
 
-  // On a pool thread.
+  // On a pool thread; or on the leader's, where the pool's queue is full and runs a task at once.
   void join() {
+    if (std::this_thread::get_id() == leader_) return;  // it would wait for itself
     int joined = joined_.load(std::memory_order_relaxed);
     do {
       if (joined < 0) return;  // closed
@@ -152,6 +153,7 @@ class ClosedTeam final : public Team {
 
   const TeamBody body_;
   void* const context_;
+  const std::thread::id leader_ = std::this_thread::get_id();
   std::vector<Barrier> barriers_;
   int size_ = 1;
   std::atomic<int> joined_{1};  // the next rank; negative once the team is closed

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from pylstm.errors import PylstmError, quoted_error
 from pylstm.ops.tensorflow import lstm
+from tests import backends
 from tests.ops.calls import Call, differentiate
 
 OPTIONS = [
@@ -185,6 +186,35 @@ def test_several_threads_at_once():
         thread.join()
     for got, expected in zip(together, alone, strict=True):
         tf.nest.map_structure(np.testing.assert_array_equal, got, expected)
+
+
+FULL_QUEUES = """
+import faulthandler, threading
+import tensorflow as tf
+import pylstm
+
+faulthandler.dump_traceback_later(100, exit=True)
+tf.config.threading.set_intra_op_parallelism_threads(2)
+kernel, recurrent_kernel = tf.ones((16, 64)), tf.ones((16, 64))
+
+@tf.function
+def run(x):
+    step = lambda x: [pylstm.lstm(x, kernel, recurrent_kernel)]
+    return tf.while_loop(lambda x: True, step, [x], maximum_iterations=4000)
+
+matrices = tf.random.normal((4, 800, 800))
+threads = [threading.Thread(target=tf.linalg.svd, args=(matrices,)) for _ in range(3)]
+for thread in threads:
+    thread.start()
+run(tf.ones((96, 14, 16)))
+for thread in threads:
+    thread.join()
+"""
+
+
+def test_workers_that_others_keep_busy():
+    """Their queues fill up, and then run what is scheduled in the thread that schedules it."""
+    backends.run_python("tensorflow", "-c", FULL_QUEUES)
 
 
 def test_nothing_is_saved_for_inference():
