@@ -11,7 +11,7 @@ from keras.src.models.functional import Functional
 from pylstm.diagnosis.corrections import Corrections
 from pylstm.diagnosis.report import Finding, of_error, summary_of
 from pylstm.diagnosis.targets import check_lists, check_targets, named
-from pylstm.diagnosis.values import check_column, check_padding, check_rows
+from pylstm.diagnosis.values import check_column, check_rows
 from pylstm.errors import PylstmError
 from pylstm.inputs import explain
 from pylstm.inputs.columns import Dense, Sequences, Text, read_column
@@ -95,7 +95,7 @@ def _check_samples(model, x, y, padded, in_batches=False):
         if isinstance(column, Sequences):
             padded.add(name)
         if not isinstance(column, Text):
-            findings += [*check_column(where, column), *check_padding(model, where, column)]
+            findings += check_column(model, name, where, column)
         try:
             column = enter_column(column, shapes.get(name), report)
         except PylstmError as error:

@@ -17,6 +17,7 @@ HINTS = {
     "PYL207": "the axes may be swapped",
     "PYL208": "the layer does not run the fused kernel",
     "PYL209": "could not be checked",
+    "PYL210": "numbers for which the embedding has no row",
 }
 """Code to summary of what only `diagnose` reports: input that no error and no fix concerns."""
 

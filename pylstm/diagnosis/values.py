@@ -1,18 +1,40 @@
-"""What the numbers themselves tell: NaN, unscaled integers, empty sequences, padding."""
+"""What the numbers themselves tell: NaN, unscaled integers, tokens, empty sequences, padding."""
+
+import itertools
 
 import keras
 import numpy as np
+from keras.src.models.functional import Functional
 
 from pylstm.diagnosis.report import Finding
 from pylstm.inputs.columns import Dense
+from pylstm.inputs.knowledge import is_recurrent
+from pylstm.inputs.mask_passing import is_of_keras
+from pylstm.inputs.mask_values import layers_behind
 
 _LARGEST_CODE = 30  # larger whole numbers are hardly flags or one-hot codes of features
+_PADDING_SHARE = 0.75  # of the steps of zeros are at the ends, if they are padding
+_NORMALIZING = (keras.layers.BatchNormalization, keras.layers.LayerNormalization)
+_SCALING = (keras.layers.Rescaling, keras.layers.Normalization, *_NORMALIZING)
+_CODING = (keras.layers.Embedding, keras.layers.CategoryEncoding, keras.layers.Lambda)
 
 
-def check_column(where, column):
-    """Checks the values of one column."""
+def check_column(model, name, where, column):
+    """Checks the values of one column.
+
+    Args:
+        model: The model whose input it is.
+        name: The input's name, or None.
+        where: What the user calls it.
+        column: The column.
+    """
     values = np.asarray(column.values) if isinstance(column, Dense) else column.values
-    yield from check_rows(where, dict(enumerate(values)))
+    rows = dict(enumerate(values))
+    yield from check_rows(where, rows)
+    yield from _check_tokens(model, name, where, rows)
+    yield from _check_padding(model, where, column)
+    if not _is_scaled(model, name):
+        yield from _check_scale(where, rows)
     if isinstance(column, Dense) and values.dtype == np.int32 and values.ndim == 3:
         what = f"int32 {values.shape}: keras.utils.pad_sequences makes 0 of all fractions"
         yield Finding("note", "PYL206", where, what, "pylstm.pad(sequences) keeps the dtype")
@@ -21,7 +43,6 @@ def check_column(where, column):
 def check_rows(where, rows):
     """Checks samples, given as {index: array}."""
     yield from _check_finite(where, rows)
-    yield from _check_scale(where, rows)
     empty = [index for index, row in rows.items() if row.ndim and not len(row)]
     if empty:
         what = f"{len(empty)} of {len(rows)}, the first is {where}[{empty[0]}]"
@@ -35,13 +56,16 @@ def check_finite(where, column):
     yield from _check_finite(where, dict(enumerate(values)))
 
 
-def check_padding(model, where, column):
+def _check_padding(model, where, column):
     """Looks for zeros at the ends of dense sequences that no layer masks."""
     if not isinstance(column, Dense) or len(column.values.shape) != 3 or _masks(model):
         return
     is_zero = ~np.asarray(column.values).astype(bool).any(axis=2)
+    is_zero &= ~is_zero.all(axis=1, keepdims=True)  # such a sequence has no end
     trailing = np.cumprod(is_zero[:, ::-1], axis=1).sum(axis=1)
-    if len(set(trailing.tolist())) > 1:
+    # Where zeros come elsewhere, too, they are values, as in windows of a scaled series.
+    is_padding = trailing.sum() > _PADDING_SHARE * is_zero.sum()
+    if is_padding and len(set(trailing.tolist())) > 1:
         padded = np.count_nonzero(trailing)
         what = (
             f"{padded} of {len(trailing)} sequences end in up to {trailing.max()} steps of zeros "
@@ -53,20 +77,62 @@ def check_padding(model, where, column):
 
 def _check_finite(where, rows):
     floats = {i: row.astype("float64") for i, row in rows.items() if row.dtype.kind not in "biu"}
-    bad = {i: np.argwhere(~np.isfinite(row)) for i, row in floats.items()}
-    bad = {i: places for i, places in bad.items() if len(places)}
+    what = _counted(where, rows, {i: ~np.isfinite(row) for i, row in floats.items()})
+    if what is not None:
+        fix = f"np.nan_to_num({where}), or leave these samples out"
+        yield Finding("warning", "PYL201", where, what, fix)
+
+
+def _counted(where, rows, is_bad):
+    """How many values are bad, and the first of them, in words; None if none is.
+
+    Args:
+        where: What the user calls the samples.
+        rows: Samples as {index: array}.
+        is_bad: Which values of some of them are bad, as {index: bool array}.
+    """
+    bad = {i: np.argwhere(each) for i, each in is_bad.items() if each.any()}
     if not bad:
-        return
+        return None
     index, places = next(iter(bad.items()))
     first = tuple(int(axis) for axis in places[0])
     total = sum(map(len, bad.values()))
     at = "".join(f"[{axis}]" for axis in (index, *first))
-    what = (
+    return (
         f"{total} values in {len(bad)} of {len(rows)} samples; the first is {where}{at} = "
-        f"{floats[index][first]}"
+        f"{rows[index][first]}"
     )
-    fix = f"np.nan_to_num({where}), or leave these samples out"
-    yield Finding("warning", "PYL201", where, what, fix)
+
+
+def _check_tokens(model, name, where, rows):
+    if not isinstance(model, (keras.Sequential, Functional)):
+        return  # what its embeddings read is not known
+    for layer, reads_input in layers_behind(model, name):
+        if not reads_input or not isinstance(layer, keras.layers.Embedding):
+            continue
+        size = layer.input_dim
+        what = _counted(where, rows, {i: (r <= -1) | (r >= size) for i, r in rows.items()})
+        if what is None:
+            continue
+        what = f"{what}, beside input_dim={size} of '{layer.name}'"
+        fix = f"numbers from 0 to {size - 1}"
+        largest = max(int(np.nan_to_num(row).max(initial=0)) for row in rows.values())
+        if largest < size:  # Keras counts those below 0 from the end.
+            yield Finding("warning", "PYL210", where, what, fix)
+        else:
+            fix = f"input_dim={largest + 1} in '{layer.name}', or {fix}"
+            yield Finding("error", "PYL210", where, what, fix)
+
+
+def _is_scaled(model, name):
+    """Whether something in front of the first recurrent layer may scale the input."""
+    front = (operation for operation, _ in layers_behind(model, name))
+    return any(
+        isinstance(operation, (*_SCALING, *_CODING))
+        or not isinstance(operation, keras.Layer)
+        or not is_of_keras(operation)
+        for operation in itertools.takewhile(lambda each: not is_recurrent(each), front)
+    )
 
 
 def _check_scale(where, rows):

@@ -103,7 +103,7 @@ def _computes_each_step(operation):
         return not operation.mask_zero  # else it makes a mask itself
     if isinstance(operation, keras.Layer):
         return False
-    return _is_of_keras(operation) and type(operation).__name__ in _POINTWISE
+    return is_of_keras(operation) and type(operation).__name__ in _POINTWISE
 
 
 def mask_lost(operation):
@@ -113,7 +113,7 @@ def mask_lost(operation):
         fix = (
             "keras.layers.Lambda(function, mask=lambda x, mask: mask), if it takes steps one by one"
         )
-    elif isinstance(operation, keras.Layer) and not _is_of_keras(operation):
+    elif isinstance(operation, keras.Layer) and not is_of_keras(operation):
         fix = f"self.supports_masking = True in {kind}.__init__, if it takes steps one by one"
     else:
         fix = "pylstm.pad(sequences).x in the place of the sequences, if padding may count as steps"
@@ -126,5 +126,6 @@ def mask_lost(operation):
     )
 
 
-def _is_of_keras(operation):
+def is_of_keras(operation):
+    """Whether a layer or operation is Keras' own."""
     return type(operation).__module__.startswith("keras.")

@@ -23,7 +23,7 @@ def padding_value(model, name):
         RaggedError: They mask several values, or another layer changes the values before.
     """
     values = []
-    for layer, reads_input in _layers_behind(model, name):
+    for layer, reads_input in layers_behind(model, name):
         value = 0.0 if _masks_zero(layer) else getattr(layer, "mask_value", None)
         if reads_input and value is not None and value not in values:
             values.append(value)
@@ -53,8 +53,16 @@ def several_values(values):
     )
 
 
-def _layers_behind(model, name=None):
-    """Pairs of a layer that an input's steps come to, and whether it reads the input itself."""
+def layers_behind(model, name=None):
+    """Pairs of what an input's steps come to, and whether that reads the input itself.
+
+    Args:
+        model: A Keras model.
+        name: As for `padding_value`.
+
+    Returns:
+        An iterable of layers, and of the operations between them where the graph is known.
+    """
     if isinstance(model, keras.Sequential):
         return _layers_in_turn(model.layers)
     if isinstance(model, Functional):
@@ -86,13 +94,13 @@ def _layers_of_graph(model, source):
 
 
 def _opened(layer, place, reads_input):
-    """A layer, or those in it; its input at `place` is the model's where `reads_input`."""
+    """An operation, or those in it; its input at `place` is the model's where `reads_input`."""
     if isinstance(layer, Functional):
         inner = _layers_of_graph(layer, layer.inputs[place])
     elif isinstance(layer, keras.Model):
-        inner = _layers_behind(layer)
+        inner = layers_behind(layer)
     else:
-        layers = layer._flatten_layers() if isinstance(layer, keras.Layer) else ()
+        layers = layer._flatten_layers() if isinstance(layer, keras.Layer) else (layer,)
         inner = ((each, True) for each in layers)
     for each, reads_its_input in inner:
         yield each, reads_input and reads_its_input

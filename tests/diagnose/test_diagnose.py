@@ -129,6 +129,48 @@ def test_row(row):
     assert report.ok == all(f.level in ("fixed", "note") for f in report)
 
 
+@pytest.mark.parametrize(
+    "front",
+    [
+        lambda x: keras.layers.Rescaling(1 / 255)(x),
+        lambda x: keras.layers.TimeDistributed(keras.layers.BatchNormalization())(x),
+        lambda x: keras.layers.Dropout(0.1)(x / 255),
+    ],
+)
+def test_integers_that_a_layer_in_front_scales(front):
+    x = np.full((6, 4, 5), 255)
+    assert diagnose(functional(lambda x: pylstm.LSTM(3)(front(x))), x).ok
+    late = functional(lambda x: front(pylstm.LSTM(3, return_sequences=True)(x)))
+    assert found(diagnose(late, x), "PYL202").level == "warning"
+
+
+def test_zeros_at_the_ends_that_are_values():
+    series = np.abs(np.arange(-30.0, 30.0)) / 30
+    for steps in (1, 2, 10):
+        windows = np.lib.stride_tricks.sliding_window_view(series, steps)[..., None]
+        assert diagnose(fused(features=1), windows).ok
+    images = np.zeros((6, 28, 28))
+    for index, image in enumerate(images):
+        image[4 + index % 3 : 22 + index % 4] = 0.5
+    assert diagnose(fused(features=28), images).ok
+
+
+@pytest.mark.parametrize("convert", [list, np.array, lambda x: np.array(x, "float32")])
+def test_tokens_for_which_the_embedding_has_no_row(convert):
+    embedding = keras.layers.Embedding(9, 4, mask_zero=True, name="words")
+    for model in (
+        pylstm.Sequential([embedding, pylstm.LSTM(3)]),
+        pylstm.Model(tokens := keras.Input((None,)), pylstm.LSTM(3)(embedding(tokens))),
+    ):
+        assert diagnose(model, convert([[1, 2, 8], [1, 0, 0]])).ok
+        finding = found(diagnose(model, convert([[1, 2, 9], [11, 0, 0]])), "PYL210")
+        assert (finding.level, finding.where) == ("error", "x")
+        assert "2 values in 2 of 2 samples; the first is x[0][2] = 9" in finding.what
+        assert "input_dim=12 in 'words'" in finding.fix
+        finding = found(diagnose(model, convert([[1, 2, 3], [-1, 0, 0]])), "PYL210")
+        assert (finding.level, finding.fix) == ("warning", "numbers from 0 to 8")
+
+
 def samples_of(x, y, shape=(None, 5)):
     signature = (tf.TensorSpec(shape, tf.float32), tf.TensorSpec((), tf.int32))
     return tf.data.Dataset.from_generator(
