@@ -4,6 +4,13 @@ from pylstm.array_types import dtype_name, static_shape
 from pylstm.errors import DTypeError, PylstmError, StateError
 from pylstm.inputs.containers import as_array, as_numbers, is_tensor, unreported
 
+_WAYS_TO_TWO = {
+    3: "outputs[1:]     of a layer that gives (output, h, c), by return_state=True",
+    4: "[keras.ops.concatenate(pair, -1) for pair in zip(states[:2], states[2:])]     of the four "
+    "states of a Bidirectional layer: h and c of twice its units",
+}
+"""A wrong number of states to the line that makes [h, c] of them."""
+
 
 def as_states(initial_state, batch, units, dtype):
     """Reads what was passed as `initial_state=`.
@@ -26,7 +33,9 @@ def as_states(initial_state, batch, units, dtype):
             got = f"one tensor {static_shape(initial_state)}"
         raise _error(batch, units, got, "initial_state=[h, c]     or list(state), if it holds both")
     if len(initial_state) != 2:
-        raise _error(batch, units, f"{len(initial_state)} states", "initial_state=[h, c]")
+        number = len(initial_state)
+        fix = _WAYS_TO_TWO.get(number, "initial_state=[h, c]")
+        raise _error(batch, units, f"{number} state{'s' * (number != 1)}", fix)
     result = [
         _as_state(state, name, batch, units, dtype)
         for name, state in zip(("h", "c"), initial_state, strict=True)
@@ -53,7 +62,7 @@ def _as_state(state, name, batch, units, dtype):
     if len(shape) != 2:
         raise _error(batch, units, got, "initial_state=[h, c], with one row for each sequence")
     if shape[1] not in (None, units):
-        fix = f"a state with {units} units, as this layer has"
+        fix = f"LSTM({shape[1]}, ...), or a state with {units} units, as this layer has"
         raise _error(batch, units, f"{got}     axis 1 is {shape[1]}, not {units}", fix)
     if None not in (shape[0], batch) and shape[0] != batch:
         fix = (

@@ -267,7 +267,7 @@ def test_row_36_a_stateful_layer_of_unknown_batch_size():
     ("state", "got"),
     [
         (data(4, UNITS), "one tensor (4, 4)"),
-        ([data(4, UNITS)], "1 states"),
+        ([data(4, UNITS)], "1 state"),
         ([data(4, UNITS)] * 3, "3 states"),
         ([data(4, 5), data(4, UNITS)], "axis 1 is 5, not 4"),
         ([data(4, UNITS), data(3, UNITS)], "axis 0 is 3, not 4"),
@@ -284,6 +284,24 @@ def test_row_40_states_that_do_not_fit(state, got):
     assert caught.value.expected == "[h, c], each (batch=4, units=4)"
     assert got in caught.value.got
     assert caught.value.fix
+
+
+def test_row_40_the_lines_to_write():
+    x = keras.Input((5, 3))
+    outputs = lstm(return_state=True)(x)
+    with pytest.raises(errors.StateError, match="PYL116") as caught:
+        lstm()(x, initial_state=outputs)
+    assert caught.value.fix.startswith("outputs[1:] ")
+    lstm()(x, initial_state=outputs[1:])
+
+    states = keras.layers.Bidirectional(lstm(return_state=True))(x)[1:]
+    with pytest.raises(errors.StateError, match="PYL116") as caught:
+        lstm()(x, initial_state=states)
+    states = eval(caught.value.fix.partition("     ")[0], {"keras": keras, "states": states})
+    with pytest.raises(errors.StateError, match="PYL116") as caught:
+        lstm()(x, initial_state=states)
+    assert caught.value.fix.startswith("LSTM(8, ...)")
+    pylstm.LSTM(8)(x, initial_state=states)
 
 
 def test_row_40_states_that_fit():
