@@ -83,7 +83,7 @@ def readable_shape(layer, shape):
         if any(isinstance(part, tuple) for part in shape):  # of a list of sequences
             raise explain.several_tensors(shape)
         known, source = known_to(layer), built_from(layer)
-        return choose_reading(tuple(shape), None, known, Origin.MODEL, unreported, source).shape
+        return choose_reading(tuple(shape), None, known, Origin.LAYER, unreported, source).shape
     except PylstmError as error:
         raise error.at(layer.name) from None
 

@@ -16,7 +16,8 @@ class Origin(Enum):
     CALL = "a direct call: the batch axis may have been forgotten"
     DECLARED = "keras.Input: the first axis is the batch"
     JOINED = "sequences of several lengths: the first axis is the batch, the second is the time"
-    MODEL = "a model or wrapper: the first axis is the batch"
+    MODEL = "a model: the first axis is the batch"
+    LAYER = "the layer in front or a wrapper: the first axis is the batch"
 
 
 class Known(NamedTuple):
@@ -82,7 +83,7 @@ def _expansions(shape, known, origin):
     if origin is Origin.CALL:
         result.append(Reading((1, rows, columns), expand=0, code="PYL121", line="x[None]"))
     # While the number of features is open, only what was declared as a sequence is one.
-    if known.features == 1 or origin is not Origin.MODEL:
+    if known.features == 1 or origin not in (Origin.MODEL, Origin.LAYER):
         result.append(
             Reading(
                 (rows, columns, 1),

@@ -1,5 +1,7 @@
 """Says why an input cannot be read, and what to write instead."""
 
+import math
+
 from pylstm.errors import (
     BatchMismatchError,
     FeatureMismatchError,
@@ -52,6 +54,9 @@ def unreadable(shape, dtype, known, origin, choices, built_from=None):
     if len(shape) == 0:
         return RankError("PYL101", "a single number is not a sequence", **parts)
     fix = "reshape it to (batch, time, features); join the axes that are features into one"
+    if origin in (Origin.LAYER, Origin.DECLARED) and None not in shape[2:]:
+        joined = (shape[1] or -1, math.prod(shape[2:]))
+        fix = f"keras.layers.Reshape({joined}) in front     if axis 1 is the time"
     return RankError("PYL101", fix=fix, **parts)
 
 
@@ -87,6 +92,13 @@ def _two_axes(shape, known, origin, parts):
             f"keras.ops.reshape(x, (-1, T, {columns}))     if sequences of T rows were joined",
             "keras.ops.expand_dims(x, 0)     if all rows together are one sequence",
             "keras.ops.expand_dims(x, 1)     if each row is a sequence of one step",
+        )
+    elif origin is Origin.LAYER:
+        size = columns or -1
+        lines = (
+            "return_sequences=True in the layer in front, if that is recurrent",
+            f"keras.layers.Reshape(({size}, 1)) in front     if axis 1 is the time",
+            f"keras.layers.Reshape((1, {size})) in front     if axis 1 holds one step's features",
         )
     else:
         lines = (

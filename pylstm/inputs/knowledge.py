@@ -53,8 +53,9 @@ def built_from(layer):
 def origin_of(x, layer):
     """The `contract.Origin` of a dense input."""
     if isinstance(x, keras.KerasTensor):
-        from_input = isinstance(_producer(x), keras.layers.InputLayer)
-        return Origin.DECLARED if from_input and _is_declaration(x) else Origin.MODEL
+        if not isinstance(_producer(x), keras.layers.InputLayer):
+            return Origin.LAYER
+        return Origin.DECLARED if _is_declaration(x) else Origin.MODEL
     context = get_global_attribute("current_call_ctx")
     return Origin.CALL if context is None or context.entry_layer is layer else Origin.MODEL
 

@@ -213,6 +213,26 @@ def test_row_32_behind_and_inside_a_wrapper():
         keras.Sequential([keras.Input((5, 3)), lstm(), keras.layers.Bidirectional(lstm())])
 
 
+@pytest.mark.parametrize(
+    ("front", "shape", "ways"),
+    [
+        ([keras.layers.Flatten()], (5, 3), ((15, 1), (1, 15))),
+        ([keras.layers.GlobalAveragePooling1D()], (None, 3), ((3, 1), (1, 3))),
+        ([keras.layers.Conv2D(4, 3)], (8, 8, 3), ((6, 24),)),
+        ([keras.layers.Conv2D(4, 3)], (None, 8, 3), ((-1, 24),)),
+        ([], (6, 5, 3), ((6, 15),)),
+    ],
+)
+def test_row_32_behind_a_layer_that_gives_no_steps(front, shape, ways):
+    front = [keras.Input(shape), *front]
+    with pytest.raises(errors.RankError, match="PYL101") as caught:
+        keras.Sequential([*front, lstm()])
+    for way in ways:
+        assert f"keras.layers.Reshape({way}) in front" in caught.value.fix
+        reshape = keras.layers.Reshape(way)
+        assert keras.Sequential([*front, reshape, lstm()]).output_shape == (None, UNITS)
+
+
 @pytest.mark.parametrize("way", [predict, fit])
 def test_row_32_while_keras_builds_from_data(way):
     with pytest.raises(errors.RankError, match=r"PYL106"):
