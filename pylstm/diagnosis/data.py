@@ -14,6 +14,7 @@ from pylstm.diagnosis.targets import check_lists, check_targets, named
 from pylstm.diagnosis.values import check_column, check_rows
 from pylstm.errors import PylstmError
 from pylstm.inputs import explain
+from pylstm.inputs.batch_stream import check_is_batch
 from pylstm.inputs.columns import Dense, Sequences, Text, read_column
 from pylstm.inputs.contract import Known
 from pylstm.inputs.entry import enter_column
@@ -54,6 +55,9 @@ def check_data(model, x, y, padded):
         return [Finding("error", "PYL118", "x", f"{type(x).__name__} holds no samples", fix)]
     findings = list(_check_ranks(x))
     try:
+        if hasattr(x, "element_spec"):
+            spec = keras.utils.unpack_x_y_sample_weight(x.element_spec)
+            check_is_batch(model, "dataset", *spec[:2])
         with readable_errors():
             for batch in itertools.islice(_batches(x), _MAX_BATCHES):
                 findings += _check_samples(model, *batch, padded, in_batches=True)
@@ -107,7 +111,7 @@ def _check_samples(model, x, y, padded, in_batches=False):
     if len(columns) == len(named("x", x)):
         x = tuple(columns) if len(columns) > 1 else columns[0]
         is_read = fitting and not in_batches and isinstance(model, SequenceInputs)
-        findings += check_targets(model, x, y, is_read)
+        findings += check_targets(model, x, y, is_read, in_batches)
     if not any(finding.level == "error" for finding in findings):
         findings += check_lists(model, y)
     return findings

@@ -9,11 +9,12 @@ from pylstm.inputs.model_data import count_samples, feed
 from pylstm.inputs.model_inputs import declared_shapes
 from pylstm.inputs.model_outputs import count_outputs, output_shapes
 from pylstm.inputs.padded_targets import unpad_targets
+from pylstm.inputs.stateful import check_batch
 from pylstm.inputs.structure import split_targets
 from pylstm.models import SequenceInputs
 
 
-def check_targets(model, x, y, is_read):
+def check_targets(model, x, y, is_read, in_batches):
     """Checks targets, and the number of samples.
 
     Args:
@@ -21,6 +22,7 @@ def check_targets(model, x, y, is_read):
         x: Its inputs as columns.
         y: Targets as given, or None.
         is_read: Whether pylstm reads them, rather than Keras, and can take x.
+        in_batches: Whether they are a batch that goes to Keras as it is.
 
     Returns:
         A list of `Finding`.
@@ -32,7 +34,11 @@ def check_targets(model, x, y, is_read):
         return [of_error("y", error)]
     findings = [f for where, part in named("y", columns.y) for f in check_finite(where, part)]
     try:
-        feed(model, Columns(x), next((s[0] for s in declared_shapes(model).values()), None))
+        size = next((shape[0] for shape in declared_shapes(model).values()), None)
+        if in_batches:
+            size = columns.size
+            check_batch(model, columns_of(x)[0].shape)
+        feed(model, Columns(x), size)
     except PylstmError as error:
         findings.append(of_error("x", error))
     return findings + (_check_outputs(model, columns) if is_read else [])

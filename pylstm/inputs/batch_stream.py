@@ -30,7 +30,7 @@ def read_batches(model, batches, failures):
     """
     if hasattr(batches, "element_spec"):
         x, y, _ = keras.utils.unpack_x_y_sample_weight(batches.element_spec)
-        _check_is_batch(model, "dataset", x, y)
+        check_is_batch(model, "dataset", x, y)
         _check_targets_are_dense(model, y)
     if not isinstance(batches, Iterator):
         return batches
@@ -41,7 +41,7 @@ def _read_each(model, batches, failures):
     for batch in batches:
         try:
             x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
-            _check_is_batch(model, "generator", x, y)
+            check_is_batch(model, "generator", x, y)
             data = read_data(model, x, y, sample_weight)
             parts = (x, y, sample_weight)
             if data is not None:
@@ -83,7 +83,7 @@ def _with_open_steps(column, declared):
     return Dense(open_time(np.asarray(column.values)))
 
 
-def _check_is_batch(model, source, x, y):
+def check_is_batch(model, source, x, y):
     """Checks that what a `"dataset"` or `"generator"` yields is a batch, as far as shapes tell."""
     samples = [_shape_of(y) == ()]
 

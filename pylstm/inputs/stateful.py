@@ -1,6 +1,8 @@
 """The batches of a model that keeps states: each as large as the number of states."""
 
 from pylstm.errors import BatchMismatchError
+from pylstm.inputs import explain
+from pylstm.inputs.contract import Known
 
 
 def check_batches(model, size, batch_size):
@@ -15,11 +17,10 @@ def check_batches(model, size, batch_size):
         BatchMismatchError: A layer is stateful and keeps another number of states than a batch
             has samples.
     """
-    layers = [layer for layer in model._flatten_layers() if getattr(layer, "stateful", False)]
-    if not layers:
+    if not _stateful_layers(model):
         return
     batch = min(batch_size, size)
-    states = next((n for n in map(_number_of_states, layers) if n is not None), batch)
+    states = _number_of_states(model) or batch
     partial = size % batch if batch else 0
     if batch == states and not partial:
         return
@@ -33,8 +34,21 @@ def check_batches(model, size, batch_size):
     )
 
 
-def _number_of_states(layer):
-    return getattr(layer, "_expected_batch_size", None)
+def check_batch(model, shape):
+    """As `check_batches`, for a batch of a dataset, by its shape."""
+    states = _number_of_states(model)
+    if states not in (None, shape[0]):
+        raise explain.stateful_batch(shape, None, Known(batch=states))
+
+
+def _number_of_states(model):
+    """Of how many samples a model keeps the states; None if of none, or not known yet."""
+    sizes = (getattr(layer, "_expected_batch_size", None) for layer in _stateful_layers(model))
+    return next((size for size in sizes if size is not None), None)
+
+
+def _stateful_layers(model):
+    return [layer for layer in model._flatten_layers() if getattr(layer, "stateful", False)]
 
 
 def _fix(size, states):

@@ -184,6 +184,27 @@ def test_row_24_batch_of_several_lengths():
     assert "ragged_batch" in finding.fix
 
 
+@pytest.mark.parametrize("model", [pylstm.Sequential, keras.Sequential])
+def test_row_36_batches_of_a_dataset(model):
+    layers = [keras.Input(batch_shape=(4, None, 5)), pylstm.LSTM(3, stateful=True)]
+    data = tf.data.Dataset.from_tensor_slices((np.tile(dense(), (4, 1, 1)), LABELS * 4))
+    assert diagnose(model(layers), data.batch(4)).ok
+    for batches, size in ((data.take(6).batch(4), 2), (data.batch(8), 8)):
+        finding = found(diagnose(model(layers), batches), "PYL109")
+        assert f"axis 0 is {size}, not 4" in finding.what
+        assert "dataset.batch(4, drop_remainder=True)" in finding.fix
+    assert diagnose(model([pylstm.LSTM(3, stateful=True)]), data.batch(8)).ok
+
+
+@pytest.mark.parametrize("model", [pylstm.Sequential, keras.Sequential])
+@pytest.mark.parametrize("front", [[keras.Input((None, 5))], []])
+def test_a_dataset_of_single_samples(model, front):
+    model = model([*front, pylstm.LSTM(3)])
+    (finding,) = diagnose(model, samples_of(dense(), LABELS, shape=(4, 5)))
+    assert (finding.level, finding.code) == ("error", "PYL101")
+    assert finding.fix == "dataset.batch(32)"
+
+
 def test_row_28_unknown_rank():
     data = samples_of(dense(), LABELS, shape=None).batch(3)
     finding = found(diagnose(fused(), data), "PYL107")
