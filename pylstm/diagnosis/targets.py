@@ -79,9 +79,11 @@ def _check_outputs(model, columns):
 
 
 def _check_ranks(y, shapes, steps):
-    """Looks for targets per step beside outputs that have no steps."""
+    """Looks for targets per step beside outputs that have no steps, and the other way round."""
     for (where, target), shape in zip(named("y", y), _in_order(y, shapes), strict=False):
         is_by_step = isinstance(target, Sequences)
+        if shape is not None and len(shape) == 3 and not is_by_step:
+            yield from _check_per_sample(where, target.shape, shape, steps)
         if shape is None or len(shape) != 2:
             continue
         if is_by_step or (len(target.shape) > 2 and target.shape[1] in steps):
@@ -90,6 +92,14 @@ def _check_ranks(y, shapes, steps):
             what = f"{summary_of('PYL120')}: y has one per step, the model one output per sample"
             fix = "return_sequences=True in the last recurrent layer, or one entry of y per sample"
             yield Finding(level, "PYL120", where, what, fix)
+
+
+def _check_per_sample(where, given, output, steps):
+    """Looks for a target (N,), (N, 1) or (N, K), of an output (N, T, K) that it is broadcast to."""
+    if given[1:] in ((), (1,), output[2:]) and not {*given[1:]} & {*steps, output[1]}:
+        what = f"{summary_of('PYL120')}: y has one per sample, the model one output per step"
+        fix = "return_sequences=False in the last recurrent layer, or a y (batch, time, ...)"
+        yield Finding("warning", "PYL120", where, what, fix)
 
 
 def _in_order(y, shapes):

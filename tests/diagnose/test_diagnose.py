@@ -338,6 +338,23 @@ def test_targets_per_step_beside_an_output_per_sample():
     assert diagnose(per_step(return_sequences=True), dense(), np.zeros((6, 4, 1))).ok
 
 
+@pytest.mark.parametrize("x", [dense(), sequences()], ids=["dense", "several lengths"])
+@pytest.mark.parametrize("is_built", [True, False])
+def test_a_target_per_sample_beside_an_output_per_step(x, is_built):
+    front = [keras.Input((None, 5))] * is_built
+    steps = pylstm.LSTM(3, return_sequences=True)
+    for units, y in ((1, np.zeros(6)), (1, np.zeros((6, 1))), (2, np.eye(2)[LABELS])):
+        model = pylstm.Sequential([*front, steps, keras.layers.Dense(units)])
+        finding = found(diagnose(model, x, y), "PYL120")
+        assert (finding.level, finding.where) == ("warning", "y")
+        assert "return_sequences=False" in finding.fix
+        model = pylstm.Sequential([*front, pylstm.LSTM(3), keras.layers.Dense(units)])
+        assert diagnose(model, x, y).ok
+    for y in (np.zeros((6, 4)), np.zeros((6, 4, 2))):
+        model = pylstm.Sequential([*front, steps, keras.layers.Dense(2)])
+        assert diagnose(model, dense(), y).ok
+
+
 @pytest.mark.parametrize("convert", [list, np.array, tf.constant, pd.Series])
 def test_text(convert):
     words = keras.layers.TextVectorization(vocabulary=["no", "yes"])
