@@ -14,7 +14,7 @@ def built_with(name):
     """Returns what the libraries were built with, such as `TENSORFLOW_VERSION`, or None."""
     try:
         from pylstm import _build_info
-    except ModuleNotFoundError:  # nothing was built
+    except ImportError:  # nothing was built
         return None
     return getattr(_build_info, name)
 
@@ -140,5 +140,5 @@ def _broken(library, error):
 def _rebuild(targets="build", condition=""):
     checkout = _PACKAGE.parent
     if (checkout / "CMakeLists.txt").exists():
-        return f"make -C {checkout} {targets}"
+        return f"make -C {checkout} {targets}   (or leave that folder, if pylstm is installed)"
     return f"pip install --force-reinstall --no-deps pylstm{condition}"

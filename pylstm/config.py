@@ -127,7 +127,7 @@ def _gpu_last_ran():
     """Which sources a GPU last ran, and whether they are those that this was built from."""
     try:
         from pylstm import _gpu_run
-    except ModuleNotFoundError:  # nothing was built
+    except ImportError:  # nothing was built
         return "unknown"
     last, csrc = _gpu_run.LAST, _gpu_run.CSRC
     if last is None:

@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -57,6 +58,17 @@ def test_a_checkout_is_rebuilt_not_reinstalled(tmp_path, monkeypatch):
     (tmp_path / "CMakeLists.txt").touch()
     with pytest.raises(BackendLoadError, match=f"make -C {tmp_path} build"):
         load_tensorflow_ops()
+
+
+def test_a_checkout_without_a_build_hides_what_is_installed(package):
+    for built in [*package.glob("*.so"), *package.glob("_build_info.py"), *package.glob("_gpu_*")]:
+        built.unlink()
+    (package.parent / "CMakeLists.txt").touch()
+    ran = run("import runpy; runpy.run_module('pylstm', run_name='__main__')", package.parent)
+    assert ran.returncode == 1
+    assert re.search(
+        r"failed: \[PYL131\].*\n.*\n +fix: +make .* \(or leave that folder", ran.stdout
+    )
 
 
 @pytest.mark.parametrize("checkout", [False, True])
