@@ -10,7 +10,9 @@ export PYTHONPATH := $(CURDIR)
 
 .PHONY: build test lint format demo bench peers gpu wheel wheel-test clean
 
-build: $(BUILD)/build.ninja
+# Configured each time, which takes a second: CUDA, VENV or what is installed may be another now.
+build: $(VENV)/requirements-dev.txt
+	cmake -S . -B $(BUILD) -G Ninja -DPython_EXECUTABLE=$(abspath $(VENV))/bin/python -DPYLSTM_CUDA=$(CUDA)
 	cmake --build $(BUILD)
 
 test: build
@@ -55,6 +57,3 @@ $(VENV)/requirements-%.txt: requirements-%.txt
 	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
 	python -m pip install --quiet --requirement $<
 	cp $< $@
-
-$(BUILD)/build.ninja: $(VENV)/requirements-dev.txt
-	cmake -S . -B $(BUILD) -G Ninja -DPython_EXECUTABLE=$(abspath $(VENV))/bin/python -DPYLSTM_CUDA=$(CUDA)

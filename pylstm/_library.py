@@ -47,7 +47,7 @@ def load_cuda():
         raise BackendLoadError(
             "PYL131",
             "pylstm was built without its CUDA kernels",
-            fix=_rebuild("clean build CUDA=ON", " with nvcc on the PATH"),
+            fix=_rebuild("build CUDA=ON", " with nvcc on the PATH"),
         )
     return _load_module("_cuda")
 

@@ -111,7 +111,7 @@ def _kernels():
 def _cuda():
     version = built_with("CUDA_VERSION")
     if version is None:
-        return "cannot run: built without a CUDA compiler"
+        return "cannot run: built without the CUDA kernels"
     try:
         gpus = find_gpus()
     except (BackendLoadError, DeviceError) as error:

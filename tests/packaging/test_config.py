@@ -69,7 +69,7 @@ def shown(capsys):
 
 def test_says_that_there_is_no_cuda(capsys, monkeypatch):
     monkeypatch.setattr(config, "built_with", lambda name: None)
-    assert shown(capsys) == "cannot run: built without a CUDA compiler"
+    assert shown(capsys) == "cannot run: built without the CUDA kernels"
 
 
 def test_says_that_the_cuda_library_is_broken(capsys, monkeypatch, cuda):

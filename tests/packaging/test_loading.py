@@ -78,9 +78,17 @@ def test_built_without_cuda(tmp_path, monkeypatch, checkout):
     fix = "pip install .* with nvcc on the PATH"
     if checkout:
         (tmp_path / "CMakeLists.txt").touch()
-        fix = f"make -C {tmp_path} clean build CUDA=ON"
+        fix = f"make -C {tmp_path} build CUDA=ON"
     with pytest.raises(BackendLoadError, match=rf"PYL131.* without its CUDA(.|\n)*fix: +{fix}"):
         _library.load_cuda.__wrapped__()
+
+
+def test_make_adds_cuda_to_what_was_built_without(tmp_path):
+    for made in ("requirements-dev.txt", "build.ninja"):
+        (tmp_path / made).touch()
+    command = ["make", "-n", "build", "CUDA=ON", f"BUILD={tmp_path}", f"VENV={tmp_path}"]
+    ran = subprocess.run(command, cwd=PACKAGE.parent, capture_output=True, text=True, check=True)
+    assert "-DPYLSTM_CUDA=ON" in ran.stdout
 
 
 def test_op_for_another_tensorflow(monkeypatch):
