@@ -5,6 +5,7 @@ from pylstm._version import __version__
 
 register_tensorflow_op()  # before Keras is imported: without TensorFlow it gives the clearer error
 
+from pylstm import errors
 from pylstm.config import show_config
 from pylstm.convert import convert, to_keras
 from pylstm.diagnosis import diagnose
@@ -23,6 +24,7 @@ __all__ = [
     "convert",
     "dataset",
     "diagnose",
+    "errors",
     "lstm",
     "pad",
     "ragged",

@@ -22,7 +22,7 @@ CPU_KERNELS = {
 }
 
 
-def show_config():
+def show_config() -> None:
     """Prints versions, how the libraries were built, the device, and each kernel: whether it can
     run here, and if not, why."""
     for title, rows in (("versions", _versions()), ("kernels", _kernels())):

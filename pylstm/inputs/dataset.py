@@ -34,7 +34,7 @@ def dataset(
     mask_value=None,
     workers=1,
     max_queue_size=10,
-):
+) -> "SequenceDataset":
     """Batches sequences of several lengths for `fit`, `evaluate` and `predict`.
 
     Each batch is as long as its longest sequence. On the TensorFlow backend x comes as a

@@ -22,7 +22,7 @@ class PaddedBatch(NamedTuple):
     lengths: np.ndarray
 
 
-def pad(seqs, *, padding="post", maxlen=None, value=0, dtype=None):
+def pad(seqs, *, padding="post", maxlen=None, value=0, dtype=None) -> PaddedBatch:
     """Pads sequences to one length. Never truncates; never rounds to integers.
 
     Args:
@@ -61,7 +61,7 @@ def pad(seqs, *, padding="post", maxlen=None, value=0, dtype=None):
     return PaddedBatch(x, mask, lengths)
 
 
-def unpad(batch, *, lengths=None, mask=None):
+def unpad(batch, *, lengths=None, mask=None) -> list[np.ndarray]:
     """The sequences of a padded batch: the inverse of `pad`.
 
     Args:

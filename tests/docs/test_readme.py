@@ -29,8 +29,8 @@ def test_snippets_run():
 
 
 @pytest.mark.parametrize("name", re.findall(r"`pylstm\.(\w+)", TABLE))
-def test_names_exist(name):
-    assert hasattr(pylstm, name)
+def test_names_are_public(name):
+    assert name in pylstm.__all__ and hasattr(pylstm, name)
 
 
 @pytest.mark.parametrize("link", LINKS)
