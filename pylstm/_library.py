@@ -47,7 +47,7 @@ def load_cuda():
         raise BackendLoadError(
             "PYL131",
             "pylstm was built without its CUDA kernels",
-            fix=_rebuild("build CUDA=ON", " with nvcc on the PATH"),
+            fix=_rebuild("build CUDA=ON", ", with nvcc on the PATH"),
         )
     return _load_module("_cuda")
 
@@ -141,4 +141,4 @@ def _rebuild(targets="build", condition=""):
     checkout = _PACKAGE.parent
     if (checkout / "CMakeLists.txt").exists():
         return f"make -C {checkout} {targets}   (or leave that folder, if pylstm is installed)"
-    return f"pip install --force-reinstall --no-deps pylstm{condition}"
+    return f"pip install --force-reinstall --no-deps .   (in a clone of pylstm{condition})"

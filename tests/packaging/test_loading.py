@@ -75,7 +75,7 @@ def test_a_checkout_without_a_build_hides_what_is_installed(package):
 def test_built_without_cuda(tmp_path, monkeypatch, checkout):
     monkeypatch.setattr(_library, "built_with", lambda name: None)
     monkeypatch.setattr(_library, "_PACKAGE", tmp_path / "pylstm")
-    fix = "pip install .* with nvcc on the PATH"
+    fix = r"pip install .* \. +\(in a clone of pylstm, with nvcc on the PATH\)"
     if checkout:
         (tmp_path / "CMakeLists.txt").touch()
         fix = f"make -C {tmp_path} build CUDA=ON"
