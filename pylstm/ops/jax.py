@@ -63,7 +63,7 @@ def lstm(
     tensors = (x, h0, c0, kernel, recurrent_kernel, bias, mask, recurrent_dropout)
     _check_devices(tensors)
     tensors = [None if t is None else jnp.asarray(t) for t in tensors]
-    return _lstm(tuple(sorted(options.items())), *tensors)
+    return _lstm(tuple(sorted(options.items())), *_divided_alike(tensors))
 
 
 def zero_state(x, units):
@@ -89,6 +89,24 @@ def _check_devices(tensors):
     }
     fix = "jax.device_put(x, jax.devices('cpu')[0]), and the others alike"
     check_devices(arrays, _platform, ("cpu",), fix)
+
+
+def _divided_alike(tensors):
+    """The tensors, all divided where `jax.shard_map` divides one: so JAX sums the gradients of the
+    others."""
+    axes = frozenset().union(*(_divided_over(t) for t in tensors if t is not None))
+    return [None if t is None else _divided(t, axes) for t in tensors]
+
+
+def _divided(tensor, axes):
+    missing = axes - _divided_over(tensor)
+    return jax.lax.pcast(tensor, tuple(missing), to="varying") if missing else tensor
+
+
+def _divided_over(tensor):
+    """The names of the axes over which `jax.shard_map` divides a tensor."""
+    kind = getattr(jax.typeof(tensor), "manual_axis_type", None)  # in newer versions of JAX
+    return frozenset() if kind is None else kind.varying
 
 
 def _platform(array):
@@ -211,4 +229,5 @@ def _attributes(options, tensors, save_for_backward):
 
 def _call(name, results, tensors, attributes):
     call = jax.ffi.ffi_call(_TARGETS[name], results, vmap_method="sequential")
-    return call(*(t for t in tensors if t is not None), **attributes)
+    outputs = call(*(t for t in tensors if t is not None), **attributes)
+    return [_divided(output, _divided_over(tensors[0])) for output in outputs]

@@ -5,6 +5,7 @@ import pytest
 
 import pylstm
 from pylstm.errors import DeviceError, FeatureMismatchError, PylstmError
+from tests import backends
 from tests.cpu.cases import Case, make_inputs
 from tests.functional import frameworks
 
@@ -63,6 +64,32 @@ def test_vmap(arguments):
     y, _, _ = jax.vmap(lambda each: call(each, *others))(many)
     for each, got in zip(many, y, strict=True):
         np.testing.assert_array_equal(got, call(each, *others)[0])
+
+
+SHARDED = """
+import jax, numpy as np, pylstm
+from jax.sharding import PartitionSpec as P
+
+rng = np.random.default_rng(0)
+x, kernel, recurrent_kernel, dense = (
+    jax.numpy.asarray(rng.normal(size=size), "float32") for size in [(4, 3, 2), (2, 8), (2, 8), 2]
+)
+
+def gradients(weights, x):
+    return jax.grad(lambda w: (pylstm.lstm(x, w[0], recurrent_kernel) @ w[1]).sum())(weights)
+
+mesh = jax.sharding.Mesh(jax.devices(), ("batch",))
+sharded = jax.shard_map(gradients, mesh=mesh, in_specs=(P(), P("batch")), out_specs=P())
+weights = (kernel, dense)
+for got, expected in zip(sharded(weights, x), gradients(weights, x), strict=True):
+    np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-5)
+"""
+
+
+def test_gradients_are_summed_over_the_devices_of_shard_map():
+    """By weights before and after, which each device holds whole."""
+    devices = "--xla_force_host_platform_device_count=2"
+    backends.run_python("jax", "-c", SHARDED, XLA_FLAGS=devices)
 
 
 def test_shapes_are_checked_while_tracing(arguments):
