@@ -137,7 +137,7 @@ def host_value(value):
     if isinstance(value, (keras.KerasTensor, keras.Variable)):
         return None
     is_on_host = _ON_HOST.get(keras.backend.backend())
-    return np.asarray(value) if is_on_host and is_on_host(value) else None
+    return keras.ops.convert_to_numpy(value) if is_on_host and is_on_host(value) else None
 
 
 def _on_host_of_tensorflow(value):

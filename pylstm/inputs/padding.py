@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from pylstm.errors import DTypeError, MaskError, TimestepError
-from pylstm.inputs.sequences import as_sequences
+from pylstm.inputs.sequences import as_numpy, as_sequences
 
 
 class PaddedBatch(NamedTuple):
@@ -78,7 +78,7 @@ def unpad(batch, *, lengths=None, mask=None) -> list[np.ndarray]:
     """
     if isinstance(batch, PaddedBatch):
         batch, mask = batch.x, batch.mask
-    x = np.asarray(batch)
+    x = as_numpy(batch)
     if (lengths is None) == (mask is None):
         raise MaskError(
             "PYL113",

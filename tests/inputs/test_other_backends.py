@@ -34,6 +34,7 @@ check(short, x, lengths=[5, 2])
 check(short, tensor(x), lengths=tensor([5, 2]))
 check(short, x, mask=mask.astype("int32"))
 check(short, x, mask=[5, 2])
+check(short, x, mask=keras.ops.cast(mask, "bfloat16"))
 check(short[:0], x[:0])
 check(short, tensor(x), lengths=tensor([5.0, 2.0]))
 for error, call in [
@@ -53,6 +54,7 @@ for error, call in [
         continue
     raise AssertionError(error)
 stack = [pylstm.LSTM(4, return_sequences=True), pylstm.LSTM(4)]
+assert [len(y) for y in pylstm.unpad(stack[0](x), lengths=[5, 2])] == [5, 2]
 model = keras.Sequential([keras.Input((None, 3)), *stack])
 model.compile("sgd", "mse")
 model.fit(x, np.ones((2, 4)), verbose=0)
