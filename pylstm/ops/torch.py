@@ -10,6 +10,7 @@ import ml_dtypes
 import numpy as np
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensor
 from torch.autograd import forward_ad
 
 from pylstm._library import load_core, load_cuda
@@ -53,7 +54,7 @@ def lstm(
     placed = {name: t for name, t in zip(INPUTS, tensors, strict=True) if isinstance(t, Tensor)}
     check_devices(placed, _device, _DEVICES, "move them with .to(x.device)")
     device = next(iter(placed.values())).device
-    tensors = [None if t is None else torch.as_tensor(t, device=device) for t in tensors]
+    tensors = [None if t is None else _as_tensor(t, device) for t in tensors]
     needs_gradient = torch.is_grad_enabled() and any(
         t is not None and t.requires_grad for t in tensors
     )
@@ -243,8 +244,9 @@ def _forward_shapes(x, h0, c0, kernel, recurrent_kernel, *rest):
     batch, time, _ = x.shape
     units = recurrent_kernel.shape[0]
     y = x.new_empty((batch, time, units) if return_sequences else (batch, units))
-    # The size of the reserve is the kernel's own business.
-    reserve_bytes = torch.library.get_ctx().new_dynamic_size() if save_for_backward else 0
+    # The size of the reserve is the kernel's own business. On "meta" there is none.
+    unsized = save_for_backward and isinstance(x, FakeTensor)
+    reserve_bytes = torch.library.get_ctx().new_dynamic_size() if unsized else 0
     return (
         y,
         x.new_empty(batch, units),
@@ -327,6 +329,13 @@ def _copy(tensor):
 
 _forward.register_autograd(_gradient, setup_context=_save)
 _backward.register_autograd(_gradient_of_gradient, setup_context=_save_gradient)
+
+
+def _as_tensor(value, device):
+    """The tensor of a value; of an array that torch cannot share memory with, that of a copy."""
+    if isinstance(value, Tensor):
+        return value
+    return _from_numpy(np.require(value, requirements=["C", "W"])).to(device)
 
 
 def _to_numpy(tensor):

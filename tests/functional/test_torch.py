@@ -1,5 +1,6 @@
 """What only torch has: its checks of operators and gradients, its compiler, strides."""
 
+import ml_dtypes
 import numpy as np
 import pytest
 
@@ -121,6 +122,28 @@ def test_numpy_arrays_go_to_the_tensors_device():
         mixed[place] = torch.from_numpy(arrays[place]).to("meta")
         y = pylstm.lstm(*mixed, lengths=[1, 2])
         assert (y.shape, y.device.type) == ((2, 3, 5), "meta")
+
+
+@pytest.mark.filterwarnings("error")
+def test_numpy_arrays_that_torch_cannot_share():
+    x, _, _, kernel, recurrent_kernel, *_ = tensors(Case(), requires_grad=False)
+    expected = pylstm.lstm(x, kernel, recurrent_kernel)
+    reversed_twice = x.flip(1).numpy()[:, ::-1]
+    read_only = x.numpy().copy()
+    read_only.flags.writeable = False
+    for array in (reversed_twice, read_only):
+        assert torch.equal(pylstm.lstm(array, kernel, recurrent_kernel), expected)
+    x, kernel, recurrent_kernel = (t.bfloat16() for t in (x, kernel, recurrent_kernel))
+    array = x.float().numpy().astype(ml_dtypes.bfloat16)
+    expected = pylstm.lstm(x, kernel, recurrent_kernel)
+    assert torch.equal(pylstm.lstm(array, kernel, recurrent_kernel), expected)
+
+
+def test_gradients_on_meta_have_shapes():
+    x, _, _, kernel, recurrent_kernel, *_ = (t.to("meta") for t in tensors(Case())[:5])
+    y = pylstm.lstm(x, kernel, recurrent_kernel)
+    (gradient,) = torch.autograd.grad(y.sum(), kernel)
+    assert (gradient.shape, gradient.device.type) == (kernel.shape, "meta")
 
 
 def test_tensors_on_two_devices_are_refused():
