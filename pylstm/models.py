@@ -11,6 +11,7 @@ from pylstm.inputs.class_weights import weigh_classes
 from pylstm.inputs.dataset import SequenceDataset
 from pylstm.inputs.mask_passing import MaskPassing
 from pylstm.inputs.model_data import (
+    enter_batch,
     enter_model,
     feed,
     feed_batch,
@@ -160,6 +161,16 @@ class SequenceInputs:
     def make_predict_function(self, force=False):
         """As Keras'."""
         make_by_rank(self, "predict_function", super().make_predict_function, force)
+
+    def train_step(self, *state_and_data):
+        """As Keras', which weighs the loss of a batch by the size of its first array."""
+        *state, batch = state_and_data
+        return super().train_step(*state, enter_batch(self, batch))
+
+    def test_step(self, *state_and_data):
+        """As `train_step`."""
+        *state, batch = state_and_data
+        return super().test_step(*state, enter_batch(self, batch))
 
     def predict_step(self, *state_and_data):
         """As Keras', without padding, so that batches of different lengths can be joined."""

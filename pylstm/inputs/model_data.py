@@ -53,6 +53,17 @@ def enter_model(model, inputs):
     return inputs
 
 
+def enter_batch(model, batch):
+    """The batch (x,), (x, y) or (x, y, sample_weight) of a step, with x as `enter_model` makes it.
+
+    On torch alone: the batches of a `DataLoader` may hold lists there.
+    """
+    if keras.backend.backend() != "torch":
+        return batch
+    x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
+    return enter_model(model, x), y, sample_weight
+
+
 def read_data(model, x, y=None, sample_weight=None):
     """Reads the data of a fit as `Columns`; None where Keras iterates over x itself.
 

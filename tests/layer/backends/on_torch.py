@@ -80,6 +80,21 @@ def test_torch_own_collections(collect, x):
     assert_close(layer(collected), expected.flip(0) if reversed_rows else expected)
 
 
+def test_lists_in_a_data_loader(x):
+    """Keras takes the size of the first tensor for that of the batch."""
+    rows = [x[0, :1], x[1], x[2, :2]]
+    loader = torch.utils.data.DataLoader(
+        rows, 2, collate_fn=lambda batch: (batch, torch.ones(len(batch), 5))
+    )
+    model = pylstm.Sequential([keras.Input((None, 2)), pylstm.LSTM(5)])
+    model.compile("sgd", "mse")
+    expected = np.mean([np.square(model(row[None]).detach().numpy() - 1) for row in rows])
+    np.testing.assert_allclose(model.evaluate(loader, verbose=0), expected, rtol=1e-5)
+    model.optimizer.learning_rate = 0.0
+    loss = model.fit(loader, verbose=0).history["loss"]
+    np.testing.assert_allclose(loss, expected, rtol=1e-5)
+
+
 def test_sparse_tensor(x):
     layer = pylstm.LSTM(5, dtype="float64", kernel="fused")
     assert_close(layer(x.to_sparse()), layer(x))
