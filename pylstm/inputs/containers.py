@@ -11,7 +11,7 @@ from pylstm.array_types import FLOATS, dtype_name, static_shape
 from pylstm.errors import DTypeError, RaggedError
 from pylstm.inputs import explain
 from pylstm.inputs.padding import PaddedBatch, pad
-from pylstm.inputs.sequences import as_numpy, as_sequences, mismatch
+from pylstm.inputs.sequences import as_numpy, as_sequences, mismatch, unpacked
 
 
 def is_tensor(value):
@@ -36,17 +36,12 @@ def as_dense(value, report):
     """
     if type(value) is np.ndarray and value.dtype != object:
         return value, None
+    value = unpacked(value)
     kind = type(value).__name__
     if kind == "RaggedTensor":
         return _dense_ragged(value, report)
     if kind == "SparseTensor":
         return keras.ops.convert_to_tensor(value, sparse=False), None
-    if kind == "PackedSequence":
-        from torch.nn.utils.rnn import unpack_sequence
-
-        return _dense_tensors(unpack_sequence(value), report)
-    if getattr(value, "is_nested", False):
-        return _dense_tensors(list(value.unbind()), report)
     if getattr(value, "is_sparse", False):
         return value.to_dense(), None
     if isinstance(value, keras.Variable):

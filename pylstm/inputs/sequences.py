@@ -23,8 +23,8 @@ def as_sequences(seqs, report=None):
 
     Args:
         seqs: An iterable of sequences, each (T_i, F), (T_i,) or (T_i, ...): arrays,
-            nested lists, tensors of any framework, DataFrames; or a `tf.RaggedTensor`, an
-            array (N, T, ...) or an object array of arrays.
+            nested lists, tensors of any framework, DataFrames; or a `tf.RaggedTensor`, torch's
+            nested tensor or `PackedSequence`, an array (N, T, ...) or an object array of arrays.
         report: Called with the code, what was got, what was done and the line that does the
             same, where a batch axis had to be dropped. By default the user is warned.
 
@@ -37,6 +37,7 @@ def as_sequences(seqs, report=None):
         RaggedError: The steps within one sequence differ in size.
         DTypeError: The values are complex, strings or objects.
     """
+    seqs = unpacked(seqs)
     if hasattr(seqs, "to_list") and hasattr(seqs, "row_splits"):  # tf.RaggedTensor
         seqs = _rows_of_ragged(seqs)
     elif not isinstance(seqs, (list, tuple)):
@@ -50,6 +51,15 @@ def as_sequences(seqs, report=None):
             got="an empty collection",
         )
     return _same_dtype(_same_trailing_shape(_without_batch_axes(arrays, report or _warn)))
+
+
+def unpacked(value):
+    """The list of tensors in torch's nested tensor or `PackedSequence`; else the value itself."""
+    if type(value).__name__ == "PackedSequence":
+        from torch.nn.utils.rnn import unpack_sequence
+
+        return unpack_sequence(value)
+    return list(value.unbind()) if getattr(value, "is_nested", False) else value
 
 
 def as_numpy(value):

@@ -2,6 +2,7 @@
 
 from pylstm.errors import RankError
 from pylstm.inputs.padding import PaddedBatch
+from pylstm.inputs.sequences import unpacked
 
 
 def split_inputs(x, count, samples=None):
@@ -18,6 +19,7 @@ def split_inputs(x, count, samples=None):
     Raises:
         RankError: It can be either, or there are too many or too few inputs.
     """
+    x = unpacked(x)
     if not isinstance(x, (list, tuple)) or isinstance(x, PaddedBatch):
         return x
     if count is None:
@@ -51,6 +53,7 @@ def split_targets(y, count, samples):
 
 def map_parts(function, structure):
     """Applies `function` to one input, or to each of a tuple or dict of inputs."""
+    structure = unpacked(structure)
     if structure is None:
         return None
     if isinstance(structure, dict):

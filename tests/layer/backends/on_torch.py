@@ -78,6 +78,16 @@ def test_torch_own_collections(collect, x):
     collected = collect(rows)
     reversed_rows = getattr(collected, "unsorted_indices", None) is not None
     assert_close(layer(collected), expected.flip(0) if reversed_rows else expected)
+    rows = rows[::-1] if reversed_rows else rows
+    for got, want in zip(pylstm.unpad(pylstm.pad(collected)), rows, strict=True):
+        np.testing.assert_array_equal(got, want)
+    model = pylstm.Sequential([keras.Input((None, 2)), pylstm.LSTM(5, mask_value=-1.0)])
+    model.compile("sgd", "mse")
+    expected = model.predict(rows, verbose=0)
+    np.testing.assert_allclose(model.predict(collected, verbose=0), expected, atol=1e-6)
+    np.testing.assert_allclose(model(collected).detach(), expected, atol=1e-6)
+    data = pylstm.dataset(collected, np.zeros((3, 5)), 2, mask_value=-1.0)
+    assert np.isfinite(model.fit(data, verbose=0).history["loss"]).all()
 
 
 def test_lists_in_a_data_loader(x):
