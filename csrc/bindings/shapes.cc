@@ -112,9 +112,9 @@ bool match_gradients(const GradientShapes& s, const Problem& p, Sizes* sizes) {
          sizes->match("dc", s.dc, {{kBatch}, {kUnits}});
 }
 
-// The largest buffers are a few times (batch, time, 4*units) or (batch, time, features) elements, or
-// hold a few hundred for each row, even one without a step or a unit. A tensor without elements may
-// claim any sizes, so they are multiplied without overflow.
+// The largest buffers are a few times (batch, time, 4*units) or (batch, time, features) elements,
+// or hold a few hundred for each row, even one without a step or a unit. A tensor without elements
+// may claim any sizes, so they are multiplied without overflow.
 bool too_large(const Problem& p) {
   const long double steps = static_cast<long double>(p.batch) * std::max<int64_t>(p.time, 1);
   const long double step_elements = 512.0L + p.features + 8.0L * kGates * p.units;
