@@ -40,11 +40,13 @@ peers: $(VENV)/requirements-bench.txt
 gpu:
 	python3 -m benchmarks.gpu
 
-# The environment has what a build needs, so the build is not isolated.
+# The environment has what a build needs, so the build is not isolated. auditwheel names the oldest
+# glibc on which the wheel runs; TensorFlow's library is in the process before pylstm's is loaded.
 wheel: $(VENV)/requirements-dev.txt
-	rm -rf dist
-	python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist \
+	rm -rf dist $(BUILD)/wheel
+	python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir $(BUILD)/wheel \
 	    --config-settings=cmake.define.PYLSTM_CUDA=$(CUDA) .
+	auditwheel repair --exclude libtensorflow_framework.so.2 --wheel-dir dist $(BUILD)/wheel/*.whl
 
 wheel-test: wheel
 	tests/packaging/test_wheel.sh dist/*.whl
