@@ -117,7 +117,7 @@ class Backward {
         for (int64_t step = end; step-- > chunk.begin;) {
           const int64_t rows = run_step(step, &entry, group, units, s);
           team.barrier(group, split.unit_groups);
-          multiply_recurrent(units, rows, s);
+          multiply_recurrent(step % 2, units, rows, s);
         }
       }
       team.barrier();
@@ -370,10 +370,13 @@ class Backward {
                       lanes);
   }
 
-  // dh of the step before = dz Rᵀ, for the rows listed in the scratch.
-  void multiply_recurrent(Range units, int64_t n, const Scratch<S>& s) {
+  // dh of the step before = dz Rᵀ, for the rows listed in the scratch. There and back: the last
+  // panels of a step are still in the cache at the next.
+  void multiply_recurrent(bool back, Range units, int64_t n, const Scratch<S>& s) {
     const DzLefts lefts = dz_lefts(s);
-    for (int64_t v = units.first; v < units.last; v += kTileVectors) {
+    const int64_t panels = ceil_div(units.last - units.first, kTileVectors);
+    for (int64_t turn = 0; turn < panels; ++turn) {
+      const int64_t v = units.first + (back ? panels - 1 - turn : turn) * kTileVectors;
       const int vectors = static_cast<int>(min(kTileVectors, units.last - v));
       if (p_.has_recurrent_dropout) {
         const Tiles tiles(n);
