@@ -22,8 +22,9 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-// How long a worker looks for more work before it sleeps.
-constexpr std::chrono::microseconds kPatience{50};
+// How long a worker looks for more work before it sleeps. Longer than a call takes that is too
+// short to wait for a sleeping worker: else one such call would be followed by others.
+constexpr std::chrono::microseconds kPatience{200};
 
 class Pool {
  public:
@@ -88,6 +89,7 @@ class Pool {
     looking_.fetch_add(1, std::memory_order_relaxed);
     const auto end = Clock::now() + kPatience;
     while (waiting_.load(std::memory_order_relaxed) == 0 && Clock::now() < end) {
+      std::this_thread::yield();  // to those who have work
     }
     looking_.fetch_sub(1, std::memory_order_relaxed);
   }
