@@ -133,6 +133,16 @@ def _shared(name, value):
     with them."""
     if value is None or _module_name(type(value)) is not None:
         return value
+    if isinstance(value, np.ma.MaskedArray):
+        if not value.mask.any():
+            return value.data
+        raise DTypeError(
+            "PYL142",
+            "a masked array would lose its mask",
+            expected="numbers, and the steps to leave out as mask=",
+            got=f"{name} is a masked array {value.shape}",
+            fix=f"{name}.filled(0), with mask=~x.mask.any(axis=-1) for masked steps of x",
+        )
     on_cpu = hasattr(value, "__dlpack_device__") and value.__dlpack_device__()[0] == _DLPACK_CPU
     if on_cpu:
         return np.from_dlpack(value)
@@ -197,6 +207,8 @@ def _refuse(tensors):
 @functools.cache
 def _module_name(array_type):
     """The name of the module of `pylstm.ops` for a type of arrays, or None."""
+    if issubclass(array_type, np.ma.MaskedArray):
+        return None
     for base in array_type.__mro__:
         module = _MODULES.get(base.__module__.partition(".")[0])
         if module is not None:

@@ -261,6 +261,15 @@ def test_memory_shared_by_dlpack():
     np.testing.assert_array_equal(pylstm.lstm(*shared), expected)
 
 
+def test_masked_arrays_keep_no_mask_in_silence():
+    x, kernel, recurrent_kernel = np.ones((2, 3, 4)), np.ones((4, 20)), np.ones((5, 20))
+    expected = pylstm.lstm(x, kernel, recurrent_kernel)
+    got = pylstm.lstm(np.ma.masked_equal(x, 7), kernel, recurrent_kernel)
+    np.testing.assert_array_equal(got, expected)
+    with pytest.raises(errors.DTypeError, match=r"lose its mask(.|\n)*x is a masked(.|\n)*mask=~x"):
+        pylstm.lstm(np.ma.masked_equal(x, 1), kernel, recurrent_kernel)
+
+
 class OnGpu:
     """An array of an unknown kind on a GPU."""
 
