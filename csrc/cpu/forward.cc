@@ -486,7 +486,7 @@ class Forward {
   const bool projects_;      // computes x W ahead, for several steps at once
   const bool packs_blocks_;  // of W, when x W is computed ahead
   const bool packed_already_;
-  const uint32_t call_;     // counts
+  const uint32_t call_;     // how many calls there were before
   O* weights_;              // [panel][F and H, or H where blocks of W are packed][gate][width]
   T* bias_;                 // [panel][gate][width]
   E* h_;                    // [B][2][padded units]; a step reads one and writes the other

@@ -28,7 +28,7 @@ void pause() {
 }
 
 // Spins, then yields: the one waited for may need this core, where threads outnumber the cores or
-// one was woken here. By the clock, for a pause takes three times as long on some processors.
+// one was woken here. By the clock, for processors differ in how long a pause takes.
 template <class Condition>
 void spin_until(Condition condition) {
   constexpr std::chrono::microseconds kSpin{10};
