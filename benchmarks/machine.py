@@ -37,6 +37,18 @@ def measure_rates() -> dict[str, float]:
     return {"sgemm": _sgemm_rate(), "fma": _fma_rate()}
 
 
+class FmaLoop:
+    """The loop of multiply-adds as one who takes turns with the peers."""
+
+    def take_turn(self, seconds: float) -> list[float]:
+        """Returns the rates that it reached within about `seconds`, in FLOP/s."""
+        end = time.perf_counter() + seconds
+        rates = [_fma_rate()]
+        while time.perf_counter() < end:
+            rates.append(_fma_rate())
+        return rates
+
+
 def measure_read_rate(n_bytes: int) -> float:
     """Measures how fast all cores together read the same `n_bytes`, a share each, in bytes/s."""
     count = max(256, n_bytes // 4 // CORES // 256 * 256)

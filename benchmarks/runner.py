@@ -57,7 +57,9 @@ def run_case(case: Case, mode: Mode, peers: dict[str, PeerProcess], effort: Effo
         record["rates"]["read"] = machine.measure_read_rate(recurrent_kernel.nbytes)
     record["peers"] = prepare(case, mode, peers)
     ready = {name: peer for name, peer in peers.items() if "error" in record["peers"][name]}
-    for name, samples in time_in_turns(ready, effort).items():
+    samples_of = time_in_turns(ready | {"fma": machine.FmaLoop()}, effort)
+    record["rates"]["fma_in_turns"] = float(np.median(samples_of.pop("fma")))
+    for name, samples in samples_of.items():
         q1, median, q3 = np.percentile(samples, [25, 50, 75])
         record["peers"][name] |= {"median": median, "q1": q1, "q3": q3, "calls": len(samples)}
     return record
@@ -81,7 +83,7 @@ def prepare(case: Case, mode: Mode, peers: dict[str, PeerProcess]) -> dict[str, 
 
 
 def time_in_turns(peers: dict[str, PeerProcess], effort: Effort) -> dict[str, list[float]]:
-    """Returns the seconds of every call of each peer."""
+    """Returns the samples of all turns of each: for a peer, the seconds of every call."""
     samples = {name: [] for name in peers}
     for _ in range(effort.rounds):
         for name, peer in peers.items():

@@ -85,6 +85,11 @@ def test_a_disturbed_rate_moves_no_roof():
     assert report.roofs([FASTER, disturbed, SLOWER]) == ROOFS
 
 
+def test_the_loop_that_took_turns_with_a_case_is_its_roof():
+    in_turns = {**FASTER, "rates": {**ROOFS, "fma_in_turns": 125e9}}
+    assert "| 50% | 80% |" in report.table([in_turns], ROOFS)
+
+
 def test_figures_go_between_the_markers_and_nowhere_else(tmp_path):
     path = tmp_path / "README.md"
     path.write_text("a\n<!-- benchmarks: begin -->\nold\n<!-- benchmarks: end -->\nb\n")

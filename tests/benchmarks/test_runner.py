@@ -31,6 +31,7 @@ def test_peers_are_checked_and_timed(peers, mode):
         assert 0 < result["q1"] <= result["median"] <= result["q3"]
         assert result["calls"] >= 2
     assert record["rates"]["fma"] > 0
+    assert record["rates"]["fma_in_turns"] > 0
 
 
 @pytest.mark.parametrize("backend", ["JAX", "torch"])
