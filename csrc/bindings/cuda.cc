@@ -52,7 +52,7 @@ class Call {
  public:
   Call(const std::string& dtype, const Shapes& shapes, const std::string& activation,
        const std::string& recurrent_activation, bool go_backwards, bool return_sequences,
-       bool zero_output_for_mask, bool save_for_backward, bool allow_tf32) {
+       bool zero_output_for_mask, bool save_for_backward, bool input_gradient, bool allow_tf32) {
     problem_.dtype = checked_dtype(dtype);
     problem_.activation = checked_activation(activation);
     problem_.recurrent_activation = checked_activation(recurrent_activation);
@@ -63,6 +63,7 @@ class Call {
     problem_.return_sequences = return_sequences;
     problem_.zero_output_for_mask = zero_output_for_mask;
     problem_.save_for_backward = save_for_backward;
+    problem_.input_gradient = input_gradient;
     problem_.allow_tf32 = allow_tf32;
     ForwardShapes forward;
     forward.x = shape_of(shapes, "x");
@@ -127,7 +128,7 @@ class Call {
     buffers.dy = arrays.optional("dy");
     buffers.dh = arrays.optional("dh");
     buffers.dc = arrays.optional("dc");
-    buffers.dx = arrays.required("dx");
+    buffers.dx = arrays.required_if(problem_.input_gradient, "dx");
     buffers.dh0 = arrays.required("dh0");
     buffers.dc0 = arrays.required("dc0");
     buffers.dkernel = arrays.required("dkernel");
@@ -204,11 +205,12 @@ PYBIND11_MODULE(_cuda, module) {
   module.def("devices", pylstm::devices);
   py::class_<Call>(module, "Call")
       .def(py::init<const std::string&, const pylstm::Shapes&, const std::string&,
-                    const std::string&, bool, bool, bool, bool, bool>(),
+                    const std::string&, bool, bool, bool, bool, bool, bool>(),
            py::kw_only(), py::arg("dtype"), py::arg("shapes"), py::arg("activation") = "tanh",
            py::arg("recurrent_activation") = "sigmoid", py::arg("go_backwards") = false,
            py::arg("return_sequences") = true, py::arg("zero_output_for_mask") = false,
-           py::arg("save_for_backward") = false, py::arg("allow_tf32") = false)
+           py::arg("save_for_backward") = false, py::arg("input_gradient") = true,
+           py::arg("allow_tf32") = false)
       .def_property_readonly("kernel", &Call::kernel,
                              "The name of the kernel that runs it, and a sentence why.")
       .def_property_readonly("reserve_bytes", &Call::reserve_bytes)

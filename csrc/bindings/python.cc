@@ -318,15 +318,16 @@ class ReserveArgument {
 py::tuple backward(py::handle x, py::handle h0, py::handle c0, py::handle kernel,
                    py::handle recurrent_kernel, py::handle bias, py::handle mask,
                    py::handle recurrent_dropout, py::handle reserve_value, py::handle dy_value,
-                   py::handle dh_value, py::handle dc_value, const std::string& activation,
-                   const std::string& recurrent_activation, bool go_backwards,
-                   bool return_sequences, bool zero_output_for_mask,
+                   py::handle dh_value, py::handle dc_value, bool input_gradient,
+                   const std::string& activation, const std::string& recurrent_activation,
+                   bool go_backwards, bool return_sequences, bool zero_output_for_mask,
                    const std::optional<std::string>& isa_name, int threads, bool poison) {
   Inputs in(
       x, h0, c0, kernel, recurrent_kernel, bias, mask, recurrent_dropout,
       {activation, recurrent_activation, go_backwards, return_sequences, zero_output_for_mask},
       /*save_for_backward=*/true);
   Problem& problem = in.problem;
+  problem.input_gradient = input_gradient;
   const Argument dy = Argument::values("dy", dy_value, in.x_array);
   const Argument dh = Argument::values("dh", dh_value, in.x_array);
   const Argument dc = Argument::values("dc", dc_value, in.x_array);
@@ -339,7 +340,8 @@ py::tuple backward(py::handle x, py::handle h0, py::handle c0, py::handle kernel
     const py::array& like = argument.array();
     return Result(like, {like.shape(), like.shape() + like.ndim()}, poison);
   };
-  Result dx = gradient_of(in.x);
+  std::optional<Result> dx;
+  if (problem.input_gradient) dx = gradient_of(in.x);
   Result dh0 = gradient_of(in.h0);
   Result dc0 = gradient_of(in.c0);
   Result dkernel = gradient_of(in.kernel);
@@ -363,7 +365,7 @@ py::tuple backward(py::handle x, py::handle h0, py::handle c0, py::handle kernel
   buffers.dy = dy.data();
   buffers.dh = dh.data();
   buffers.dc = dc.data();
-  buffers.dx = dx.data();
+  buffers.dx = dx ? dx->data() : nullptr;
   buffers.dh0 = dh0.data();
   buffers.dc0 = dc0.data();
   buffers.dkernel = dkernel.data();
@@ -374,8 +376,11 @@ py::tuple backward(py::handle x, py::handle h0, py::handle c0, py::handle kernel
     const GilRelease release;
     cpu::lstm_backward(problem, buffers, isa, executor);
   }
-  return py::make_tuple(dx.array(), dh0.array(), dc0.array(), dkernel.array(),
-                        drecurrent_kernel.array(), dbias ? py::object(dbias->array()) : py::none());
+  const auto array_or_none = [](const std::optional<Result>& result) {
+    return result ? py::object(result->array()) : py::none();
+  };
+  return py::make_tuple(array_or_none(dx), dh0.array(), dc0.array(), dkernel.array(),
+                        drecurrent_kernel.array(), array_or_none(dbias));
 }
 
 using ShapeTuple = std::vector<std::optional<int64_t>>;
@@ -466,10 +471,12 @@ constexpr const char* kBackwardDoc = R"(The gradient of `forward`.
 Args:
     reserve: what `forward` returned for the same arguments with `save_for_backward=True`.
     dy, dh, dc: gradients by `forward`'s first three results, None for zeros.
+    input_gradient: give dx, which takes time where F is large.
     The others: as in `forward`.
 
 Returns:
-    (dx, dh0, dc0, dkernel, drecurrent_kernel, dbias); dbias is None without bias.
+    (dx, dh0, dc0, dkernel, drecurrent_kernel, dbias); dx is None without
+    input_gradient, dbias without bias.
 
 Raises:
     As `forward`.
@@ -506,7 +513,7 @@ PYBIND11_MODULE(_core, module) {
   define("backward", backward, kBackwardDoc, py::arg("x"), py::arg("h0"), py::arg("c0"),
          py::arg("kernel"), py::arg("recurrent_kernel"), py::arg("bias"), py::arg("mask"),
          py::arg("recurrent_dropout"), py::arg("reserve"), py::arg("dy"), py::arg("dh"),
-         py::arg("dc"), py::kw_only());
+         py::arg("dc"), py::kw_only(), py::arg("input_gradient") = true);
 
   module.def("find_mismatch", find_mismatch_in_tuples, kFindMismatchDoc, py::arg("x"),
              py::arg("h0"), py::arg("c0"), py::arg("kernel"), py::arg("recurrent_kernel"),

@@ -109,6 +109,7 @@ class LstmGradOp : public LstmOpBase<Backend> {
  public:
   explicit LstmGradOp(tensorflow::OpKernelConstruction* context) : LstmOpBase<Backend>(context) {
     options_.save_for_backward = true;
+    OP_REQUIRES_OK(context, context->GetAttr("input_gradient", &options_.input_gradient));
   }
 
   void Compute(tensorflow::OpKernelContext* context) override {
@@ -129,7 +130,10 @@ class LstmGradOp : public LstmOpBase<Backend> {
     const auto allocate = [context](int position, tensorflow::Tensor** gradient) {
       return context->allocate_output(position, context->input(position).shape(), gradient);
     };
-    OP_REQUIRES_OK(context, allocate(at_.x, &dx));
+    const tensorflow::TensorShape none({0});
+    OP_REQUIRES_OK(context,
+                   context->allocate_output(
+                       at_.x, problem.input_gradient ? context->input(at_.x).shape() : none, &dx));
     OP_REQUIRES_OK(context, allocate(at_.h0, &dh0));
     OP_REQUIRES_OK(context, allocate(at_.c0, &dc0));
     OP_REQUIRES_OK(context, allocate(at_.kernel, &dkernel));
@@ -152,7 +156,7 @@ class LstmGradOp : public LstmOpBase<Backend> {
     buffers.dy = data(context, at_.dy);
     buffers.dh = data(context, at_.dh);
     buffers.dc = data(context, at_.dc);
-    buffers.dx = dx->data();
+    buffers.dx = problem.input_gradient ? dx->data() : nullptr;
     buffers.dh0 = dh0->data();
     buffers.dc0 = dc0->data();
     buffers.dkernel = dkernel->data();

@@ -56,6 +56,7 @@ absl::Status forward_shape(InferenceContext* context) {
 absl::Status backward_shape(InferenceContext* context) {
   Problem problem;
   TF_RETURN_IF_ERROR(read_options(context, &problem));
+  TF_RETURN_IF_ERROR(context->GetAttr("input_gradient", &problem.input_gradient));
   const InputPositions at(problem);
   const auto shape_of = shape_reader(context);
   const std::string error = check_backward(forward_shapes(problem, at, shape_of),
@@ -64,6 +65,7 @@ absl::Status backward_shape(InferenceContext* context) {
 
   // A gradient has the shape of what it is the gradient of.
   for (int i = 0; i <= at.recurrent_kernel; ++i) context->set_output(i, context->input(i));
+  if (!problem.input_gradient) context->set_output(at.x, make_shape(context, {0}));
   if (problem.use_bias) context->set_output(at.bias, context->input(at.bias));
   return absl::OkStatus();
 }
@@ -103,7 +105,8 @@ REGISTER_OP("PylstmLstmGrad")
     .Input("dy: T")
     .Input("dh: T")
     .Input("dc: T")
-    .PYLSTM_OPTIONS.Output("dx: T")
+    .PYLSTM_OPTIONS.Attr("input_gradient: bool = true")
+    .Output("dx: T")
     .Output("dh0: T")
     .Output("dc0: T")
     .Output("dkernel: T")

@@ -209,6 +209,7 @@ void backward(ffi::ThreadPool pool, ffi::RemainingArgs arguments, ffi::Remaining
   const Argument dh = reader.next(in.type);
   const Argument dc = reader.next(in.type);
   Problem& problem = in.problem;
+  problem.input_gradient = value_of(attributes.get<bool>("input_gradient"));
   require(check_backward(in.shapes(), {dy.shape(), dh.shape(), dc.shape()}, &problem));
   if (reserve.bytes() != problem.reserve_bytes()) {
     throw std::invalid_argument("pylstm: the reserve is not this call's");
@@ -227,7 +228,8 @@ void backward(ffi::ThreadPool pool, ffi::RemainingArgs arguments, ffi::Remaining
   buffers.dy = dy.data();
   buffers.dh = dh.data();
   buffers.dc = dc.data();
-  buffers.dx = result(results, 0, in.x.bytes());
+  void* dx = result(results, 0, problem.input_gradient ? in.x.bytes() : 0);
+  if (problem.input_gradient) buffers.dx = dx;
   buffers.dh0 = result(results, 1, in.h0.bytes());
   buffers.dc0 = result(results, 2, in.c0.bytes());
   buffers.dkernel = result(results, 3, in.kernel.bytes());

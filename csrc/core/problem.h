@@ -37,6 +37,7 @@ struct Problem {
   bool return_sequences = true;       // y is (B, T, H), else (B, H)
   bool zero_output_for_mask = false;  // masked steps give 0, else they repeat the last output
   bool save_for_backward = false;     // forward fills the reserve
+  bool input_gradient = true;         // backward gives dx, too
   bool allow_tf32 = false;            // GPU: float32 products may round their operands to TF32
 
   bool has_default_activations() const {
@@ -45,6 +46,7 @@ struct Problem {
 
   int64_t y_elements() const { return batch * (return_sequences ? time : 1) * units; }
   int64_t state_elements() const { return batch * units; }
+  int64_t input_gradient_elements() const { return input_gradient ? batch * time * features : 0; }
   int64_t kernel_elements() const { return features * kGates * units; }
   int64_t recurrent_kernel_elements() const { return units * kGates * units; }
 
@@ -85,7 +87,7 @@ struct BackwardBuffers {
   const void* dy;           // like y; null means zeros
   const void* dh;           // (B, H); null means zeros
   const void* dc;           // (B, H); null means zeros
-  void* dx;                 // (B, T, F), masked steps get 0
+  void* dx;                 // (B, T, F), masked steps get 0; null without input_gradient
   void* dh0;                // (B, H)
   void* dc0;                // (B, H)
   void* dkernel;            // (F, 4H)

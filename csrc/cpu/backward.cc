@@ -59,7 +59,7 @@ class Backward {
         capacity_(min(p_.batch * p_.time, max(p_.batch, kChunkEntries))) {
     const int64_t padded = panels_.padded();
     recurrent_ = arena.take<O>(panels_.count() * transposed_elements());
-    kernel_ = arena.take<O>(feature_vectors() * transposed_elements());
+    if (p_.input_gradient) kernel_ = arena.take<O>(feature_vectors() * transposed_elements());
     dh_ = arena.take<T>(p_.batch * padded);
     dc_ = arena.take<T>(p_.batch * padded);
     dz_ = arena.take<E>(capacity_ * kGates * padded);
@@ -105,7 +105,7 @@ class Backward {
                       panels_.count() * (member + 1) / split.unit_groups};
     // A range's columns are packed by those who multiply by them, shared among the groups.
     if (works) pack_recurrent(units, group, split.row_groups);
-    pack_kernel(rank, team.size());
+    if (p_.input_gradient) pack_kernel(rank, team.size());
     team.barrier();
     if (works) begin(group, units, s);
 
@@ -126,7 +126,7 @@ class Backward {
         team.barrier();
       }
       weight_products(chunk.entries, first_chunk, rank, team.size(), s);
-      input_products(chunk.entries, rank, team.size(), s);
+      if (p_.input_gradient) input_products(chunk.entries, rank, team.size(), s);
       team.barrier();
       end = chunk.begin;
     }
@@ -291,7 +291,7 @@ class Backward {
        load_or_zero(output_gradient(row, step), unit, panels_.lanes(panel)))
           .store(dh(row) + unit);
     }
-    if (units.first != 0) return;
+    if (units.first != 0 || !p_.input_gradient) return;
     S* dx = static_cast<S*>(buffers_.dx) + (row * p_.time + time_of(step)) * p_.features;
     for (int64_t f = 0; f < p_.features; ++f) narrow(T(0), dx + f);
   }
@@ -586,7 +586,7 @@ class Backward {
   const UnitPanels<T> panels_;
   const int64_t capacity_;  // entries of a chunk
   O* recurrent_;            // Rᵀ, panels of up to 4 vectors of units
-  O* kernel_;               // Wᵀ, panels of up to 4 vectors of features
+  O* kernel_ = nullptr;     // Wᵀ, panels of up to 4 vectors of features, where dx is wanted
   T* dh_;                   // [B][padded units]
   T* dc_;                   // [B][padded units]
   E* dz_;                   // [panel][entry][gate][width]

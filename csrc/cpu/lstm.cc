@@ -118,7 +118,7 @@ void lstm_backward(const Problem& problem, const BackwardBuffers& buffers, Isa i
   const int64_t element = element_bytes(problem.dtype);
   const Kernels& own = kernels(problem, isa);
   prefer_huge_pages(buffers.workspace, own.backward_workspace_bytes(problem, threads));
-  prefer_huge_pages(buffers.dx, problem.batch * problem.time * problem.features * element);
+  prefer_huge_pages(buffers.dx, problem.input_gradient_elements() * element);
   prefer_huge_pages(buffers.dkernel, problem.kernel_elements() * element);
   prefer_huge_pages(buffers.drecurrent_kernel, problem.recurrent_kernel_elements() * element);
   own.backward(problem, buffers, executor, threads);

@@ -139,13 +139,15 @@ void launch_all(const Problem& problem, const BackwardBuffers& buffers, const vo
 
   if (features > 0) {
     const Operand<T> all_dz = make_operand(dz, columns, rows, columns, columns);
-    const Operand<T> kernel =
-        make_operand(static_cast<const T*>(buffers.kernel), columns, features, columns, columns);
-    const dim3 grid(static_cast<unsigned>(ceil_div(rows, LargeShape::kTileRows)),
-                    static_cast<unsigned>(ceil_div(features, LargeShape::kTileColumns)));
-    launch_kernel("input_gradient", input_gradient<Arithmetic>,
-                  {grid, kBlockThreads, InputProduct<Arithmetic>::kSharedBytes, stream}, all_dz,
-                  kernel, static_cast<T*>(buffers.dx));
+    if (problem.input_gradient) {
+      const Operand<T> kernel =
+          make_operand(static_cast<const T*>(buffers.kernel), columns, features, columns, columns);
+      const dim3 grid(static_cast<unsigned>(ceil_div(rows, LargeShape::kTileRows)),
+                      static_cast<unsigned>(ceil_div(features, LargeShape::kTileColumns)));
+      launch_kernel("input_gradient", input_gradient<Arithmetic>,
+                    {grid, kBlockThreads, InputProduct<Arithmetic>::kSharedBytes, stream}, all_dz,
+                    kernel, static_cast<T*>(buffers.dx));
+    }
     const Operand<T> x = make_operand(static_cast<const T*>(buffers.x), features, rows, features,
                                       features, buffers.mask);
     launch_weight_product<Arithmetic>(problem, x, all_dz, partial, static_cast<T*>(buffers.dkernel),

@@ -14,7 +14,7 @@ namespace pylstm::cuda {
 
 int64_t weight_gradients_workspace_bytes(const Problem& problem, int multiprocessors);
 
-// Fills dx, dkernel, drecurrent_kernel and dbias.
+// Fills dx where it is wanted, dkernel, drecurrent_kernel and dbias.
 void launch_weight_gradients(const Problem& problem, const BackwardBuffers& buffers, const void* dz,
                              const void* previous_h, void* workspace, int multiprocessors,
                              cudaStream_t stream);

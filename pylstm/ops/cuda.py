@@ -58,25 +58,28 @@ def forward(framework, tensors, *, save_for_backward=False, **options):
     return y, h, c, buffers.get("reserve")
 
 
-def backward(framework, tensors, reserve, output_gradients, **options):
+def backward(framework, tensors, reserve, output_gradients, *, input_gradient=True, **options):
     """Gradients of a scalar of which `output_gradients` are those by y, h and c (None for zeros).
 
     Args:
         framework, tensors, options: As `forward` got them.
         reserve: What `forward` returned.
         output_gradients: dy, dh and dc.
+        input_gradient: Give the gradient of x.
 
     Returns:
-        The gradients of x, h0, c0, kernel, recurrent_kernel and bias, None for an absent bias.
+        The gradients of x, h0, c0, kernel, recurrent_kernel and bias, None for an absent bias and
+        for x without `input_gradient`.
     """
     inputs = _present(framework, INPUTS, tensors)
     given = _present(framework, ("dy", "dh", "dc"), output_gradients)
     x = inputs["x"]
     with _explained_errors(framework), framework.on_device(x):
+        options["input_gradient"] = input_gradient
         call = _call(framework, inputs | given, True, options)
         gradients = {
             "d" + name: framework.empty(tuple(inputs[name].shape), None, x)
-            for name in _WITH_GRADIENT
+            for name in (_WITH_GRADIENT if input_gradient else _WITH_GRADIENT[1:])
             if name in inputs
         }
         workspace = framework.empty((call.backward_workspace_bytes,), "uint8", x)

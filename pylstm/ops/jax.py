@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import keras
 import numpy as np
+from jax.custom_derivatives import SymbolicZero
 
 from pylstm._library import load_core
 from pylstm.errors import BackendLoadError
@@ -136,17 +137,29 @@ def _lstm(options, *tensors):
     return tuple(_forward(options, False, tensors)[:-1])
 
 
-def _save(options, *tensors):
+def _save(options, *primals):
+    tensors = tuple(None if primal is None else primal.value for primal in primals)
     *outputs, reserve = _forward(options, True, tensors)
-    return tuple(outputs), (tensors, reserve)
+    # What is saved becomes an array, whose value no trace knows. None stays None.
+    input_gradient = () if primals[0].perturbed else None
+    return tuple(outputs), (tensors, reserve, input_gradient)
 
 
 def _gradient(options, saved, output_gradients):
-    tensors, reserve = saved
-    return *_backward(options, tensors, reserve, output_gradients), None, None
+    tensors, reserve, input_gradient = saved
+    output_gradients = tuple(map(_dense, output_gradients))
+    gradients = _backward(options, input_gradient is not None, tensors, reserve, output_gradients)
+    return *gradients, None, None
 
 
-_lstm.defvjp(_save, _gradient)
+def _dense(gradient):
+    """The gradient as an array: zeros where nothing depends on the output."""
+    if isinstance(gradient, SymbolicZero):
+        return jnp.zeros(gradient.shape, gradient.dtype)
+    return gradient
+
+
+_lstm.defvjp(_save, _gradient, symbolic_zeros=True)
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1))
@@ -166,17 +179,20 @@ def _forward(options, save_for_backward, tensors):
     return _call("forward", results, tensors, _attributes(options, tensors, save_for_backward))
 
 
-@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
-def _backward(options, tensors, reserve, output_gradients):
-    """The gradients of x, h0, c0, kernel, recurrent_kernel and, or None, bias."""
-    *with_gradient, _, _ = tensors  # mask and recurrent_dropout have none
-    gradients = _call(
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1))
+def _backward(options, input_gradient, tensors, reserve, output_gradients):
+    """The gradients of x, or None, h0, c0, kernel, recurrent_kernel and, or None, bias."""
+    x, *others, _, _ = tensors  # mask and recurrent_dropout have none
+    shapes = [x.shape if input_gradient else (0,), *(t.shape for t in others if t is not None)]
+    dx, *gradients = _call(
         "backward",
-        [jax.ShapeDtypeStruct(t.shape, t.dtype) for t in with_gradient if t is not None],
+        [jax.ShapeDtypeStruct(shape, x.dtype) for shape in shapes],
         (*tensors, reserve, *output_gradients),
-        _attributes(options, tensors, save_for_backward=True),
+        _attributes(options, tensors, save_for_backward=True) | {"input_gradient": input_gradient},
     )
-    return tuple(gradients) if tensors[5] is not None else (*gradients, None)
+    if tensors[5] is None:
+        gradients.append(None)
+    return dx if input_gradient else None, *gradients
 
 
 # Who differentiates a gradient differentiates the two parts of it.
@@ -198,7 +214,7 @@ def _forward_tangents(options, save_for_backward, primals, tangents):
 
 
 @_backward.defjvp
-def _backward_tangents(options, primals, tangents):
+def _backward_tangents(options, input_gradient, primals, tangents):
     require_loop("jax")
     tensors, _, output_gradients = primals
     by_tensors, _, by_output_gradients = tangents
@@ -208,12 +224,13 @@ def _backward_tangents(options, primals, tangents):
         def outputs(*weighted):
             return lstm_loop(*weighted, mask, dropout, **dict(options))
 
-        return jax.vjp(outputs, *weighted)[1](output_gradients)
+        dx, *gradients = jax.vjp(outputs, *weighted)[1](output_gradients)
+        return dx if input_gradient else None, *gradients
 
     _, changes = jax.jvp(
         gradient, (tuple(weighted), output_gradients), (by_tensors[:-2], by_output_gradients)
     )
-    return _backward(options, *primals), changes
+    return _backward(options, input_gradient, *primals), changes
 
 
 def _attributes(options, tensors, save_for_backward):

@@ -131,16 +131,19 @@ def _lstm_gradient(op, dy, dh, dc, _):
     y, h, c, reserve = op.outputs
     if not op.get_attr("save_for_backward"):
         reserve = _ops.pylstm_lstm(*inputs, **options, save_for_backward=True).reserve
-    gradients = _ops.pylstm_lstm_grad(
+    # What a tape says of its operations; those of graphs say nothing.
+    input_gradient = 0 not in (getattr(op, "skip_input_indices", None) or ())
+    dx, *others, dbias = _ops.pylstm_lstm_grad(
         *inputs,
         reserve,
         _dense(dy, y),
         _dense(dh, h),
         _dense(dc, c),
         **options,
+        input_gradient=input_gradient,
     )
     without_gradient = [None] * (op.get_attr("n_mask") + op.get_attr("n_dropout"))
-    return [*gradients[:_FIXED_INPUTS], *gradients.dbias, *without_gradient]
+    return [dx if input_gradient else None, *others, *dbias, *without_gradient]
 
 
 @tf.RegisterGradient("PylstmLstmGrad")
@@ -164,6 +167,8 @@ def _gradient_of_gradient(op, *outer):
             first.watch(weighted)
             outputs = lstm_loop(*weighted, *no_bias, *constant, **options)
         gradient = first.gradient(outputs, weighted, upstream, unconnected_gradients="zero")
+    if not op.get_attr("input_gradient"):
+        gradient, outer = gradient[1:], outer[1:]
     result = second.gradient(gradient, [*weighted, *upstream], outer)
     without = [None] * (len(op.inputs) - len(result))  # mask, recurrent dropout and reserve
     return [*result[:-_OUTPUTS], *without, *result[-_OUTPUTS:]]

@@ -21,6 +21,7 @@ from pylstm.ops.loop import lstm_loop, require_loop
 
 _core = load_core()
 _DEVICES = ("cpu", "cuda", "meta")  # on "meta" there are shapes alone
+_GRADIENT_OPTIONS = (*OPTIONS, "input_gradient")
 _TRANSFORMATIONS = "forward mode and the transformations of torch.func"
 
 
@@ -170,6 +171,7 @@ def _backward(
     go_backwards: bool,
     return_sequences: bool,
     zero_output_for_mask: bool,
+    input_gradient: bool,
 ) -> list[Tensor]:
     tensors = (x, h0, c0, kernel, recurrent_kernel, bias, mask, recurrent_dropout)
     gradients = _core.backward(
@@ -179,6 +181,7 @@ def _backward(
         go_backwards=go_backwards,
         return_sequences=return_sequences,
         zero_output_for_mask=zero_output_for_mask,
+        input_gradient=input_gradient,
         threads=torch.get_num_threads(),
     )
     return [_from_numpy(gradient) for gradient in gradients if gradient is not None]
@@ -196,7 +199,7 @@ def _forward_cuda(*arguments):
 @_backward.register_kernel("cuda")
 def _backward_cuda(*arguments):
     inputs, (reserve, dy, dh, dc), options = arguments[:8], arguments[8:12], arguments[12:]
-    options = dict(zip(OPTIONS, options, strict=True))
+    options = dict(zip(_GRADIENT_OPTIONS, options, strict=True))
     gradients = cuda.backward(_Cuda, inputs, reserve, (dy, dh, dc), **options)
     return [gradient for gradient in gradients if gradient is not None]
 
@@ -256,8 +259,8 @@ def _forward_shapes(x, h0, c0, kernel, recurrent_kernel, *rest):
 
 
 @_backward.register_fake
-def _backward_shapes(x, h0, c0, kernel, recurrent_kernel, bias, *_):
-    inputs = (x, h0, c0, kernel, recurrent_kernel, bias)
+def _backward_shapes(x, h0, c0, kernel, recurrent_kernel, bias, *rest):
+    inputs = (x if rest[-1] else None, h0, c0, kernel, recurrent_kernel, bias)
     return [x.new_empty(tensor.shape) for tensor in inputs if tensor is not None]
 
 
@@ -275,17 +278,19 @@ def _gradient(ctx, dy, dh, dc, _):
     *tensors, reserve = ctx.saved_tensors
     if reserve is None:
         reserve = _forward(*tensors, *ctx.options, True)[-1]
-    dx, dh0, dc0, dkernel, drecurrent_kernel, *dbias = _backward(
-        *tensors, reserve, dy, dh, dc, *ctx.options
-    )
+    input_gradient = ctx.needs_input_grad[0]
+    gradients = _backward(*tensors, reserve, dy, dh, dc, *ctx.options, input_gradient)
+    dx = [] if input_gradient else [None]
+    dbias = [None] if tensors[5] is None else []
     without = [None] * 3  # mask, recurrent_dropout, save_for_backward
-    return dx, dh0, dc0, dkernel, drecurrent_kernel, *(dbias or [None]), *without, *_NO_OPTIONS
+    return *dx, *gradients, *dbias, *without, *_NO_OPTIONS
 
 
 def _save_gradient(ctx, inputs, output):
-    *tensors, _reserve, dy, dh, dc = inputs[: -len(OPTIONS)]
+    *tensors, _reserve, dy, dh, dc = inputs[: -len(_GRADIENT_OPTIONS)]
+    *options, ctx.input_gradient = inputs[-len(_GRADIENT_OPTIONS) :]
     ctx.save_for_backward(*tensors, dy, dh, dc)
-    ctx.options = dict(zip(OPTIONS, inputs[-len(OPTIONS) :], strict=True))
+    ctx.options = dict(zip(OPTIONS, options, strict=True))
 
 
 def _gradient_of_gradient(ctx, outer):
@@ -300,7 +305,7 @@ def _gradient_of_gradient(ctx, outer):
         used = [(y, dy) for y, dy in zip(outputs, upstream, strict=True) if dy is not None]
         gradient = torch.autograd.grad(
             [y for y, _ in used],
-            [t for t in weighted if t is not None],
+            [t for t in weighted[not ctx.input_gradient :] if t is not None],
             [dy for _, dy in used],
             create_graph=True,
             materialize_grads=True,
@@ -318,7 +323,8 @@ def _gradient_of_gradient(ctx, outer):
     )
     derivatives = [None if t is None else next(derivatives) for t in sources]
     without = [None] * 3  # mask, recurrent_dropout, reserve
-    return *derivatives[: len(weighted)], *without, *derivatives[len(weighted) :], *_NO_OPTIONS
+    options = [None] * len(_GRADIENT_OPTIONS)
+    return *derivatives[: len(weighted)], *without, *derivatives[len(weighted) :], *options
 
 
 def _copy(tensor):

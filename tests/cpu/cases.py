@@ -98,9 +98,9 @@ def run_forward(case, inputs, **options):
     return _core.forward(*inputs, **case.options, **run, **options)
 
 
-def run_backward(case, inputs, reserve, gradients):
+def run_backward(case, inputs, reserve, gradients, **options):
     run = {"isa": case.isa, "threads": case.threads, "poison": True}
-    return _core.backward(*inputs, reserve, *gradients, **case.options, **run)
+    return _core.backward(*inputs, reserve, *gradients, **case.options, **run, **options)
 
 
 def check(case):
@@ -116,6 +116,10 @@ def check(case):
     ):
         assert_close(got, exact, case.dtype, what=f"{case}: {name}")
     backward = run_backward(case, inputs, reserve, gradients)
+    no_dx, *others = run_backward(case, inputs, reserve, gradients, input_gradient=False)
+    assert no_dx is None
+    for name, a, b in zip(GRADIENTS[1:], others, backward[1:], strict=True):
+        np.testing.assert_array_equal(a, b, err_msg=f"{case}: {name} depends on dx")
     exact_gradients = lstm_backward(*inputs, *gradients, **case.options)
     for name, got, exact in zip(GRADIENTS, backward, exact_gradients, strict=True):
         assert (got is None) == (exact is None)

@@ -166,14 +166,15 @@ def forward(shim, case, device, inputs, *, save_for_backward=False, seed=0):
     return outputs
 
 
-def backward(shim, case, device, inputs, reserve, output_gradients, *, seed=0):
-    """Returns the gradients of all inputs."""
+def backward(shim, case, device, inputs, reserve, output_gradients, *, input_gradient=True, seed=0):
+    """Returns the gradients of all inputs, or of all but x."""
     problem = case.problem(shim, save_for_backward=True)
+    problem.input_gradient = input_gradient
     dtype = DTYPES[case.dtype]
     gradients = {
         "d" + name: guarded(inputs[name].shape, dtype)
         for name in ("x", "h0", "c0", "kernel", "recurrent_kernel", "bias")
-        if inputs[name] is not None
+        if inputs[name] is not None and (input_gradient or name != "x")
     }
     workspace = guarded((shim.backward_workspace_bytes(problem, device),), np.uint8)
     buffers = {

@@ -77,6 +77,17 @@ def test_forward_and_backward(framework, dtype, options):
         assert (value is None) == (want is None)
         if want is not None:
             assert harness.relative_error(value, want) <= 2 * case.tolerance
+    no_dx, *others = cuda.backward(
+        framework,
+        tensors,
+        reserve,
+        output_gradients.values(),
+        input_gradient=False,
+        **case.options(),
+    )
+    assert no_dx is None
+    for value, want in zip(others, gradients[1:], strict=True):
+        np.testing.assert_array_equal(value, want)
     harness.assert_guards_intact(framework.made)
 
 

@@ -270,3 +270,19 @@ def test_absent_output_gradients_are_zeros(shim):
     absent = harness.backward(shim, case, device, inputs, reserve, dict.fromkeys(zeros))
     for name, value in given.items():
         np.testing.assert_array_equal(value, absent[name], strict=True)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_without_the_gradient_of_x(shim, device):
+    case, device = Case(mask="holes"), device(shim)
+    inputs, upstream = case.inputs(), case.output_gradients()
+    reserve = harness.forward(shim, case, device, inputs, save_for_backward=True)["reserve"]
+    all_gradients = harness.backward(shim, case, device, inputs, reserve, upstream)
+    start = shim.launches()
+    others = harness.backward(shim, case, device, inputs, reserve, upstream, input_gradient=False)
+    fewer = shim.launches() - start
+    harness.backward(shim, case, device, inputs, reserve, upstream)
+    assert shim.launches() - start == 2 * fewer + 1
+    assert all_gradients.keys() - others.keys() == {"dx"}
+    for name, value in others.items():
+        np.testing.assert_array_equal(value, all_gradients[name], strict=True)

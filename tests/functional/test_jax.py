@@ -58,6 +58,21 @@ def test_gradient_by_one_argument_under_jit(arguments):
     np.testing.assert_array_equal(jax.jit(jax.grad(loss))(kernel), jax.grad(loss)(kernel))
 
 
+@pytest.mark.parametrize("wanted", [True, False])
+def test_the_gradient_of_x_is_computed_only_where_it_is_wanted(arguments, wanted):
+    *others, mask = arguments
+
+    def loss(*others):
+        return sum((result**2).sum() for result in call(*others, mask))
+
+    gradient = jax.grad(loss, argnums=range(len(others))[not wanted :])
+    program = jax.jit(gradient).lower(*others).as_text()
+    assert f"input_gradient = {str(wanted).lower()}" in program
+    expected = jax.grad(loss, argnums=range(len(others)))(*others)
+    for got, exact in zip(jax.jit(gradient)(*others), expected[not wanted :], strict=True):
+        np.testing.assert_array_equal(got, exact)
+
+
 def test_vmap(arguments):
     x, *others = arguments
     many = jax.numpy.stack([x, 2 * x, -x])

@@ -94,6 +94,26 @@ def test_gradient_without_a_saved_reserve():
         assert torch.equal(one, other)
 
 
+def test_the_gradient_of_x_is_computed_only_where_it_is_wanted(monkeypatch):
+    wanted = []
+
+    def spy(*arguments):
+        wanted.append(arguments[-1])
+        return backward(*arguments)
+
+    backward = op._backward
+    monkeypatch.setattr(op, "_backward", spy)
+    arguments = tensors(Case(mask="holes"))
+    results = []
+    for x in arguments[0], arguments[0].detach():
+        y, h, c, _ = op._forward(x, *arguments[1:], *OPTIONS.values(), True)
+        results.append(torch.autograd.grad(y.sum() + (h * c).sum(), arguments[1:6]))
+    torch.autograd.grad(op._forward(*arguments, *OPTIONS.values(), True)[0].sum(), arguments[0])
+    assert wanted == [True, False, True]
+    for one, other in zip(*results, strict=True):
+        assert torch.equal(one, other)
+
+
 def test_forward_mode_is_no_silent_zero():
     x, _, _, kernel, recurrent_kernel, *_ = tensors(Case(), requires_grad=False)
 

@@ -59,6 +59,25 @@ def test_gradient_penalty(options, masked, inputs):
     assert_same(got, gradient_penalty(stock, x, state, mask))
 
 
+def test_penalty_of_the_gradient_by_weights(inputs):
+    """x is data, as in most models."""
+    x, state, mask = inputs
+
+    def penalty_gradients(layer):
+        def norm(state):
+            outputs = layer(x, initial_state=[state, state], mask=mask)
+            return squared_norm(outputs), None
+
+        def penalty(state):
+            _, gradients = differentiate(norm, [state], layer.trainable_variables)
+            return squared_norm(gradients), None
+
+        return differentiate(penalty, [state], layer.trainable_variables)[1]
+
+    stock, ours = pair(5, 2, dtype="float64", return_state=True)
+    assert_same(penalty_gradients(ours), penalty_gradients(stock))
+
+
 @only_tensorflow
 def test_gradient_penalty_in_a_graph(inputs):
     import tensorflow as tf

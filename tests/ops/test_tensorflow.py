@@ -60,6 +60,28 @@ def test_only_some_outputs_used():
     np.testing.assert_array_equal(got, differentiate(call.tensors, call.output_gradients, {})[1][0])
 
 
+@pytest.mark.parametrize("watched", [True, False])
+def test_the_gradient_of_x_is_computed_only_where_it_is_wanted(watched):
+    call = Call(dtype="float64", mask=True)
+    x, *rest = call.tensors
+
+    @tf.function
+    def gradients():
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch([x, *rest] if watched else rest)
+            outputs = lstm(x, *rest, **call.keywords)
+        sources = [x, *rest] if watched else rest
+        return tape.gradient(outputs, sources, call.output_gradients)
+
+    graph = gradients.get_concrete_function().graph
+    (op,) = (op for op in graph.get_operations() if op.type == "PylstmLstmGrad")
+    assert op.get_attr("input_gradient") == watched
+    assert op.outputs[0].shape == (x.shape if watched else [0])
+    _, expected = call.run_with_gradients()
+    for got, exact in zip(gradients(), expected[not watched :], strict=True):
+        np.testing.assert_array_equal(got, exact)
+
+
 def test_sparse_gradient_of_the_output():
     """The gradient of `tf.gather` is a `tf.IndexedSlices`."""
     call = Call(dtype="float64")

@@ -95,6 +95,7 @@ PYBIND11_MODULE(cuda_shim, module) {
       .def_readwrite("return_sequences", &Problem::return_sequences)
       .def_readwrite("zero_output_for_mask", &Problem::zero_output_for_mask)
       .def_readwrite("save_for_backward", &Problem::save_for_backward)
+      .def_readwrite("input_gradient", &Problem::input_gradient)
       .def_readwrite("allow_tf32", &Problem::allow_tf32)
       .def("reserve_bytes", &Problem::reserve_bytes);
 
