@@ -15,6 +15,7 @@ class Case:
         batch, time, features, units: B, T, F and H.
         modes: "inference" is the forward pass. "training" is the forward pass and the gradients
             by x, kernel, recurrent kernel and bias, without an optimizer.
+        first_layer: x is data: training without the gradient by x.
         padding: Lengths drawn like speech, so that half of the steps are padding, on the right
             or on the left. None: every row has T steps.
         recurrent_dropout: The rate; the masks are fixed, so that results can be checked.
@@ -34,6 +35,7 @@ class Case:
     use_bias: bool = True
     padding: Literal["right", "left"] | None = None
     recurrent_dropout: float = 0.0
+    first_layer: bool = False
     bidirectional: bool = False
     streaming: bool = False
     eager: bool = False
@@ -47,6 +49,7 @@ class Case:
             "" if self.use_bias else "no bias",
             f"padded {self.padding}" if self.padding else "",
             "recurrent dropout" if self.recurrent_dropout else "",
+            "first layer" if self.first_layer else "",
             "bidirectional" if self.bidirectional else "",
             "streaming" if self.streaming else "",
             "eager" if self.eager else "",
@@ -90,6 +93,8 @@ OPTIONS = [
     Case(*_OPTIONS, dtype="float64"),
     Case(*_PADDED, padding="right"),
     Case(*_PADDED, padding="left"),
+    Case("options", 20, 35, 650, 650, modes=("training",), first_layer=True),
+    Case("options", 64, 25, 1024, 1024, modes=("training",), first_layer=True),
 ]
 
 STREAMING = [

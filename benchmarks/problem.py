@@ -104,7 +104,7 @@ def reference_results(problem: Problem, mode: Mode) -> dict[str, np.ndarray]:
             dx = dx + by_x
             results |= name_gradients(direction, *by_weights)
     results["y"] = np.concatenate(outputs, -1)
-    if mode == "training":
+    if mode == "training" and not problem.case.first_layer:
         results["dx"] = dx
     return results
 
@@ -136,12 +136,15 @@ def largest_error(problem: Problem, results: dict, expected: dict) -> float:
 def arithmetic(problem: Problem, mode: Mode) -> float:
     """Counts the floating-point operations of the matrix products of steps that are not padding.
 
-    A training step takes them three times: forwards, by the inputs, by the weights.
+    A training step takes them three times: forwards, by the inputs, by the weights; in a first
+    layer no gradient by x.
     """
     case = problem.case
     steps = case.batch * case.time if problem.mask is None else int(problem.mask.sum())
-    passes = 3 if mode == "training" else 1
-    return passes * case.directions * 2.0 * steps * 4 * case.units * (case.features + case.units)
+    columns = case.features + case.units
+    if mode == "training":
+        columns = 3 * columns - (case.features if case.first_layer else 0)
+    return case.directions * 2.0 * steps * 4 * case.units * columns
 
 
 def _numpy_dtype(name: str) -> np.dtype:

@@ -68,7 +68,11 @@ def _prepare(problem, mode, ahead):
 
     @jax.jit
     def step(x, parameters, dy):
-        y, pullback = jax.vjp(lambda x, parameters: forward(x, parameters)[0], x, parameters)
+        def outputs(parameters, x=x):
+            return forward(x, parameters)[0]
+
+        inputs = () if case.first_layer else (x,)
+        y, pullback = jax.vjp(outputs, parameters, *inputs)
         return y, *pullback(dy)
 
     def inference_results(returned):
@@ -76,8 +80,10 @@ def _prepare(problem, mode, ahead):
         return {"y": y.swapaxes(0, 1), **dict(zip("hc", states, strict=False))}
 
     def training_results(returned):
-        y, dx, by_weights = returned
-        named = {"y": np.asarray(y).swapaxes(0, 1), "dx": np.asarray(dx).swapaxes(0, 1)}
+        y, by_weights, *by_x = returned
+        named = {"y": np.asarray(y).swapaxes(0, 1)}
+        if by_x:
+            named["dx"] = np.asarray(by_x[0]).swapaxes(0, 1)
         for direction, gradients in enumerate(by_weights):
             named |= name_gradients(direction, *map(np.asarray, gradients))
         return named

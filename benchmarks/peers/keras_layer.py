@@ -52,13 +52,16 @@ def _streaming(problem, layer, x):
 def _training(problem, layer, x, mask):
     def step(x, mask, dy):
         with tf.GradientTape() as tape:
-            tape.watch(x)
+            if not problem.case.first_layer:
+                tape.watch(x)
             y = layer(x, mask=mask, training=True)
         return y, tape.gradient(y, [x, *layer.trainable_variables], output_gradients=dy)
 
     def results(returned):
         y, (dx, *by_weights) = returned
-        named = {"y": y.numpy(), "dx": dx.numpy()}
+        named = {"y": y.numpy()}
+        if dx is not None:
+            named["dx"] = dx.numpy()
         each = len(by_weights) // len(problem.weights)
         for direction in range(len(problem.weights)):
             own = by_weights[direction * each : (direction + 1) * each]

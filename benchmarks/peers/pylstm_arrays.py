@@ -34,11 +34,13 @@ def prepare(problem, mode):
 
     def step():
         y, _, _, reserve = _core.forward(*inputs, save_for_backward=True, **options)
-        return y, _core.backward(*inputs, reserve, problem.dy, None, None, **options)
+        given = (*inputs, reserve, problem.dy, None, None)
+        return y, _core.backward(*given, input_gradient=not problem.case.first_layer, **options)
 
     def training_results(returned):
         y, (dx, _, _, *by_weights) = returned
-        return {"y": y, "dx": dx, **name_gradients(0, *by_weights)}
+        named = {"y": y, **name_gradients(0, *by_weights)}
+        return named if dx is None else named | {"dx": dx}
 
     if mode == "training":
         return Computation(step, training_results)

@@ -63,14 +63,18 @@ def prepare(problem, mode, device="cpu", packed=True):
 
     def step():
         y = forward()
-        return y, torch.autograd.grad(y, [x, *_trained(layer)], dy)
+        inputs = [] if case.first_layer else [x]
+        return y, torch.autograd.grad(y, [*_trained(layer), *inputs], dy)
 
     def training_results(returned):
-        y, (dx, *by_weights) = returned
-        named = {"y": to_numpy(y), "dx": to_numpy(dx)}
+        y, gradients = returned
+        named = {"y": to_numpy(y)}
+        if not case.first_layer:
+            *gradients, dx = gradients
+            named["dx"] = to_numpy(dx)
         each = 3 if case.use_bias else 2
         for direction in range(case.directions):
-            kernel, recurrent, *bias = by_weights[direction * each : (direction + 1) * each]
+            kernel, recurrent, *bias = gradients[direction * each : (direction + 1) * each]
             bias = [to_numpy(b) for b in bias]
             named |= name_gradients(direction, to_numpy(kernel.T), to_numpy(recurrent.T), *bias)
         return named
@@ -83,7 +87,7 @@ def prepare(problem, mode, device="cpu", packed=True):
         )
     if mode == "inference":
         return Computation(infer, lambda y: {"y": to_numpy(y)})
-    x.requires_grad_()
+    x.requires_grad_(not case.first_layer)
     dy = to_tensor(problem.dy).to(device)
     return Computation(step, training_results)
 

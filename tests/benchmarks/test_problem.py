@@ -32,6 +32,8 @@ def test_about_half_of_the_steps_are_padding():
 def test_arithmetic_counts_the_matrix_products():
     assert arithmetic(draw_problem(SMALL), "inference") == 2 * 3 * 5 * (4 * 4) * (2 + 4)
     assert arithmetic(draw_problem(SMALL), "training") == 3 * 2 * 3 * 5 * (4 * 4) * (2 + 4)
+    first = draw_problem(dataclasses.replace(SMALL, first_layer=True))
+    assert arithmetic(first, "training") == 2 * 3 * 5 * (4 * 4) * (2 * 2 + 3 * 4)
     padded = draw_problem(PADDED)
     assert arithmetic(padded, "inference") == 2 * padded.mask.sum() * (4 * 4) * (2 + 4)
 
@@ -47,6 +49,14 @@ def test_reference_gradients_are_those_of_the_reference_outputs(options):
     ]
     slope = ((ends[0]["y"] - ends[1]["y"]) * problem.dy).sum() / 2e-6
     np.testing.assert_allclose((gradient * direction).sum(), slope, rtol=1e-6)
+
+
+def test_a_first_layer_has_no_gradient_by_its_inputs():
+    inner = reference_results(draw_problem(SMALL), "training")
+    first = reference_results(
+        draw_problem(dataclasses.replace(SMALL, first_layer=True)), "training"
+    )
+    assert inner.keys() - first.keys() == {"dx"}
 
 
 def test_a_wrong_result_is_seen():

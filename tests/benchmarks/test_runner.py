@@ -34,6 +34,12 @@ def test_peers_are_checked_and_timed(peers, mode):
     assert record["rates"]["fma_in_turns"] > 0
 
 
+def test_a_first_layer_is_timed(peers):
+    case = Case("test", 3, 5, 2, 4, modes=("training",), first_layer=True)
+    outcomes = prepare(case, "training", peers)
+    assert all(0 <= outcome["error"] < 1e-5 for outcome in outcomes.values())
+
+
 @pytest.mark.parametrize("backend", ["JAX", "torch"])
 def test_layers_on_other_backends(backend):
     names = KERAS_BACKENDS[backend]
