@@ -10,7 +10,8 @@ from pylstm.errors import DeviceError
 _DRIVERS = {11: 450, 12: 525, 13: 580}
 # cudaError_t
 _MEMORY_ALLOCATION = 2
-_NO_DEVICE = (35, 100, 101, 209)  # driver too old or absent, no device, a wrong one, none of ours
+# Driver too old or absent, no code of ours for the device, no device, a wrong one, no code again.
+_NO_DEVICE = (35, 98, 100, 101, 209)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -42,6 +42,7 @@ class GpuBackend {
     switch (cuda_error ? cuda_error->status() : cudaErrorUnknown) {
       case cudaErrorMemoryAllocation:
         return absl::ResourceExhaustedError(error.what());
+      case cudaErrorInvalidDeviceFunction:
       case cudaErrorNoKernelImageForDevice:
       case cudaErrorInsufficientDriver:
         return absl::FailedPreconditionError(

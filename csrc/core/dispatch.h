@@ -9,7 +9,7 @@
 namespace pylstm {
 
 struct DeviceProperties {
-  int compute_capability;  // 10 · major + minor
+  int compute_capability;  // 10 · major + minor; of the code, where that is for an older device
   int multiprocessors;
   int shared_bytes_per_block;  // with opt-in
 };

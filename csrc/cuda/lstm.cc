@@ -1,5 +1,6 @@
 #include "cuda/lstm.h"
 
+#include <algorithm>
 #include <array>
 #include <mutex>
 
@@ -14,6 +15,7 @@
 namespace pylstm::cuda {
 namespace {
 
+// Of the current device, whose number this is.
 DeviceProperties query_device(int ordinal) {
   const auto attribute = [&](cudaDeviceAttr name) {
     int value = 0;
@@ -21,8 +23,9 @@ DeviceProperties query_device(int ordinal) {
     return value;
   };
   DeviceProperties device = {};
-  device.compute_capability = 10 * attribute(cudaDevAttrComputeCapabilityMajor) +
-                              attribute(cudaDevAttrComputeCapabilityMinor);
+  device.compute_capability = std::min(10 * attribute(cudaDevAttrComputeCapabilityMajor) +
+                                           attribute(cudaDevAttrComputeCapabilityMinor),
+                                       compiled_capability());
   device.multiprocessors = attribute(cudaDevAttrMultiProcessorCount);
   device.shared_bytes_per_block = attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin);
   return device;

@@ -139,6 +139,12 @@ __global__ void __launch_bounds__(Shape::kMaxThreads, 1)
 
 }  // namespace
 
+int compiled_capability() {
+  cudaFuncAttributes attributes;
+  PYLSTM_CUDA_CHECK(cudaFuncGetAttributes(&attributes, load_states<float>));
+  return attributes.ptxVersion;
+}
+
 void launch_resident_forward(const Problem& problem, const ForwardBuffers& buffers,
                              const Choice& choice, cudaStream_t stream) {
   visit_tensor_core(problem, [&](auto arithmetic) {

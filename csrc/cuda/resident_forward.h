@@ -8,6 +8,10 @@
 
 namespace pylstm::cuda {
 
+// The compute capability, 10 · major + minor, for which the code that the current device runs was
+// compiled. The driver makes PTX for an older one run, without what only newer ones can do.
+int compiled_capability();
+
 // The workspace is that of launch_step_forward.
 void launch_resident_forward(const Problem& problem, const ForwardBuffers& buffers,
                              const Choice& choice, cudaStream_t stream);

@@ -94,3 +94,10 @@ def test_tf32_takes_twice_the_registers(shim):
     assert choose(shim, "A100", Case(allow_tf32=True, units=89))[0] == "grid"
     assert choose(shim, "H100", Case(allow_tf32=True, units=512))[0] == "grid"
     assert choose(shim, "H100", Case(allow_tf32=True, units=520))[0] == "step"
+
+
+def test_code_for_an_older_device(shim):
+    """PTX for 8.0 runs on a Hopper GPU, too, but knows no clusters."""
+    device = shim.device_properties(80)
+    case = Case(dtype="float16", batch=32, units=256)
+    assert shim.choose_kernel(case.problem(shim, save_for_backward=False), device)[0] == "grid"

@@ -123,6 +123,7 @@ def test_which_code_runs_where(monkeypatch, architectures, runs):
     ("status", "code", "got"),
     [
         (2, "PYL136", "CUDA: it"),
+        (98, "PYL135", "CUDA: it\nNVIDIA Old: its compute capability is 6.1"),
         (209, "PYL135", "CUDA: it\nNVIDIA Old: its compute capability is 6.1"),
         (700, "PYL137", "CUDA: it"),
     ],

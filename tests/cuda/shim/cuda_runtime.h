@@ -52,6 +52,7 @@ struct ShimDevice {
   int capability_minor = 0;
   int multiprocessors = 132;
   int shared_bytes = 232448;
+  int compiled_capability = 90;
 };
 inline ShimDevice shim_device;
 
@@ -138,6 +139,15 @@ cudaError_t cudaFuncSetAttribute(Kernel* kernel, cudaFuncAttribute, int bytes) {
   int& limit = shim_shared_limit(reinterpret_cast<void*>(kernel));
   if (bytes > shim_device.shared_bytes || bytes < limit) return cudaErrorInvalidValue;
   limit = bytes;
+  return cudaSuccess;
+}
+
+struct cudaFuncAttributes {
+  int ptxVersion;
+};
+template <class Kernel>
+cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* attributes, Kernel*) {
+  attributes->ptxVersion = shim_device.compiled_capability;
   return cudaSuccess;
 }
 

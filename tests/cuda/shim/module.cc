@@ -105,6 +105,10 @@ PYBIND11_MODULE(cuda_shim, module) {
            }),
            py::kw_only(), py::arg("compute_capability"), py::arg("multiprocessors"),
            py::arg("shared_bytes_per_block"));
+  module.def("device_properties", [](int compiled_capability) {  // the first call's remain
+    shim_device.compiled_capability = compiled_capability;
+    return pylstm::cuda::device_properties();
+  });
 
   module.def("choose_kernel", [](const Problem& problem, const DeviceProperties& device) {
     const Choice choice = pylstm::choose_kernel(problem, device);
