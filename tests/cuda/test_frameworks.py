@@ -173,7 +173,7 @@ def test_torch_brings_its_current_stream(recorder, monkeypatch):
     options = ("tanh", "sigmoid", False, True, False)
     y, _, _, reserve = op._forward_cuda(*tensors, *options, True)
     upstream = [torch.from_numpy(a) for a in output_gradients.values()]
-    gradients = op._backward_cuda(*tensors, reserve, *upstream, *options)
+    gradients = op._backward_cuda(*tensors, reserve, *upstream, *options, True)
     assert harness.relative_error(y.numpy(), reference.lstm_forward(**inputs)[0]) <= CASE.tolerance
     expected = reference.lstm_backward(**inputs, **output_gradients)
     for got, right in zip(gradients, expected, strict=True):
