@@ -39,6 +39,13 @@ const Kernels& kernels(const Problem& problem, Isa isa) {
   return table[static_cast<int>(isa)];
 }
 
+// Without rows there is nothing to do in a step, and an array without elements may claim any number
+// of steps.
+Problem without_idle_steps(Problem problem) {
+  if (problem.batch == 0) problem.time = 0;
+  return problem;
+}
+
 }  // namespace
 
 const char* isa_name(Isa isa) {
@@ -100,8 +107,9 @@ int64_t backward_workspace_bytes(const Problem& problem, Isa isa, int concurrenc
       .backward_workspace_bytes(problem, useful_threads(problem, concurrency));
 }
 
-void lstm_forward(const Problem& problem, const ForwardBuffers& buffers, Isa isa,
-                  Executor& executor, const PackedWeights& packed) {
+void lstm_forward(const Problem& given, const ForwardBuffers& buffers, Isa isa, Executor& executor,
+                  const PackedWeights& packed) {
+  const Problem problem = without_idle_steps(given);
   const int threads = useful_threads(problem, executor.concurrency());
   const Kernels& own = kernels(problem, isa);
   prefer_huge_pages(buffers.workspace,
@@ -112,8 +120,9 @@ void lstm_forward(const Problem& problem, const ForwardBuffers& buffers, Isa isa
   own.forward(problem, buffers, executor, threads, packed);
 }
 
-void lstm_backward(const Problem& problem, const BackwardBuffers& buffers, Isa isa,
+void lstm_backward(const Problem& given, const BackwardBuffers& buffers, Isa isa,
                    Executor& executor) {
+  const Problem problem = without_idle_steps(given);
   const int threads = useful_threads(problem, executor.concurrency());
   const int64_t element = element_bytes(problem.dtype);
   const Kernels& own = kernels(problem, isa);

@@ -221,6 +221,17 @@ def test_rows_beyond_64_bits():
         _core.forward(**call)
 
 
+def test_any_number_of_steps_without_a_row():
+    call = arguments(Case(batch=0, features=4, units=5))
+    call["x"] = np.zeros((0, 2**56, 4), np.float32)
+    options = {"return_sequences": False}
+    y, h, c, reserve = _core.forward(**call, **options, save_for_backward=True)
+    assert y.shape == (0, 5)
+    gradients = _core.backward(**call, **options, reserve=reserve, dy=y, dh=h, dc=c)
+    assert gradients[0].shape == call["x"].shape
+    assert not gradients[3].any()
+
+
 def test_shapes_without_arrays():
     shapes = {name: a.shape for name, a in arguments().items()}
     assert _core.find_mismatch(**shapes) is None
