@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <memory>
 #include <new>
+#include <string>
 
 namespace pylstm {
 
@@ -15,8 +16,20 @@ struct AlignedDelete {
 };
 using AlignedMemory = std::unique_ptr<void, AlignedDelete>;
 
+class OutOfMemory : public std::bad_alloc {
+ public:
+  explicit OutOfMemory(int64_t bytes)
+      : message_("pylstm: no memory for " + std::to_string(bytes) + " bytes") {}
+  const char* what() const noexcept override { return message_.c_str(); }
+
+ private:
+  std::string message_;
+};
+
 inline AlignedMemory allocate_aligned(int64_t bytes) {
-  return AlignedMemory(::operator new(static_cast<size_t>(bytes), kBufferAlignment));
+  void* memory = ::operator new(static_cast<size_t>(bytes), kBufferAlignment, std::nothrow);
+  if (!memory) throw OutOfMemory(bytes);
+  return AlignedMemory(memory);
 }
 
 inline bool is_aligned(const void* memory) {

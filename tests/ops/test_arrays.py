@@ -232,6 +232,14 @@ def test_any_number_of_steps_without_a_row():
     assert not gradients[3].any()
 
 
+def test_out_of_memory_says_how_much_was_asked_for():
+    call = arguments(Case(batch=1, features=0, units=4))
+    call["x"] = np.zeros((1, 2**44, 0), np.float32)
+    size = _core.reserve_bytes(1, 2**44, 4, np.dtype("float32"))
+    with pytest.raises(MemoryError, match=f"no memory for {size} bytes"):
+        _core.forward(**call, return_sequences=False, save_for_backward=True)
+
+
 def test_shapes_without_arrays():
     shapes = {name: a.shape for name, a in arguments().items()}
     assert _core.find_mismatch(**shapes) is None
