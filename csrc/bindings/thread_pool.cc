@@ -34,6 +34,7 @@ class Pool {
       const std::lock_guard<std::mutex> lock(mutex_);
       if (stopped_) return;
       start_workers(workers);
+      if (workers_.empty()) return;  // lest the queue grow with each call
       tasks_.push_back(std::move(task));
       waiting_.fetch_add(1, std::memory_order_relaxed);
     }

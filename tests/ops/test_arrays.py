@@ -341,6 +341,26 @@ def test_a_forked_child_has_threads_of_its_own():
     )
 
 
+def test_calls_without_a_thread_to_start_keep_nothing():
+    run_alone(
+        """
+        import resource
+        def pages():
+            with open("/proc/self/statm") as file:
+                return [int(number) for number in file.read().split()[:2]]
+        tasks = len(os.listdir("/proc/self/task"))
+        core.forward(*call, threads=1)
+        limit = (pages()[0] << 12) + (6 << 20)  # no room for a thread's stack
+        resource.setrlimit(resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))
+        before = pages()[1]
+        for _ in range(2000):
+            core.forward(*call, threads=1024)
+        assert len(os.listdir("/proc/self/task")) == tasks
+        assert pages()[1] - before < 700
+        """
+    )
+
+
 def test_short_calls_share_their_work_only_where_they_follow_each_other():
     run_alone(
         """
