@@ -4,7 +4,7 @@ import keras
 
 from pylstm.diagnosis.data import check_data
 from pylstm.diagnosis.masks import check_masks
-from pylstm.diagnosis.model import check_routes, check_stacking
+from pylstm.diagnosis.model import check_routes, check_stacking, check_steps
 from pylstm.diagnosis.report import Finding, Report, unchecked
 
 __all__ = ["Finding", "Report", "diagnose"]
@@ -31,6 +31,7 @@ def diagnose(model, x, y=None) -> Report:
     checks = (
         ("x", lambda: check_data(model, x, y, padded)),
         ("model", lambda: check_stacking(model)),
+        ("model", lambda: check_steps(model, x, padded)),
         ("model", lambda: check_masks(model, padded)),
         ("model", lambda: check_routes(model)),
     )

@@ -1,7 +1,5 @@
 """Where the mask of padded steps gets lost on its way through a model."""
 
-import functools
-
 import keras
 from keras import tree
 from keras.src.models.functional import Functional
@@ -12,7 +10,6 @@ from pylstm.inputs.knowledge import is_recurrent
 from pylstm.inputs.mask_passing import mask_lost, passes_mask
 from pylstm.inputs.mask_values import padding_value
 from pylstm.inputs.model_inputs import declared_shapes
-from pylstm.inputs.time_distributed import check_time_distributed
 from pylstm.models import SequenceInputs
 
 
@@ -23,10 +20,9 @@ def check_masks(model, padded):
         model: A Keras model. The graph of a subclassed one is not known.
         padded: The names of its inputs that hold sequences of several lengths.
     """
-    checks = [functools.partial(padding_value, model, name) for name in padded]
-    for check in [functools.partial(check_time_distributed, model), *checks] if padded else ():
+    for name in padded:
         try:
-            check()
+            padding_value(model, name)
         except PylstmError as error:
             yield of_error(f"layer '{error.layer}'", error)
     names = list(declared_shapes(model))

@@ -1,10 +1,13 @@
 """What the model itself tells: stacking, and which code computes."""
 
 import keras
+from keras import tree
 
 from pylstm.diagnosis.report import Finding, of_error
 from pylstm.errors import CODES, PylstmError
 from pylstm.inputs.knowledge import is_recurrent
+from pylstm.inputs.model_data import has_open_steps
+from pylstm.inputs.time_distributed import check_time_distributed
 from pylstm.layer import LSTM
 from pylstm.routing import choose_route
 
@@ -21,6 +24,20 @@ def check_stacking(model):
             last = None if layer.return_sequences else layer
         elif last is not None and not _keeps_rank(layer):
             last = None
+
+
+def check_steps(model, x, padded):
+    """Looks for a layer that would drop steps, where a graph does not know their number."""
+    if keras.backend.backend() != "tensorflow" or model.run_eagerly:
+        return
+    spec = keras.utils.unpack_x_y_sample_weight(getattr(x, "element_spec", None))[0]
+    parts = [part for part in tree.flatten(spec) if getattr(part, "shape", None) is not None]
+    is_open = bool(padded) or any(part.shape.rank and has_open_steps(part) for part in parts)
+    if is_open:
+        try:
+            check_time_distributed(model)
+        except PylstmError as error:
+            yield of_error(f"layer '{error.layer}'", error)
 
 
 def check_routes(model):

@@ -45,7 +45,7 @@ def enter_model(model, inputs):
             return enter(x, shape, report, lambda: padding_value(model, name) or 0.0)
 
         inputs = map_named(declared, enter_one, inputs)
-        if any(_has_open_steps(x) for x in tree.flatten(inputs)):
+        if any(has_open_steps(x) for x in tree.flatten(inputs)):
             check_time_distributed(model)
     except PylstmError as error:
         raise error.at(error.layer or model.name) from None
@@ -176,7 +176,7 @@ def obstacle_to_ragged(model):
     return "with jit_compile=True" if model.jit_compile else None
 
 
-def _has_open_steps(x):
+def has_open_steps(x):
     """Whether x has steps, of a number not known in the graph that runs."""
     if isinstance(x, keras.KerasTensor) or in_symbolic_scope() or not hasattr(x, "shape"):
         return False

@@ -25,7 +25,7 @@ def check_time_distributed(model):
                 "PYL129",
                 layer=layer.name,
                 expected="a number of steps that is known when the graph is made",
-                got="sequences, or arrays in several calls, of different lengths",
+                got="sequences, a dataset or several calls that leave it open",
                 fix=f"keras.layers.{inner} without TimeDistributed: it computes each step by itself"
                 if isinstance(layer.layer, keras.layers.Dense)
                 else "model.compile(..., run_eagerly=True)",

@@ -307,6 +307,11 @@ def test_time_distributed_drops_steps():
     model = fused(keras.layers.TimeDistributed(keras.layers.Dense(5), name="each"))
     assert found(diagnose(model, sequences()), "PYL129").where == "layer 'each'"
     assert diagnose(model, dense()).ok
+    windows = keras.utils.timeseries_dataset_from_array(dense()[0], None, 3)
+    assert found(diagnose(model, windows), "PYL129").where == "layer 'each'"
+    model.compile(run_eagerly=True)  # the fix for other layers in it
+    assert diagnose(model, sequences()).ok
+    assert diagnose(model, windows).ok
 
 
 def per_step(**options):

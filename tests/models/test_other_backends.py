@@ -31,6 +31,9 @@ SCRIPT = """
 
     assert model.layers[0].path == "fused"
 
+    each = keras.layers.TimeDistributed(keras.layers.Dense(3))
+    assert pylstm.diagnose(model_of(keras.layers.Masking(-1.0), each), seqs).ok
+
     data = pylstm.dataset(seqs, np.zeros((4, 2)), batch_size=2, mask_value=-1.0)
     model = model_of(mask_value=-1.0)
     assert np.isfinite(model.fit(data, verbose=0).history["loss"]).all()
