@@ -103,7 +103,8 @@ def _two_axes(shape, known, origin, parts):
     else:
         lines = (
             f"x[..., None], keras.Input(({columns}, 1))     if axis 1 is the time",
-            f"x[:, None], keras.Input((1, {columns}))     if axis 1 holds the features of one step",
+            f"x[:, None], keras.Input((1, {columns or 'features'}))"
+            "     if axis 1 holds the features of one step",
             "return_sequences=True in the layer before, if that is recurrent",
         )
     return RankError("PYL101", fix="\n".join(lines), **parts)

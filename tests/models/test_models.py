@@ -720,6 +720,17 @@ def test_time_distributed_never_drops_steps_of_arrays_of_several_lengths():
     assert model.predict(np.ones((2, 7, 5)), verbose=0).shape == (2, 3)
 
 
+def test_windows_without_a_feature_axis():
+    """`timeseries_dataset_from_array` leaves their number of steps open, and features are named."""
+    windows = keras.utils.timeseries_dataset_from_array(np.arange(9.0), np.arange(7.0), 3)
+    model = pylstm.Sequential([pylstm.LSTM(3)])
+    model.compile("sgd", "mse")
+    with pytest.raises(errors.RankError, match=r"\[PYL101\]") as caught:
+        model.fit(windows, verbose=0)
+    assert "x[..., None], keras.Input((None, 1)) " in caught.value.fix
+    assert "x[:, None], keras.Input((1, features)) " in caught.value.fix
+
+
 def test_an_unbuilt_model_builds_from_a_list():
     keras.utils.set_random_seed(1)
     model = pylstm.Sequential([keras.layers.Dense(3), pylstm.LSTM(2)])
