@@ -19,7 +19,9 @@ def check_time_distributed(model):
         TimestepError: It has one, and this version of Keras is wrong.
     """
     for layer in model._flatten_layers():
-        if isinstance(layer, keras.layers.TimeDistributed) and not _counts_steps():
+        if not isinstance(layer, keras.layers.TimeDistributed) or _knows_steps(layer):
+            continue
+        if not _counts_steps():
             inner = type(layer.layer).__name__
             raise TimestepError(
                 "PYL129",
@@ -30,6 +32,12 @@ def check_time_distributed(model):
                 if isinstance(layer.layer, keras.layers.Dense)
                 else "model.compile(..., run_eagerly=True)",
             )
+
+
+def _knows_steps(layer):
+    """Whether all its calls in a model's graph get a fixed number of steps, as of RepeatVector."""
+    inputs = [tensor for node in layer._inbound_nodes for tensor in node.input_tensors]
+    return bool(inputs) and all(tensor.shape[1] is not None for tensor in inputs)
 
 
 @lru_cache(maxsize=1)

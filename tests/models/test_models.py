@@ -708,6 +708,16 @@ def test_time_distributed_never_drops_steps():
     np.testing.assert_allclose(model.predict(seqs, verbose=0), model(seqs), atol=1e-6)
 
 
+def test_time_distributed_behind_a_fixed_number_of_steps():
+    """As in an encoder and decoder, whose input alone has several lengths."""
+    seqs = sequences()
+    each = keras.layers.TimeDistributed(keras.layers.Dense(5))
+    layers = [pylstm.LSTM(4), keras.layers.RepeatVector(6), each]
+    model = pylstm.Sequential([keras.Input((None, 5)), *layers])
+    expected = np.concatenate([model(seq[None]) for seq in seqs])
+    np.testing.assert_allclose(model.predict(seqs, verbose=0), expected, atol=1e-6)
+
+
 def test_time_distributed_never_drops_steps_of_arrays_of_several_lengths():
     """The second length is traced as any."""
     layers = [keras.layers.TimeDistributed(keras.layers.Dense(5)), pylstm.LSTM(3)]
