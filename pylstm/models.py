@@ -174,8 +174,10 @@ class SequenceInputs:
 
     def predict_step(self, *state_and_data):
         """As Keras', without padding, so that batches of different lengths can be joined."""
-        outputs = super().predict_step(*state_and_data)
-        x = keras.utils.unpack_x_y_sample_weight(state_and_data[-1])[0]
+        *state, batch = state_and_data
+        batch = enter_batch(self, batch)
+        outputs = super().predict_step(*state, batch)
+        x = keras.utils.unpack_x_y_sample_weight(batch)[0]
         lengths = [part.row_lengths() for part in tree.flatten(x) if hasattr(part, "row_splits")]
         if not lengths:
             return outputs

@@ -11,7 +11,7 @@
 namespace pylstm {
 
 // `Context` is tensorflow's OpKernelConstruction or shape_inference::InferenceContext.
-// The attributes save_for_backward and input_gradient are one op's alone, and stay as they are here.
+// The attributes save_for_backward and input_gradient, each one op's alone, stay as they are here.
 template <class Context>
 absl::Status read_options(Context* context, Problem* problem) {
   const auto read_activation = [context](const char* name, Activation* activation) {

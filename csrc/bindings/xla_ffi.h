@@ -14,8 +14,8 @@ extern "C" {
 XLA_FFI_Error* pylstm_xla_forward(XLA_FFI_CallFrame* call);
 
 // Arguments:  those of forward, then reserve, dy, dh, dc
-// Results:    dx (without elements unless input_gradient), dh0, dc0, dkernel, drecurrent_kernel and,
-//             with bias, dbias
+// Results:    dx (without elements unless input_gradient), dh0, dc0, dkernel, drecurrent_kernel
+//             and, with bias, dbias
 // Attributes: those of forward, where save_for_backward is true, and input_gradient: bool
 XLA_FFI_Error* pylstm_xla_backward(XLA_FFI_CallFrame* call);
 

@@ -23,6 +23,7 @@ from pylstm.inputs.model_inputs import (
 )
 from pylstm.inputs.model_outputs import count_outputs, output_shapes
 from pylstm.inputs.padded_targets import unpad_targets
+from pylstm.inputs.padding import PaddedBatch
 from pylstm.inputs.stateful import check_batches
 from pylstm.inputs.structure import split_inputs, split_targets
 from pylstm.inputs.text import as_text, is_text, read_text
@@ -56,9 +57,12 @@ def enter_model(model, inputs):
 def enter_batch(model, batch):
     """The batch (x,), (x, y) or (x, y, sample_weight) of a step, with x as `enter_model` makes it.
 
-    On torch alone: the batches of a `DataLoader` may hold lists there.
+    On torch the batches of a `DataLoader` may hold lists; on JAX Keras passes the model's own
+    `__call__` by.
     """
-    if keras.backend.backend() != "torch":
+    if isinstance(batch, PaddedBatch):  # a tuple, which Keras would take for all three
+        batch = (batch,)
+    if keras.backend.backend() == "tensorflow":
         return batch
     x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
     return enter_model(model, x), y, sample_weight

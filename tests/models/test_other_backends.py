@@ -1,4 +1,4 @@
-"""pylstm's models on Keras' other backends, which have no ragged tensors: each in its process."""
+"""pylstm's models on each of Keras' backends, a process each; the others have no ragged tensors."""
 
 import textwrap
 
@@ -64,6 +64,44 @@ SCRIPT = """
 """
 
 
+PADDED_BATCHES = """
+    import keras, numpy as np, pylstm
+
+    rng = np.random.default_rng(0)
+    seqs = [rng.normal(size=(t, 3)).astype("float32") for t in (3, 2, 4, 1)]
+    targets = rng.normal(size=(4, 2)).astype("float32")
+
+    class OneBatch(keras.utils.PyDataset):
+        def __init__(self, batch):
+            super().__init__()
+            self.batch = batch
+
+        def __len__(self):
+            return 1
+
+        def __getitem__(self, index):
+            return self.batch
+
+    layers = [keras.layers.Dense(5, "relu"), pylstm.LSTM(2)]
+    model = pylstm.Sequential([keras.Input((None, 3)), *layers])
+    model.compile("sgd", "mse")
+    outputs = np.concatenate([keras.ops.convert_to_numpy(model(seq[None])) for seq in seqs])
+    batch = pylstm.pad(seqs)
+    for x in batch, (batch,), (batch, targets):
+        np.testing.assert_allclose(model.predict(OneBatch(x), verbose=0), outputs, atol=1e-6)
+    loss = np.mean((outputs - targets) ** 2)
+    np.testing.assert_allclose(model.evaluate(OneBatch((batch, targets)), verbose=0), loss, 1e-5)
+    history = model.fit(OneBatch((batch, targets)), verbose=0).history
+    np.testing.assert_allclose(history["loss"], loss, 1e-5)
+"""
+
+
 @pytest.mark.parametrize("backend", backends.OTHERS)
 def test_sequences_of_several_lengths(backend):
     backends.run_python(backend, "-c", textwrap.dedent(SCRIPT))
+
+
+@pytest.mark.parametrize("backend", ["tensorflow", *backends.OTHERS])
+def test_padded_batches_of_a_dataset_keep_their_mask(backend):
+    """A `PaddedBatch` is a tuple of three, which Keras would take for x, y and sample_weight."""
+    backends.run_python(backend, "-c", textwrap.dedent(PADDED_BATCHES))
