@@ -226,6 +226,10 @@ class Backward {
   int64_t transposed_elements() const { return V::kWidth * operands<O>(kGates * panels_.padded()); }
   O* recurrent_panel(int64_t vector) const { return recurrent_ + vector * transposed_elements(); }
   O* kernel_panel(int64_t vector) const { return kernel_ + vector * transposed_elements(); }
+  // A panel of what is left of the vectors, to be fetched; nothing if none are.
+  Ahead<O> ahead(const O* panel, int64_t vectors_left) const {
+    return {panel, max(0, min(kTileVectors, vectors_left)) * transposed_elements()};
+  }
 
   void begin(int group, Range units, const Scratch<S>& s) {
     for_each_row(group, [&](int64_t row) {
@@ -375,8 +379,11 @@ class Backward {
   void multiply_recurrent(bool back, Range units, int64_t n, const Scratch<S>& s) {
     const DzLefts lefts = dz_lefts(s);
     const int64_t panels = ceil_div(units.last - units.first, kTileVectors);
+    const auto first_vector = [&](int64_t turn) {
+      return units.first + (back ? panels - 1 - turn : turn) * kTileVectors;
+    };
     for (int64_t turn = 0; turn < panels; ++turn) {
-      const int64_t v = units.first + (back ? panels - 1 - turn : turn) * kTileVectors;
+      const int64_t v = first_vector(turn);
       const int vectors = static_cast<int>(min(kTileVectors, units.last - v));
       if (p_.has_recurrent_dropout) {
         const Tiles tiles(n);
@@ -388,7 +395,13 @@ class Backward {
         continue;
       }
       for (int64_t i = 0; i < n; ++i) s.out_rows[i] = s.active[i].dh + first_unit(v);
-      multiply<O>(lefts.of, lefts.count, n, recurrent_panel(v), 0, vectors, nullptr, s.out_rows);
+      Ahead<O> then;
+      if (turn + 1 < panels) {
+        const int64_t next = first_vector(turn + 1);
+        then = ahead(recurrent_panel(next), units.last - next);
+      }
+      multiply<O>(lefts.of, lefts.count, n, recurrent_panel(v), 0, vectors, nullptr, s.out_rows,
+                  then);
     }
   }
 
@@ -435,7 +448,7 @@ class Backward {
         left.offset = place.panel * panel_stride + offset;
         const O* weights =
             recurrent_panel(v) + (place.panel * kGates * kRun + offset) * vectors * V::kWidth;
-        multiply<O>(&left, 1, rows, weights, others, vectors, from, out);
+        multiply<O>(&left, 1, rows, weights, others, vectors, from, out, {});
       };
       if (pairs > 0) add(0, 2 * kRun, pairs, nullptr);
       if (rest > 0) add(panels_.count() - 1, kRun, 1, pairs > 0 ? out : nullptr);
@@ -523,8 +536,12 @@ class Backward {
     for (int64_t panel = panels.first; panel < panels.last; ++panel) {
       left.offset = panels_.vector(panel, 0).gate * left.copy_stride;
       for (int64_t i = 0; i < n; ++i) s.out_rows[i] = weight(panel, first + i);
+      Ahead<O> then;
+      if (panel + 1 < panels.last) {
+        then = {dz_operands(panel + 1), operands<O>(entries) * panels_.row_width(panel + 1)};
+      }
       multiply<O>(&left, 1, n, dz_operands(panel), 0, panels_.vectors(panel),
-                  first_chunk ? nullptr : s.out_rows, s.out_rows, panels_.shared(panel));
+                  first_chunk ? nullptr : s.out_rows, s.out_rows, then, panels_.shared(panel));
     }
   }
 
@@ -546,7 +563,9 @@ class Backward {
       }
       const int vectors = static_cast<int>(min(kTileVectors, feature_vectors() - v));
       const int64_t columns = min(vectors * V::kWidth, p_.features - v * V::kWidth);
-      multiply<O>(lefts.of, lefts.count, n, kernel_panel(v), 0, vectors, nullptr, s.out_rows);
+      const int64_t next = v + kTileVectors;
+      multiply<O>(lefts.of, lefts.count, n, kernel_panel(v), 0, vectors, nullptr, s.out_rows,
+                  ahead(kernel_panel(next), feature_vectors() - next));
       for (int64_t i = 0; i < n; ++i) {
         S* dx = static_cast<S*>(buffers_.dx) + x_of_entry_[first + i] * p_.features;
         convert_row(s.out_rows[i], columns, dx + v * V::kWidth);

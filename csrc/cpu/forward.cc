@@ -283,10 +283,17 @@ class Forward {
           s.z_rows[i] = projected(panel, i, s);
           s.from_rows[i] = k == 0 ? bias_ + panel * panels_.kGateWidth : s.z_rows[i];
         }
-        multiply<O>(&part, 1, entries, block, 0, panels_.vectors(panel), s.from_rows, s.z_rows);
+        multiply<O>(&part, 1, entries, block, 0, panels_.vectors(panel), s.from_rows, s.z_rows,
+                    packs_blocks_ ? Ahead<O>{} : ahead(panel + 1, units, k, count));
       }
     }
     return step;
+  }
+
+  // Operands `k` to `k + count` of a panel, to be fetched; nothing if there is no such panel.
+  Ahead<O> ahead(int64_t panel, Range units, int64_t k, int64_t count) const {
+    if (panel < units.first || panel >= units.last) return {};
+    return {weights(panel, k), count * panels_.row_width(panel)};
   }
 
   T* projected(int64_t panel, int64_t entry, const Scratch<S>& s) const {
@@ -321,7 +328,8 @@ class Forward {
       const int64_t first = step % 2 == 0 ? at : units.first + last_group - at;
       const int64_t last = min(first + together, units.last);
       for (int64_t panel = first; !streams_ && panel < last; ++panel) {
-        multiply_panel(panel, panel - first, entry, n, s);
+        const int64_t then = panel + 1 < last ? panel + 1 : step % 2 == 0 ? last : first - together;
+        multiply_panel(panel, then, units, panel - first, entry, n, s);
       }
       for (int64_t panel = first; panel < last; ++panel) {
         with_activations<T>(p_, [&](const auto& act, const auto& rec) {
@@ -332,8 +340,9 @@ class Forward {
     return n;
   }
 
-  // z = x W + h R + b for panel `at` of those computed together.
-  void multiply_panel(int64_t panel, int64_t at, int64_t entry, int64_t n, const Scratch<S>& s) {
+  // z = x W + h R + b for panel `at` of those computed together; `then` comes next.
+  void multiply_panel(int64_t panel, int64_t then, Range units, int64_t at, int64_t entry,
+                      int64_t n, const Scratch<S>& s) {
     T** z_rows = s.z_rows + at * n;
     T* z = s.z + at * panels_.kGateWidth;
     const int64_t row_width = panels_.together() * panels_.kGateWidth;
@@ -348,9 +357,11 @@ class Forward {
       lefts[1].offset = panels_.vector(panel, 0).gate * lefts[1].copy_stride;
     }
     const bool skips_x = entry != kNotProjected;
-    multiply<O>(lefts + skips_x, kMaxLefts - skips_x, n,
-                weights(panel, skips_x ? operands<O>(packed_features()) : 0), 0,
-                panels_.vectors(panel), s.from_rows, z_rows, panels_.shared(panel));
+    const int64_t k = skips_x ? operands<O>(packed_features()) : 0;
+    const int64_t all = operands<O>(packed_features()) + operands<O>(p_.units);
+    multiply<O>(lefts + skips_x, kMaxLefts - skips_x, n, weights(panel, k), 0,
+                panels_.vectors(panel), s.from_rows, z_rows, ahead(then, units, k, all - k),
+                panels_.shared(panel));
   }
 
   // The same for all panels, with the weights where they lie. z is [row][gate][units of the range].

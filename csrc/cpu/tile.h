@@ -195,23 +195,36 @@ struct Block {
   }
 };
 
+// What is to be fetched into the cache, and nothing around it: other threads write there.
+template <class O>
+struct Ahead {
+  const O* begin = nullptr;
+  int64_t elements = 0;
+};
+
 // to[row] = from[row] + Σ left · panel for n rows; the panel is [k][vectors][width] with `run_skip`
 // elements left out after each run. from null: zeros. `shared`: how many of four vectors share an
-// operand of the left side.
+// operand of the left side. `then`: the panel by which the next call multiplies.
 template <class O>
 void multiply(const Left<O>* lefts, int n_lefts, int64_t n, const O* panel, int64_t run_skip,
-              int vectors, const Sum<O>* const* from, Sum<O>* const* to,
+              int vectors, const Sum<O>* const* from, Sum<O>* const* to, Ahead<O> then,
               int shared = kTileVectors) {
   const Tiles tiles(n);
   const Left<O>* left = lefts;
   const Left<O>* const end = lefts + n_lefts;
+  const O* panel_end = panel;
+  for (int l = 0; l < n_lefts; ++l) {
+    panel_end += lefts[l].runs * (lefts[l].run * vectors * Vec<O>::kWidth + run_skip);
+  }
   for (int64_t done = 0; left != end; from = to) {
     Block<O> block;
     const O* next = panel;
     while (left != end && !fills_block(block.k)) {
       next += block.take(&left, &done, vectors, run_skip);
     }
-    const O* ahead = next;  // the tiles share the fetching of the next block
+    // The tiles share the fetching of the next block.
+    const Ahead<O> ahead = left != end ? Ahead<O>{next, panel_end - next} : then;
+    const int64_t share = block.k * kLine<O>;
     for (int64_t i = 0; i < tiles.count; ++i) {
       const int64_t begin = tiles.begin(i);
       Left<O> parts[kMaxLefts];
@@ -220,9 +233,8 @@ void multiply(const Left<O>* lefts, int n_lefts, int64_t n, const O* panel, int6
         parts[l].rows += begin;
       }
       tile_function<O>(static_cast<int>(tiles.begin(i + 1) - begin), vectors, shared)(
-          parts, block.count, panel, run_skip, from ? from + begin : nullptr, to + begin, ahead);
-      ahead += block.k * kLine<O>;
-      if (ahead - next >= next - panel) ahead = panel;  // all of it is on its way
+          parts, block.count, panel, run_skip, from ? from + begin : nullptr, to + begin,
+          (i + 1) * share <= ahead.elements ? ahead.begin + i * share : panel);
     }
     panel = next;
   }
