@@ -3,6 +3,7 @@
 #pragma once
 
 #include "cpu/simd.h"
+#include "cpu/split.h"
 
 namespace pylstm::cpu::PYLSTM_ISA {
 
@@ -16,6 +17,8 @@ class Arena {
     used_ += (n * static_cast<int64_t>(sizeof(T)) + kAlign - 1) / kAlign * kAlign;
     return p;
   }
+  // What comes next is another thread's to write: not within reach of a prefetcher.
+  PYLSTM_FN void leave_page() { used_ += kPageBytes; }
   PYLSTM_FN int64_t used() const { return used_; }
 
  private:

@@ -60,8 +60,11 @@ class Backward {
     const int64_t padded = panels_.padded();
     recurrent_ = arena.take<O>(panels_.count() * transposed_elements());
     if (p_.input_gradient) kernel_ = arena.take<O>(feature_vectors() * transposed_elements());
-    dh_ = arena.take<T>(p_.batch * padded);
-    dc_ = arena.take<T>(p_.batch * padded);
+    arena.leave_page();
+    const int64_t all =
+        slots(p_, max(1, min(threads, ceil_div(p_.batch, kTileRows))), slot_bytes());
+    dh_ = arena.take<T>(all * padded);
+    dc_ = arena.take<T>(all * padded);
     dz_ = arena.take<E>(capacity_ * kGates * padded);
     if constexpr (kPacksDz) {
       dz_operands_ = arena.take<O>(operands<O>(capacity_) * kGates * padded);
@@ -73,11 +76,12 @@ class Backward {
     row_of_entry_ = arena.take<int64_t>(capacity_);
     x_of_entry_ = arena.take<int64_t>(capacity_);
     weights_ = arena.take<T>(panels_.count() * weight_rows() * panels_.kGateWidth);
-    group_of_row_ = arena.take<int32_t>(p_.batch);
+    place_of_row_ = arena.take<RowPlace>(p_.batch);
     dealing_ = arena.take<int64_t>(2 * p_.batch);
     scratch_ = arena.take<Scratch<S>>(threads);
     for (int i = 0; i < threads; ++i) {
       Scratch<S> s;
+      arena.leave_page();
       s.active = arena.take<ActiveRow<S>>(p_.batch);
       s.latest = arena.take<int64_t>(p_.batch);
       s.left_rows = arena.take<const E*>(max(p_.batch, kRowBlock));
@@ -96,7 +100,7 @@ class Backward {
     const Split split = choose_split(p_, team.size(), kTileRows, V::kWidth);
     const Scratch<S>& s = scratch_[rank];
     if (rank == 0) {
-      deal_rows(p_, buffers_.mask, split.row_groups, group_of_row_, dealing_);
+      deal_rows(p_, buffers_.mask, split.row_groups, slot_bytes(), place_of_row_, dealing_);
     }
     const int group = rank / split.unit_groups;
     const int member = rank % split.unit_groups;
@@ -166,8 +170,10 @@ class Backward {
   int64_t state_rows() const { return p_.has_recurrent_dropout ? 2 * V::kWidth : kRowBlock; }
   int64_t left_copy_stride() const { return state_rows() * left_stride(); }
 
-  T* dh(int64_t row) const { return dh_ + row * panels_.padded(); }
-  T* dc(int64_t row) const { return dc_ + row * panels_.padded(); }
+  int64_t slot_bytes() const { return panels_.padded() * int64_t{sizeof(T)}; }
+  int64_t slot(int64_t row) const { return place_of_row_[row].slot; }
+  T* dh(int64_t row) const { return dh_ + slot(row) * panels_.padded(); }
+  T* dc(int64_t row) const { return dc_ + slot(row) * panels_.padded(); }
   E* dz(int64_t panel, int64_t entry) const {
     return dz_ + panel * capacity_ * panels_.kGateWidth + entry * panels_.row_width(panel);
   }
@@ -189,7 +195,7 @@ class Backward {
   template <class Function>
   PYLSTM_FN void for_each_row(int group, Function function) {
     for (int64_t row = 0; row < p_.batch; ++row) {
-      if (group_of_row_[row] == group) function(row);
+      if (place_of_row_[row].group == group) function(row);
     }
   }
 
@@ -250,7 +256,7 @@ class Backward {
     int64_t n = 0;
     for (int64_t row = 0, at = *entry; row < p_.batch; ++row) {
       const bool is_active = active(row, step);
-      if (group_of_row_[row] == group) {
+      if (place_of_row_[row].group == group) {
         if (is_active) {
           s.left_rows[n] = dz(0, at);
           s.last_rows[n] = dz(panels_.count() - 1, at);
@@ -606,8 +612,8 @@ class Backward {
   const int64_t capacity_;  // entries of a chunk
   O* recurrent_;            // Rᵀ, panels of up to 4 vectors of units
   O* kernel_ = nullptr;     // Wᵀ, panels of up to 4 vectors of features, where dx is wanted
-  T* dh_;                   // [B][padded units]
-  T* dc_;                   // [B][padded units]
+  T* dh_;                   // [slot][padded units]
+  T* dc_;                   // [slot][padded units]
   E* dz_;                   // [panel][entry][gate][width]
   O* dz_operands_;          // [panel][operands of the entries][gate][width]
   E* inputs_;               // [entry][x | 1]
@@ -615,7 +621,7 @@ class Backward {
   int64_t* row_of_entry_;   // of the batch, lest x_of_entry_ be divided for it
   int64_t* x_of_entry_;     // (row, time) as an index into x's rows
   T* weights_;              // [panel][x | 1 | h][gate][width], gradients
-  int32_t* group_of_row_;
+  RowPlace* place_of_row_;
   int64_t* dealing_;     // scratch of `deal_rows`
   Scratch<S>* scratch_;  // [threads]
   int64_t bytes_;

@@ -69,17 +69,21 @@ class Forward {
     const int64_t padded = panels_.padded();
     if (!streams_ && !keeps_weights) weights_ = arena.take<O>(weight_elements());
     bias_ = arena.take<T>(panels_.count() * panels_.kGateWidth);
-    h_ = arena.take<E>(p_.batch * 2 * padded);
-    c_ = arena.take<T>(p_.batch * padded);
+    arena.leave_page();
+    const int64_t all =
+        slots(p_, max(1, min(threads, ceil_div(p_.batch, kTileRows))), slot_bytes());
+    h_ = arena.take<E>(all * 2 * padded);
+    c_ = arena.take<T>(all * padded);
     if (p_.has_recurrent_dropout) {
-      dropout_ = arena.take<T>(p_.batch * kGates * padded);
-      dropped_h_ = arena.take<E>(p_.batch * 2 * kGates * padded);
+      dropout_ = arena.take<T>(all * kGates * padded);
+      dropped_h_ = arena.take<E>(all * 2 * kGates * padded);
     }
-    group_of_row_ = arena.take<int32_t>(p_.batch);
+    place_of_row_ = arena.take<RowPlace>(p_.batch);
     dealing_ = arena.take<int64_t>(2 * p_.batch);
     scratch_ = arena.take<Scratch<S>>(threads);
     for (int i = 0; i < threads; ++i) {
       Scratch<S> s;
+      arena.leave_page();
       s.active = arena.take<ActiveRow<S>>(p_.batch);
       s.current = arena.take<uint8_t>(p_.batch);
       s.started = arena.take<uint8_t>(p_.batch);
@@ -111,7 +115,7 @@ class Forward {
   void run(Team& team, int rank) {
     const Split split = choose_split(p_, team.size(), kTileRows, V::kWidth);
     if (rank == 0) {
-      deal_rows(p_, buffers_.mask, split.row_groups, group_of_row_, dealing_);
+      deal_rows(p_, buffers_.mask, split.row_groups, slot_bytes(), place_of_row_, dealing_);
     }
     pack({panels_.count() * rank / team.size(), panels_.count() * (rank + 1) / team.size()});
     const int group = rank / split.unit_groups;
@@ -120,7 +124,7 @@ class Forward {
     const Range units{panels_.begin(member, split.unit_groups),
                       panels_.begin(member + 1, split.unit_groups)};
     const Scratch<S>& s = scratch_[rank];
-    team.barrier();  // group_of_row_
+    team.barrier();  // place_of_row_
     if (works) begin(group, units, s);
     team.barrier();
     if (!works) return;
@@ -174,12 +178,15 @@ class Forward {
     return weights_ + panel * panel_elements() + row * panels_.row_width(panel);
   }
   int64_t first_unit(int64_t panel) const { return panel * V::kWidth; }
-  E* h(int64_t row, int which) const { return h_ + (row * 2 + which) * panels_.padded(); }
-  T* c(int64_t row) const { return c_ + row * panels_.padded(); }
+  // Of the smallest array of states.
+  int64_t slot_bytes() const { return panels_.padded() * int64_t{sizeof(T)}; }
+  int64_t slot(int64_t row) const { return place_of_row_[row].slot; }
+  E* h(int64_t row, int which) const { return h_ + (slot(row) * 2 + which) * panels_.padded(); }
+  T* c(int64_t row) const { return c_ + slot(row) * panels_.padded(); }
   // [gate][padded units]
-  T* dropout(int64_t row) const { return dropout_ + row * kGates * panels_.padded(); }
+  T* dropout(int64_t row) const { return dropout_ + slot(row) * kGates * panels_.padded(); }
   E* dropped_h(int64_t row, int which) const {
-    return dropped_h_ + (row * 2 + which) * kGates * panels_.padded();
+    return dropped_h_ + (slot(row) * 2 + which) * kGates * panels_.padded();
   }
 
   void pack(Range panels) {
@@ -213,7 +220,7 @@ class Forward {
   template <class Function>
   PYLSTM_FN void for_each_row(int group, Function function) {
     for (int64_t row = 0; row < p_.batch; ++row) {
-      if (group_of_row_[row] == group) function(row);
+      if (place_of_row_[row].group == group) function(row);
     }
   }
 
@@ -500,11 +507,11 @@ class Forward {
   const uint32_t call_;     // how many calls there were before
   O* weights_;              // [panel][F and H, or H where blocks of W are packed][gate][width]
   T* bias_;                 // [panel][gate][width]
-  E* h_;                    // [B][2][padded units]; a step reads one and writes the other
-  T* c_;                    // [B][padded units]
-  T* dropout_ = nullptr;    // [B][gate][padded units]
-  E* dropped_h_ = nullptr;  // [B][2][gate][padded units], h times dropout
-  int32_t* group_of_row_;
+  E* h_;                    // [slot][2][padded units]; a step reads one and writes the other
+  T* c_;                    // [slot][padded units]
+  T* dropout_ = nullptr;    // [slot][gate][padded units]
+  E* dropped_h_ = nullptr;  // [slot][2][gate][padded units], h times dropout
+  RowPlace* place_of_row_;
   int64_t* dealing_;     // scratch of `deal_rows`
   Scratch<S>* scratch_;  // [threads]
   int64_t bytes_;

@@ -14,6 +14,12 @@ double weight_bytes(const Problem& p) {
 // Microseconds that a thread has to be worth, where it sleeps and where it is awake.
 constexpr double kWaking = 20, kSharing = 10;
 
+int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+int64_t slots_of_page(int64_t slot_bytes) {
+  return ceil_div(kPageBytes, std::max<int64_t>(1, slot_bytes));
+}
+
 }  // namespace
 
 double microseconds(const Problem& p) {
@@ -38,8 +44,8 @@ Split choose_split(const Problem& problem, int threads, int tile_rows, int width
   constexpr double kCacheBytes = 4 << 20;
   const double recurrent_bytes =
       double(problem.recurrent_kernel_elements()) * compute_bytes(problem.dtype);
-  const int64_t tiles = (problem.batch + tile_rows - 1) / tile_rows;
-  const int64_t panels = (problem.units + width - 1) / width;
+  const int64_t tiles = ceil_div(problem.batch, tile_rows);
+  const int64_t panels = ceil_div(problem.units, width);
   const auto at_most = [threads](int64_t limit, int divisor) {
     return static_cast<int>(std::clamp<int64_t>(threads / divisor, 1, std::max<int64_t>(1, limit)));
   };
@@ -51,11 +57,22 @@ Split choose_split(const Problem& problem, int threads, int tile_rows, int width
   return {row_groups, at_most(panels, row_groups)};
 }
 
-void deal_rows(const Problem& problem, const uint8_t* mask, int groups, int32_t* group_of_row,
-               int64_t* scratch) {
+int64_t slots(const Problem& problem, int64_t groups, int64_t slot_bytes) {
+  return problem.batch + groups * (1 + slots_of_page(slot_bytes));
+}
+
+void deal_rows(const Problem& problem, const uint8_t* mask, int groups, int64_t slot_bytes,
+               RowPlace* places, int64_t* scratch) {
   const int64_t batch = problem.batch;
+  const int64_t stride = ceil_div(batch, groups) + slots_of_page(slot_bytes);  // of the groups
+  const auto place = [&](int64_t row, int64_t group, int64_t i) {
+    places[row] = {static_cast<int32_t>(group), group * stride + i};
+  };
   if (!mask) {
-    for (int64_t b = 0; b < batch; ++b) group_of_row[b] = static_cast<int32_t>(b * groups / batch);
+    for (int64_t b = 0; b < batch; ++b) {
+      const int64_t group = b * groups / batch;
+      place(b, group, b - ceil_div(group * batch, groups));
+    }
     return;
   }
   int64_t *steps = scratch, *order = scratch + batch;
@@ -69,7 +86,7 @@ void deal_rows(const Problem& problem, const uint8_t* mask, int groups, int32_t*
   });
   for (int64_t i = 0; i < batch; ++i) {  // 0 1 2 2 1 0 0 1 2 ...
     const int64_t turn = i % (2 * groups);
-    group_of_row[order[i]] = static_cast<int32_t>(turn < groups ? turn : 2 * groups - 1 - turn);
+    place(order[i], turn < groups ? turn : 2 * groups - 1 - turn, i / groups);
   }
 }
 

@@ -27,10 +27,22 @@ bool wakes_threads(const Problem& problem);
 // `tile_rows` rows share one reading of the weights; units are divided in vectors of `width`.
 Split choose_split(const Problem& problem, int threads, int tile_rows, int width);
 
-// group_of_row[b] for each row of the batch, so that at every step each group has about the same
-// number of rows left: rows are dealt in the order of their active steps.
+// Of the processor's small pages.
+constexpr int64_t kPageBytes = 4096;
+
+struct RowPlace {
+  int32_t group;
+  int64_t slot;  // where its states lie: those of a group follow each other
+};
+
+// Slots in all, for up to so many groups. A page lies between groups: what a thread writes is
+// fetched by no other's prefetcher, for those stop at the end of a page.
+int64_t slots(const Problem& problem, int64_t groups, int64_t slot_bytes);
+
+// places[b] for each row of the batch, so that at every step each group has about the same number
+// of rows left: rows are dealt in the order of their active steps.
 // Does not allocate; `scratch` is [2][B].
-void deal_rows(const Problem& problem, const uint8_t* mask, int groups, int32_t* group_of_row,
-               int64_t* scratch);
+void deal_rows(const Problem& problem, const uint8_t* mask, int groups, int64_t slot_bytes,
+               RowPlace* places, int64_t* scratch);
 
 }  // namespace pylstm::cpu
