@@ -61,8 +61,7 @@ class Backward {
     recurrent_ = arena.take<O>(panels_.count() * transposed_elements());
     if (p_.input_gradient) kernel_ = arena.take<O>(feature_vectors() * transposed_elements());
     arena.leave_page();
-    const int64_t all =
-        slots(p_, max(1, min(threads, ceil_div(p_.batch, kTileRows))), slot_bytes());
+    const int64_t all = slots(p_, threads, kTileRows, slot_bytes());
     dh_ = arena.take<T>(all * padded);
     dc_ = arena.take<T>(all * padded);
     dz_ = arena.take<E>(capacity_ * kGates * padded);

@@ -70,8 +70,7 @@ class Forward {
     if (!streams_ && !keeps_weights) weights_ = arena.take<O>(weight_elements());
     bias_ = arena.take<T>(panels_.count() * panels_.kGateWidth);
     arena.leave_page();
-    const int64_t all =
-        slots(p_, max(1, min(threads, ceil_div(p_.batch, kTileRows))), slot_bytes());
+    const int64_t all = slots(p_, threads, kTileRows, slot_bytes());
     h_ = arena.take<E>(all * 2 * padded);
     c_ = arena.take<T>(all * padded);
     if (p_.has_recurrent_dropout) {

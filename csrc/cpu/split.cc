@@ -57,7 +57,9 @@ Split choose_split(const Problem& problem, int threads, int tile_rows, int width
   return {row_groups, at_most(panels, row_groups)};
 }
 
-int64_t slots(const Problem& problem, int64_t groups, int64_t slot_bytes) {
+int64_t slots(const Problem& problem, int threads, int tile_rows, int64_t slot_bytes) {
+  const int64_t groups =
+      std::clamp<int64_t>(ceil_div(problem.batch, tile_rows), 1, std::max(1, threads));
   return problem.batch + groups * (1 + slots_of_page(slot_bytes));
 }
 

@@ -35,9 +35,9 @@ struct RowPlace {
   int64_t slot;  // where its states lie: those of a group follow each other
 };
 
-// Slots in all, for up to so many groups. A page lies between groups: what a thread writes is
-// fetched by no other's prefetcher, for those stop at the end of a page.
-int64_t slots(const Problem& problem, int64_t groups, int64_t slot_bytes);
+// Slots in all, for as many groups as `threads` may form. A page lies between groups: what a thread
+// writes is fetched by no other's prefetcher, for those stop at the end of a page.
+int64_t slots(const Problem& problem, int threads, int tile_rows, int64_t slot_bytes);
 
 // places[b] for each row of the batch, so that at every step each group has about the same number
 // of rows left: rows are dealt in the order of their active steps.
