@@ -2,8 +2,8 @@
 //
 // Time is cut into chunks, from the end. Within a chunk the gradients of the pre-activations, dz,
 // are found step by step; then dx and the weight gradients follow as large products over all the
-// chunk's entries, an entry being an active (row, step). Sums run over the entries in one fixed
-// order, so results do not depend on the number of threads.
+// chunk's entries, an entry being an active (row, step). Sums run over the entries of a part of the
+// batch in one fixed order, so results do not depend on the number of threads.
 #include "core/cell.h"
 #include "cpu/arena.h"
 #include "cpu/kernels.h"
@@ -56,7 +56,9 @@ class Backward {
       : p_(problem),
         buffers_(buffers),
         panels_{problem.units, problem.has_recurrent_dropout},
-        capacity_(min(p_.batch * p_.time, max(p_.batch, kChunkEntries))) {
+        parts_(sum_parts(p_, kTileRows)),
+        part_capacity_(capacity_of_part()),
+        capacity_(parts_ * part_capacity_) {
     const int64_t padded = panels_.padded();
     recurrent_ = arena.take<O>(panels_.count() * transposed_elements());
     if (p_.input_gradient) kernel_ = arena.take<O>(feature_vectors() * transposed_elements());
@@ -66,7 +68,7 @@ class Backward {
     dc_ = arena.take<T>(all * padded);
     dz_ = arena.take<E>(capacity_ * kGates * padded);
     if constexpr (kPacksDz) {
-      dz_operands_ = arena.take<O>(operands<O>(capacity_) * kGates * padded);
+      dz_operands_ = arena.take<O>(parts_ * part_operands() * kGates * padded);
     } else {
       dz_operands_ = dz_;
     }
@@ -74,7 +76,7 @@ class Backward {
     states_ = arena.take<E>(capacity_ * state_stride());
     row_of_entry_ = arena.take<int64_t>(capacity_);
     x_of_entry_ = arena.take<int64_t>(capacity_);
-    weights_ = arena.take<T>(panels_.count() * weight_rows() * panels_.kGateWidth);
+    weights_ = arena.take<T>(parts_ * weight_elements());
     place_of_row_ = arena.take<RowPlace>(p_.batch);
     dealing_ = arena.take<int64_t>(2 * p_.batch);
     scratch_ = arena.take<Scratch<S>>(threads);
@@ -99,11 +101,16 @@ class Backward {
     const Split split = choose_split(p_, team.size(), kTileRows, V::kWidth);
     const Scratch<S>& s = scratch_[rank];
     if (rank == 0) {
-      deal_rows(p_, buffers_.mask, split.row_groups, slot_bytes(), place_of_row_, dealing_);
+      deal_rows(p_, buffers_.mask, split.row_groups, parts_, slot_bytes(), place_of_row_, dealing_);
     }
     const int group = rank / split.unit_groups;
     const int member = rank % split.unit_groups;
     const bool works = rank < split.threads();
+    // Each thread's rows are a part: its products are sums over what it wrote itself.
+    const bool apart = team.size() == parts_ && split.row_groups == parts_;
+    const auto wait_for_others = [&] {
+      if (!apart) team.barrier();
+    };
     const Range units{panels_.count() * member / split.unit_groups,
                       panels_.count() * (member + 1) / split.unit_groups};
     // A range's columns are packed by those who multiply by them, shared among the groups.
@@ -116,24 +123,28 @@ class Backward {
     for (int64_t end = p_.time; end > 0; first_chunk = false) {
       const Chunk chunk = chunk_before(end);
       if (works) {
-        int64_t entry = chunk.entries;
+        int64_t entries[kMaxParts];
+        for (int i = 0; i < parts_; ++i) entries[i] = chunk.parts[i].end();
         for (int64_t step = end; step-- > chunk.begin;) {
-          const int64_t rows = run_step(step, &entry, group, units, s);
+          const int64_t rows = run_step(step, entries, group, units, s);
           team.barrier(group, split.unit_groups);
           multiply_recurrent(step % 2, units, rows, s);
         }
       }
-      team.barrier();
+      wait_for_others();
       if (kPacksDz) {
-        pack_dz(chunk.entries, rank, team.size());
-        team.barrier();
+        for_each_part(chunk, [&](const Part& part) { pack_dz(part, rank, team.size()); });
+        wait_for_others();
       }
-      weight_products(chunk.entries, first_chunk, rank, team.size(), s);
-      if (p_.input_gradient) input_products(chunk.entries, rank, team.size(), s);
-      team.barrier();
+      for_each_part(chunk, [&](const Part& part) {
+        weight_products(part, first_chunk, rank, team.size(), s);
+        if (p_.input_gradient) input_products(part, rank, team.size(), s);
+      });
+      wait_for_others();
       end = chunk.begin;
     }
     if (works) finish(group, units);
+    team.barrier();
     unpack(first_chunk, rank, team.size());
   }
 
@@ -143,12 +154,18 @@ class Backward {
   static constexpr int64_t kRowBlock = 16 * kTileRows;  // rows of a product of a chunk at a time
   static constexpr int64_t kTileColumns = kTileVectors * V::kWidth;
 
-  struct Range {  // of panels
+  struct Range {
     int64_t first, last;
+  };
+  struct Part {  // of a chunk's entries
+    int64_t index;
+    int64_t begin;
+    int64_t entries;
+    int64_t end() const { return begin + entries; }
   };
   struct Chunk {
     int64_t begin;  // its first step
-    int64_t entries;
+    Part parts[kMaxParts];
   };
 
   int64_t time_of(int64_t step) const { return p_.go_backwards ? p_.time - 1 - step : step; }
@@ -164,24 +181,32 @@ class Backward {
   int64_t input_rows() const { return p_.features + (p_.use_bias ? 1 : 0); }
   int64_t input_stride() const { return odd_lines(input_rows()); }
   int64_t weight_rows() const { return input_rows() + p_.units; }
-  int64_t left_stride() const { return odd_lines(capacity_); }
+  int64_t left_stride() const { return odd_lines(part_capacity_); }
   // Rows of the recurrent weight gradient at a time; all copies of them fit into the cache.
   int64_t state_rows() const { return p_.has_recurrent_dropout ? 2 * V::kWidth : kRowBlock; }
+  int64_t capacity_of_part() const {
+    const int64_t rows = ceil_div(p_.batch, parts_);
+    return min(rows * p_.time, max(rows, kChunkEntries / parts_));
+  }
+  int64_t part_operands() const { return operands<O>(part_capacity_); }
+  int64_t weight_elements() const { return panels_.count() * weight_rows() * panels_.kGateWidth; }
   int64_t left_copy_stride() const { return state_rows() * left_stride(); }
 
   int64_t slot_bytes() const { return panels_.padded() * int64_t{sizeof(T)}; }
   int64_t slot(int64_t row) const { return place_of_row_[row].slot; }
+  int32_t part(int64_t row) const { return place_of_row_[row].part; }
   T* dh(int64_t row) const { return dh_ + slot(row) * panels_.padded(); }
   T* dc(int64_t row) const { return dc_ + slot(row) * panels_.padded(); }
   E* dz(int64_t panel, int64_t entry) const {
     return dz_ + panel * capacity_ * panels_.kGateWidth + entry * panels_.row_width(panel);
   }
-  // The same with the entries as k.
-  O* dz_operands(int64_t panel) const {
-    return dz_operands_ + panel * operands<O>(capacity_) * panels_.kGateWidth;
+  // A part's, with the entries as k.
+  O* dz_operands(int64_t panel, int64_t part) const {
+    return dz_operands_ + part_operands() * (panel * parts_ * panels_.kGateWidth +
+                                             part * panels_.row_width(panel));
   }
-  T* weight(int64_t panel, int64_t row) const {
-    return weights_ + (panel * weight_rows() + row) * panels_.kGateWidth;
+  T* weight(int64_t part, int64_t panel, int64_t row) const {
+    return weights_ + part * weight_elements() + (panel * weight_rows() + row) * panels_.kGateWidth;
   }
   const T* saved(int64_t row, int64_t step) const {
     return static_cast<const T*>(buffers_.reserve) +
@@ -198,17 +223,32 @@ class Backward {
     }
   }
 
+  template <class Function>
+  PYLSTM_FN void for_each_part(const Chunk& chunk, Function function) const {
+    for (int i = 0; i < parts_; ++i) function(chunk.parts[i]);
+  }
+
   // As many steps before `end` as the buffers hold.
   Chunk chunk_before(int64_t end) const {
-    Chunk chunk{end, 0};
-    while (chunk.begin > 0) {
-      int64_t rows = 0;
-      for (int64_t row = 0; row < p_.batch; ++row) rows += active(row, chunk.begin - 1);
-      if (chunk.entries + rows > capacity_) break;
-      chunk.entries += rows;
-      --chunk.begin;
+    Chunk chunk{end, {}};
+    for (int i = 0; i < parts_; ++i) chunk.parts[i] = {i, i * part_capacity_, 0};
+    for (; chunk.begin > 0; --chunk.begin) {
+      int64_t rows[kMaxParts] = {};
+      bool fits = true;
+      for (int64_t row = 0; row < p_.batch; ++row) rows[part(row)] += active(row, chunk.begin - 1);
+      for (int i = 0; i < parts_; ++i) fits &= chunk.parts[i].entries + rows[i] <= part_capacity_;
+      if (!fits) break;
+      for (int i = 0; i < parts_; ++i) chunk.parts[i].entries += rows[i];
     }
     return chunk;
+  }
+
+  // A thread's even share of `all` in each part, one part after the other.
+  Range share(const Part& part, int64_t all, int rank, int threads) const {
+    const auto border = [&](int64_t thread) {
+      return max(0, min(all, all * (parts_ * thread - part.index * threads) / threads));
+    };
+    return {border(rank), border(rank + 1)};
   }
 
   void pack_recurrent(Range units, int group, int groups) {
@@ -248,13 +288,16 @@ class Backward {
     });
   }
 
-  // dz of one step. `entry`: one past this step's entries, on return their first. Returns the
-  // number of rows taking part, listed in the scratch.
-  int64_t run_step(int64_t step, int64_t* entry, int group, Range units, const Scratch<S>& s) {
-    for (int64_t row = 0; row < p_.batch; ++row) *entry -= active(row, step);
+  // dz of one step. `entries`: in each part one past this step's, on return their first. Returns
+  // the number of rows taking part, listed in the scratch.
+  int64_t run_step(int64_t step, int64_t* entries, int group, Range units, const Scratch<S>& s) {
+    for (int64_t row = 0; row < p_.batch; ++row) entries[part(row)] -= active(row, step);
+    int64_t next[kMaxParts];
+    for (int i = 0; i < parts_; ++i) next[i] = entries[i];
     int64_t n = 0;
-    for (int64_t row = 0, at = *entry; row < p_.batch; ++row) {
+    for (int64_t row = 0; row < p_.batch; ++row) {
       const bool is_active = active(row, step);
+      int64_t& at = next[part(row)];
       if (place_of_row_[row].group == group) {
         if (is_active) {
           s.left_rows[n] = dz(0, at);
@@ -471,32 +514,33 @@ class Backward {
     }
   }
 
-  void pack_dz(int64_t entries, int rank, int threads) {
-    for (int64_t panel = rank; panel < panels_.count(); panel += threads) {
-      pack_rows(dz(panel, 0), entries, panels_.row_width(panel), dz_operands(panel));
+  void pack_dz(const Part& part, int rank, int threads) {
+    const Range panels = share(part, panels_.count(), rank, threads);
+    for (int64_t panel = panels.first; panel < panels.last; ++panel) {
+      pack_rows(dz(panel, part.begin), part.entries, panels_.row_width(panel),
+                dz_operands(panel, part.index));
     }
   }
 
   // [x | 1 | h]ᵀ dz, added up over the chunks, a block of rows after the other for many panels: the
-  // block is first laid out along the entries. Each thread takes an even share of rows × panels.
-  void weight_products(int64_t entries, bool first_chunk, int rank, int threads,
+  // block is first laid out along the entries. Shared among the threads are rows × panels.
+  void weight_products(const Part& part, bool first_chunk, int rank, int threads,
                        const Scratch<S>& s) {
-    const int64_t all = weight_rows() * panels_.count();
-    const int64_t begin = all * rank / threads, end = all * (rank + 1) / threads;
+    const Range mine = share(part, weight_rows() * panels_.count(), rank, threads);
     const auto panels_of = [&](int64_t first_row, int64_t n) -> Range {
       const auto panel = [&](int64_t share) {
         return min(panels_.count(), ceil_div(max(0, share - first_row * panels_.count()), n));
       };
-      return {panel(begin), panel(end)};
+      return {panel(mine.first), panel(mine.last)};
     };
     for (int64_t first = 0; first < input_rows(); first += kRowBlock) {
       const int64_t n = min(kRowBlock, input_rows() - first);
       const Range panels = panels_of(first, n);
       if (panels.first == panels.last) continue;
-      transpose_entries(entries, n, s.lefts, [&](int64_t entry, int64_t column) {
+      transpose_entries(part, n, s.lefts, [&](int64_t entry, int64_t column) {
         return load_lanes(inputs_ + entry * input_stride() + first + column, V::kWidth);
       });
-      weight_block(panels, first, n, entries, 0, first_chunk, s);
+      weight_block(part, panels, first, n, 0, first_chunk, s);
     }
     for (int64_t first = 0; first < p_.units; first += state_rows()) {
       const int64_t n = min(state_rows(), p_.units - first);
@@ -504,7 +548,7 @@ class Backward {
       if (panels.first == panels.last) continue;
       for (int64_t copy = 0; copy < state_copies(); ++copy) {
         transpose_entries(
-            entries, n, s.lefts + copy * left_copy_stride(), [&](int64_t entry, int64_t column) {
+            part, n, s.lefts + copy * left_copy_stride(), [&](int64_t entry, int64_t column) {
               const int64_t unit = first + column;
               const V state = load_lanes(states_ + entry * state_stride() + unit, V::kWidth);
               if (!p_.has_recurrent_dropout) return state;
@@ -512,19 +556,19 @@ class Backward {
               return state * dropout(copy, row_of_entry_[entry], unit, lanes);
             });
       }
-      weight_block(panels, input_rows() + first, n, entries,
+      weight_block(part, panels, input_rows() + first, n,
                    p_.has_recurrent_dropout ? left_copy_stride() : 0, first_chunk, s);
     }
   }
 
   // load(entry, column) for n columns to [column][left_stride()], in whole vectors.
   template <class Load>
-  void transpose_entries(int64_t entries, int64_t n, E* to, Load load) const {
-    for (int64_t entry = 0; entry < entries; entry += V::kWidth) {
+  void transpose_entries(const Part& part, int64_t n, E* to, Load load) const {
+    for (int64_t entry = 0; entry < part.entries; entry += V::kWidth) {
       for (int64_t column = 0; column < n; column += V::kWidth) {
         V square[V::kWidth];
         for (int64_t i = 0; i < V::kWidth; ++i) {
-          square[i] = load(min(entry + i, entries - 1), column);
+          square[i] = load(part.begin + min(entry + i, part.entries - 1), column);
         }
         transpose(square);
         for (int64_t i = 0; i < V::kWidth; ++i) {
@@ -534,33 +578,35 @@ class Backward {
     }
   }
 
-  void weight_block(Range panels, int64_t first, int64_t n, int64_t entries, int64_t copy_stride,
+  void weight_block(const Part& part, Range panels, int64_t first, int64_t n, int64_t copy_stride,
                     bool first_chunk, const Scratch<S>& s) {
+    const int64_t entries = operands<O>(part.entries);
     for (int64_t i = 0; i < n; ++i) s.left_rows[i] = s.lefts + i * left_stride();
-    Left<O> left{s.left_rows, operands<O>(entries), 1, 0, operands<O>(copy_stride)};
+    Left<O> left{s.left_rows, entries, 1, 0, operands<O>(copy_stride)};
     for (int64_t panel = panels.first; panel < panels.last; ++panel) {
       left.offset = panels_.vector(panel, 0).gate * left.copy_stride;
-      for (int64_t i = 0; i < n; ++i) s.out_rows[i] = weight(panel, first + i);
+      for (int64_t i = 0; i < n; ++i) s.out_rows[i] = weight(part.index, panel, first + i);
       Ahead<O> then;
       if (panel + 1 < panels.last) {
-        then = {dz_operands(panel + 1), operands<O>(entries) * panels_.row_width(panel + 1)};
+        then = {dz_operands(panel + 1, part.index), entries * panels_.row_width(panel + 1)};
       }
-      multiply<O>(&left, 1, n, dz_operands(panel), 0, panels_.vectors(panel),
+      multiply<O>(&left, 1, n, dz_operands(panel, part.index), 0, panels_.vectors(panel),
                   first_chunk ? nullptr : s.out_rows, s.out_rows, then, panels_.shared(panel));
     }
   }
 
-  // dx = dz Wᵀ, a block of entries after the other for all panels. Each thread takes an even share
-  // of panels × entries.
-  void input_products(int64_t entries, int rank, int threads, const Scratch<S>& s) {
+  // dx = dz Wᵀ, a block of entries after the other for all panels. Shared among the threads are
+  // panels × entries.
+  void input_products(const Part& part, int rank, int threads, const Scratch<S>& s) {
     const DzLefts lefts = dz_lefts(s);
-    const int64_t panels = ceil_div(feature_vectors(), kTileVectors), all = panels * entries;
-    const int64_t end = all * (rank + 1) / threads;
-    for (int64_t at = all * rank / threads, n; at < end; at += n) {
+    const int64_t panels = ceil_div(feature_vectors(), kTileVectors);
+    const Range mine = share(part, panels * part.entries, rank, threads);
+    for (int64_t at = mine.first, n; at < mine.last; at += n) {
       const int64_t block = at / (kRowBlock * panels) * kRowBlock;
-      const int64_t rows = min(kRowBlock, entries - block), in_block = at - block * panels;
-      const int64_t first = block + in_block % rows, v = in_block / rows * kTileVectors;
-      n = min(block + rows - first, end - at);
+      const int64_t rows = min(kRowBlock, part.entries - block), in_block = at - block * panels;
+      const int64_t first = part.begin + block + in_block % rows;
+      const int64_t v = in_block / rows * kTileVectors;
+      n = min(part.begin + block + rows - first, mine.last - at);
       for (int64_t i = 0; i < n; ++i) {
         s.left_rows[i] = dz(0, first + i);
         s.last_rows[i] = dz(panels_.count() - 1, first + i);
@@ -589,6 +635,19 @@ class Backward {
     });
   }
 
+  // To the first part's gradients of a row of weights.
+  void add_parts(int64_t row) {
+    for (int64_t part = 1; part < parts_; ++part) {
+      for (int64_t panel = 0; panel < panels_.count(); ++panel) {
+        T* sum = weight(0, panel, row);
+        const T* other = weight(part, panel, row);
+        for (int64_t i = 0; i < panels_.row_width(panel); i += V::kWidth) {
+          (V::load(sum + i) + V::load(other + i)).store(sum + i);
+        }
+      }
+    }
+  }
+
   // The weight gradients in Keras' layout; zeros where no chunk has run.
   void unpack(bool no_chunks, int rank, int threads) {
     for (int64_t row = rank; row < weight_rows(); row += threads) {
@@ -600,7 +659,8 @@ class Backward {
       if (no_chunks) {
         for (int64_t i = 0; i < length; ++i) narrow(T(0), to + i);
       } else {
-        unpack_gate_row(weight(0, row), weight_rows(), panels_, to);
+        add_parts(row);
+        unpack_gate_row(weight(0, 0, row), weight_rows(), panels_, to);
       }
     }
   }
@@ -608,18 +668,20 @@ class Backward {
   const Problem& p_;
   const BackwardBuffers& buffers_;
   const UnitPanels<T> panels_;
-  const int64_t capacity_;  // entries of a chunk
+  const int64_t parts_;  // of the batch, each with weight gradients of its own
+  const int64_t part_capacity_;
+  const int64_t capacity_;  // entries of a chunk, part after part
   O* recurrent_;            // Rᵀ, panels of up to 4 vectors of units
   O* kernel_ = nullptr;     // Wᵀ, panels of up to 4 vectors of features, where dx is wanted
   T* dh_;                   // [slot][padded units]
   T* dc_;                   // [slot][padded units]
   E* dz_;                   // [panel][entry][gate][width]
-  O* dz_operands_;          // [panel][operands of the entries][gate][width]
+  O* dz_operands_;          // [panel][part][operands of the entries][gate][width]
   E* inputs_;               // [entry][x | 1]
   E* states_;               // [entry][h before the step]
   int64_t* row_of_entry_;   // of the batch, lest x_of_entry_ be divided for it
   int64_t* x_of_entry_;     // (row, time) as an index into x's rows
-  T* weights_;              // [panel][x | 1 | h][gate][width], gradients
+  T* weights_;              // [part][panel][x | 1 | h][gate][width], gradients
   RowPlace* place_of_row_;
   int64_t* dealing_;     // scratch of `deal_rows`
   Scratch<S>* scratch_;  // [threads]

@@ -114,7 +114,7 @@ class Forward {
   void run(Team& team, int rank) {
     const Split split = choose_split(p_, team.size(), kTileRows, V::kWidth);
     if (rank == 0) {
-      deal_rows(p_, buffers_.mask, split.row_groups, slot_bytes(), place_of_row_, dealing_);
+      deal_rows(p_, buffers_.mask, split.row_groups, 1, slot_bytes(), place_of_row_, dealing_);
     }
     pack({panels_.count() * rank / team.size(), panels_.count() * (rank + 1) / team.size()});
     const int group = rank / split.unit_groups;

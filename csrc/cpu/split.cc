@@ -57,23 +57,29 @@ Split choose_split(const Problem& problem, int threads, int tile_rows, int width
   return {row_groups, at_most(panels, row_groups)};
 }
 
+int sum_parts(const Problem& problem, int tile_rows) {
+  // With larger weights the arithmetic hides what is read, and two sums leave no room in the cache.
+  constexpr double kLargest = 512 << 10;
+  return problem.batch > tile_rows && weight_bytes(problem) <= kLargest ? kMaxParts : 1;
+}
+
 int64_t slots(const Problem& problem, int threads, int tile_rows, int64_t slot_bytes) {
   const int64_t groups =
       std::clamp<int64_t>(ceil_div(problem.batch, tile_rows), 1, std::max(1, threads));
   return problem.batch + groups * (1 + slots_of_page(slot_bytes));
 }
 
-void deal_rows(const Problem& problem, const uint8_t* mask, int groups, int64_t slot_bytes,
-               RowPlace* places, int64_t* scratch) {
+void deal_rows(const Problem& problem, const uint8_t* mask, int groups, int parts,
+               int64_t slot_bytes, RowPlace* places, int64_t* scratch) {
   const int64_t batch = problem.batch;
   const int64_t stride = ceil_div(batch, groups) + slots_of_page(slot_bytes);  // of the groups
-  const auto place = [&](int64_t row, int64_t group, int64_t i) {
-    places[row] = {static_cast<int32_t>(group), group * stride + i};
+  const auto place = [&](int64_t row, int64_t group, int64_t part, int64_t i) {
+    places[row] = {static_cast<int32_t>(group), static_cast<int32_t>(part), group * stride + i};
   };
   if (!mask) {
     for (int64_t b = 0; b < batch; ++b) {
       const int64_t group = b * groups / batch;
-      place(b, group, b - ceil_div(group * batch, groups));
+      place(b, group, b * parts / batch, b - ceil_div(group * batch, groups));
     }
     return;
   }
@@ -86,9 +92,12 @@ void deal_rows(const Problem& problem, const uint8_t* mask, int groups, int64_t 
   std::sort(order, order + batch, [&](int64_t a, int64_t b) {
     return steps[a] != steps[b] ? steps[a] > steps[b] : a < b;
   });
-  for (int64_t i = 0; i < batch; ++i) {  // 0 1 2 2 1 0 0 1 2 ...
-    const int64_t turn = i % (2 * groups);
-    place(order[i], turn < groups ? turn : 2 * groups - 1 - turn, i / groups);
+  const auto turn = [](int64_t i, int64_t n) {  // 0 1 2 2 1 0 0 1 2 ...
+    const int64_t at = i % (2 * n);
+    return at < n ? at : 2 * n - 1 - at;
+  };
+  for (int64_t i = 0; i < batch; ++i) {
+    place(order[i], turn(i, groups), turn(i, parts), i / groups);
   }
 }
 

@@ -30,8 +30,15 @@ Split choose_split(const Problem& problem, int threads, int tile_rows, int width
 // Of the processor's small pages.
 constexpr int64_t kPageBytes = 4096;
 
+// Gradients of weights are sums over rows and steps. They are summed in so many parts of the batch,
+// whatever the number of threads, lest results depend on it: a thread whose rows are a part reads
+// nothing that another wrote.
+constexpr int kMaxParts = 2;
+int sum_parts(const Problem& problem, int tile_rows);
+
 struct RowPlace {
   int32_t group;
+  int32_t part;  // of the sums
   int64_t slot;  // where its states lie: those of a group follow each other
 };
 
@@ -40,9 +47,9 @@ struct RowPlace {
 int64_t slots(const Problem& problem, int threads, int tile_rows, int64_t slot_bytes);
 
 // places[b] for each row of the batch, so that at every step each group has about the same number
-// of rows left: rows are dealt in the order of their active steps.
+// of rows left: rows are dealt in the order of their active steps. Parts of the sums likewise.
 // Does not allocate; `scratch` is [2][B].
-void deal_rows(const Problem& problem, const uint8_t* mask, int groups, int64_t slot_bytes,
-               RowPlace* places, int64_t* scratch);
+void deal_rows(const Problem& problem, const uint8_t* mask, int groups, int parts,
+               int64_t slot_bytes, RowPlace* places, int64_t* scratch);
 
 }  // namespace pylstm::cpu

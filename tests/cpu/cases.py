@@ -43,7 +43,7 @@ class Case:
 
 
 def make_mask(kind, batch, time, rng):
-    """(B, T) bool: padding "right", "left", "holes" anywhere, whole "rows" too, or "all"."""
+    """(B, T) bool: padding "right", "left", "holes", whole "rows" too, but "one" row, or "all"."""
     lengths = rng.integers(0, time + 1, batch)
     steps = np.arange(time)
     if kind == "right":
@@ -53,6 +53,8 @@ def make_mask(kind, batch, time, rng):
     mask = rng.random((batch, time)) < 0.6
     if kind == "rows":
         mask[::2] = False
+    if kind == "one":
+        mask[1:] = False
     if kind == "all":
         mask[:] = False
     return mask

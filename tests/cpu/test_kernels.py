@@ -75,6 +75,7 @@ def test_masks(isa, mask, go_backwards, return_sequences, zero_output_for_mask):
     Case(units=47, features=131, batch=1, time=33, bias=False),
     Case(units=50, features=301, batch=2, time=40, dropout=True),
     Case(units=350, features=21, batch=13, time=45, mask="holes"),
+    Case(units=33, features=5, batch=11, time=75, mask="right"),
 )
 def test_bfloat16(isa, case):
     check(case.with_(dtype="bfloat16", isa=isa, threads=2))
@@ -141,6 +142,7 @@ LARGE = (
     Case(batch=1, time=120, features=64, units=200),
     Case(batch=2, time=40, features=300, units=70, dropout=True),
     Case(batch=600, time=3, features=4, units=20),
+    Case(batch=9, time=500, features=4, units=20, mask="one"),
     Case(batch=20, time=6, features=330, units=330),
     Case(batch=1, time=1, features=100, units=600),
     Case(batch=24, time=50, features=20, units=65, dropout=True, mask="left"),
@@ -163,7 +165,7 @@ def test_large(isa, case):
 
 @cases(*LARGE, Case(batch=40, time=50, features=24, units=64, dtype="bfloat16", mask="holes"))
 def test_threads_do_not_change_a_bit(case):
-    first, *others = [sum(check(case.with_(threads=n)), ()) for n in (1, 2, 3, 8)]
+    first, *others = [sum(check(case.with_(threads=n)), ()) for n in (1, 2, 3, 4, 8)]
     for other in others:
         for a, b in zip(first, other, strict=True):
             np.testing.assert_array_equal(a, b)
