@@ -1,6 +1,7 @@
 """Runs cases: every peer checked first, then timed in turns."""
 
 import tempfile
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -18,12 +19,13 @@ from benchmarks.process import PeerError, PeerProcess
 class Effort:
     """How long to time each peer on each case."""
 
-    rounds: int  # turns that every peer gets
+    rounds: int  # turns that every peer gets at least
     turn: float  # seconds a turn, or one call where that takes longer
+    seconds: float  # of a peer's turns in all: short turns, lest a slow spell hit one peer alone
 
 
-FULL_EFFORT = Effort(rounds=5, turn=0.2)
-QUICK_EFFORT = Effort(rounds=3, turn=0.05)
+FULL_EFFORT = Effort(rounds=5, turn=0.05, seconds=1.0)
+QUICK_EFFORT = Effort(rounds=3, turn=0.05, seconds=0.0)
 
 
 @contextmanager
@@ -85,9 +87,12 @@ def prepare(case: Case, mode: Mode, peers: dict[str, PeerProcess]) -> dict[str, 
 def time_in_turns(peers: dict[str, PeerProcess], effort: Effort) -> dict[str, list[float]]:
     """Returns the samples of all turns of each: for a peer, the seconds of every call."""
     samples = {name: [] for name in peers}
-    for _ in range(effort.rounds):
+    end = time.perf_counter() + effort.seconds * len(peers)
+    rounds = 0
+    while rounds < effort.rounds or time.perf_counter() < end:
         for name, peer in peers.items():
             samples[name] += peer.take_turn(effort.turn)
+        rounds += 1
     return samples
 
 

@@ -9,7 +9,7 @@ from benchmarks import options
 from benchmarks.cases import SIX, STREAMING, Case
 from benchmarks.peers import KERAS_BACKENDS
 from benchmarks.process import PeerError, PeerProcess
-from benchmarks.runner import Effort, prepare, run_case, running_peers, select
+from benchmarks.runner import Effort, prepare, run_case, running_peers, select, time_in_turns
 
 SMALL = Case("test", 3, 5, 2, 4)
 BOTH = ["pylstm_arrays", "pylstm_layer"]
@@ -24,7 +24,7 @@ def peers():
 
 @pytest.mark.parametrize("mode", ["inference", "training"])
 def test_peers_are_checked_and_timed(peers, mode):
-    record = run_case(SMALL, mode, peers, Effort(rounds=2, turn=0.01))
+    record = run_case(SMALL, mode, peers, Effort(rounds=2, turn=0.01, seconds=0))
     for name in BOTH:
         result = record["peers"][name]
         assert 0 <= result["error"] < 1e-5
@@ -32,6 +32,27 @@ def test_peers_are_checked_and_timed(peers, mode):
         assert result["calls"] >= 2
     assert record["rates"]["fma"] > 0
     assert record["rates"]["fma_in_turns"] > 0
+
+
+def test_turns_go_round():
+    turns = []
+
+    class Peer:
+        def __init__(self, name, takes):
+            self.name, self.takes = name, takes
+
+        def take_turn(self, seconds):
+            turns.append(self.name)
+            time.sleep(self.takes)
+            return [seconds]
+
+    peers = {"a": Peer("a", 0.001), "b": Peer("b", 0.001)}
+    samples = time_in_turns(peers, Effort(rounds=2, turn=0.5, seconds=0.05))
+    assert len(samples["a"]) == len(samples["b"]) > 2
+    assert turns == ["a", "b"] * len(samples["a"])
+    turns.clear()
+    slow = {"a": Peer("a", 0.2)}
+    assert time_in_turns(slow, Effort(rounds=2, turn=0.5, seconds=0.05)) == {"a": [0.5, 0.5]}
 
 
 def test_a_first_layer_is_timed(peers):
@@ -65,7 +86,7 @@ def _state(peer):
 
 def test_a_refusal_is_recorded(peers):
     record = run_case(
-        Case("test", 3, 5, 2, 4, bidirectional=True), "inference", peers, Effort(1, 0.01)
+        Case("test", 3, 5, 2, 4, bidirectional=True), "inference", peers, Effort(1, 0.01, 0)
     )
     assert record["peers"]["pylstm_arrays"] == {"refused": "one direction a call"}
     assert "median" in record["peers"]["pylstm_layer"]
@@ -75,14 +96,14 @@ def test_an_option_is_timed_against_its_default(peers):
     with running_peers(BOTH) as (others, _):
         case = Case("test", 3, 5, 2, 4, activation="relu", bidirectional=True)
         assert case.without_options() == SMALL
-        record = options.measure(case, "training", peers, others, Effort(rounds=2, turn=0.01))
+        record = options.measure(case, "training", peers, others, Effort(2, 0.01, 0))
     assert record["over_default"].keys() == {"pylstm_layer"}  # NumPy has one direction a call
     assert record["over_default"]["pylstm_layer"] > 0
 
 
 def test_a_wrong_result_gets_no_time(peers, monkeypatch):
     monkeypatch.setattr("benchmarks.runner.reference_results", _wrong_results)
-    record = run_case(SMALL, "inference", peers, Effort(1, 0.01))
+    record = run_case(SMALL, "inference", peers, Effort(1, 0.01, 0))
     for name in BOTH:
         assert "allowed 1e-04" in record["peers"][name]["failed"]
         assert "median" not in record["peers"][name]
