@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "cpu/executor.h"
+#include "cpu/places.h"
 
 #if defined(__SSE2__)
 #include <immintrin.h>
@@ -100,7 +101,9 @@ int fair_share(int concurrency, int64_t work) {
 class ClosedTeam final : public Team {
  public:
   ClosedTeam(int wanted, TeamBody body, void* context)
-      : body_(body), context_(context), barriers_(wanted + 1) {}
+      : body_(body), context_(context), barriers_(wanted + 1) {
+    places_.settle();
+  }
 
   int size() const override { return size_; }
   void barrier() override {
@@ -117,6 +120,7 @@ class ClosedTeam final : public Team {
     do {
       if (joined < 0) return;  // closed
     } while (!joined_.compare_exchange_weak(joined, joined + 1, std::memory_order_acq_rel));
+    places_.settle();
     spin_until([&] { return joined_.load(std::memory_order_acquire) < 0; });
     if (joined >= size_) return;  // too many
     work(joined);
@@ -151,6 +155,7 @@ class ClosedTeam final : public Team {
   void* const context_;
   const std::thread::id leader_ = std::this_thread::get_id();
   std::vector<Barrier> barriers_;
+  Places places_;
   int size_ = 1;
   std::atomic<int> joined_{1};  // the next rank; negative once the team is closed
   std::atomic<int> running_{0};

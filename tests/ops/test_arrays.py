@@ -1,5 +1,6 @@
 """The NumPy binding: what it checks, how it takes arrays, threads and processes."""
 
+import os
 import resource
 import subprocess
 import sys
@@ -374,6 +375,48 @@ def test_short_calls_share_their_work_only_where_they_follow_each_other():
         for _ in range(2000):
             core.forward(*call, threads=2)
         assert step() == alone + 1
+        """
+    )
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two cores")
+def test_threads_of_a_call_are_on_different_cores():
+    """The system may put a thread that it wakes on the core of the one who woke it."""
+    run_alone(
+        """
+        import time
+        def tasks():
+            return set(os.listdir("/proc/self/task"))
+        def core_of(task):
+            with open(f"/proc/self/task/{task}/stat") as file:
+                return file.read().rpartition(")")[2].split()[36]
+        cores, alone = os.sched_getaffinity(0), tasks()
+        core.forward(*call, threads=2)
+        (other,) = tasks() - alone
+        together = 0
+        for _ in range(100):
+            time.sleep(0.003)  # until it sleeps
+            core.forward(*call, threads=2)
+            together += core_of(other) == core_of(threading.get_native_id())
+        assert together < 20
+        assert os.sched_getaffinity(int(other)) == os.sched_getaffinity(0) == cores
+        """
+    )
+
+
+def test_threads_stay_on_the_cores_that_they_may_run_on():
+    run_alone(
+        """
+        only = {min(os.sched_getaffinity(0))}
+        os.sched_setaffinity(0, only)
+        alone = set(os.listdir("/proc/self/task"))
+        expected = core.forward(*call, threads=1)[0]
+        for _ in range(20):
+            np.testing.assert_array_equal(core.forward(*call, threads=3)[0], expected)
+        others = set(os.listdir("/proc/self/task")) - alone
+        assert len(others) == 2
+        for task in [0, *others]:
+            assert os.sched_getaffinity(int(task)) == only
         """
     )
 
