@@ -1,5 +1,6 @@
-// Where a team's threads run. A thread that was woken may be put on the core of the one who woke it,
-// and stay there for milliseconds beside an idle core: the call then takes as long as on one thread.
+// Where a team's threads run. A thread that was woken may be put on the core of the one who woke
+// it, and stay there for milliseconds beside an idle core: the call then takes as long as on one
+// thread.
 #pragma once
 
 #include <sched.h>
