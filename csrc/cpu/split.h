@@ -30,9 +30,9 @@ Split choose_split(const Problem& problem, int threads, int tile_rows, int width
 // Of the processor's small pages.
 constexpr int64_t kPageBytes = 4096;
 
-// Gradients of weights are sums over rows and steps. They are summed in so many parts of the batch,
-// whatever the number of threads, lest results depend on it: a thread whose rows are a part reads
-// nothing that another wrote.
+// In how many parts of the batch the gradients of weights are summed, to be added up at the end:
+// the same for any number of threads, lest results depend on it. A thread whose rows are a part
+// reads nothing that another wrote.
 constexpr int kMaxParts = 2;
 int sum_parts(const Problem& problem, int tile_rows);
 
