@@ -21,7 +21,7 @@ class Effort:
 
     rounds: int  # turns that every peer gets at least
     turn: float  # seconds a turn, or one call where that takes longer
-    seconds: float  # of a peer's turns in all: short turns, lest a slow spell hit one peer alone
+    seconds: float  # for each peer, that the rounds go on: many, lest a slow spell hit one alone
 
 
 FULL_EFFORT = Effort(rounds=5, turn=0.05, seconds=1.0)

@@ -34,7 +34,7 @@ def split_inputs(x, count, samples=None):
             f"the model has {count} inputs",
             expected=f"a tuple or list of {count} inputs, or a dict of them",
             got=f"a {type(x).__name__} of {len(x)}",
-            fix=f"(x1, {'..., ' * (count > 2)}x{count})     each one input of all samples",
+            fix=f"(x1, {'..., ' * (count > 2)}x{count})     a part for each input of the model",
         )
     return tuple(x)
 

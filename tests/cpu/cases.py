@@ -43,7 +43,11 @@ class Case:
 
 
 def make_mask(kind, batch, time, rng):
-    """(B, T) bool: padding "right", "left", "holes", whole "rows" too, but "one" row, or "all"."""
+    """(B, T) bool: what is masked.
+
+    Padding "right" or "left", "holes" anywhere, those and every other of the "rows", those and all
+    but "one" row, or "all".
+    """
     lengths = rng.integers(0, time + 1, batch)
     steps = np.arange(time)
     if kind == "right":

@@ -791,7 +791,7 @@ def test_too_many_inputs_are_counted():
     with pytest.raises(errors.RankError, match="the model has 2 inputs") as caught:
         two_inputs(list).predict([sequences(), np.zeros((6, 2)), np.zeros((6, 2))])
     assert caught.value.got == "a list of 3"
-    assert "(x1, x2)     each one input of all samples" in str(caught.value)
+    assert "(x1, x2)     a part for each input of the model" in str(caught.value)
 
 
 def test_several_outputs():
