@@ -7,7 +7,7 @@ from keras.src.models.functional import Functional
 from pylstm.diagnosis.report import Finding, of_error
 from pylstm.errors import PylstmError
 from pylstm.inputs.knowledge import is_recurrent
-from pylstm.inputs.mask_passing import mask_lost, passes_mask
+from pylstm.inputs.mask_passing import computes_each_step, mask_lost, passes_mask
 from pylstm.inputs.mask_values import padding_value
 from pylstm.inputs.model_inputs import declared_shapes
 from pylstm.models import SequenceInputs
@@ -115,7 +115,7 @@ def _with_steps(operation, results, all_masked):
     """Those results that have the steps of the operation's input, and so their mask."""
     if isinstance(operation, keras.Model):
         return set()  # of a subclass, which tells nothing
-    if not isinstance(operation, keras.Layer) or isinstance(operation, keras.layers.Embedding):
+    if not isinstance(operation, keras.Layer) or computes_each_step(operation):
         return set(results)
     mask = object()
     try:

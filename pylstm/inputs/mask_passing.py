@@ -15,6 +15,7 @@ from keras.src.models.functional import Functional
 
 from pylstm.array_types import dtype_name
 from pylstm.errors import RaggedError
+from pylstm.inputs.knowledge import is_recurrent
 
 # Operations of `keras.ops` that compute each number by itself, by the names of their classes.
 _ARITHMETIC = ["Add", "Divide", "Maximum", "Minimum", "Multiply", "Power", "Subtract", "TrueDivide"]
@@ -26,6 +27,12 @@ _ACTIVATIONS = ["Elu", "Gelu", "HardSigmoid", "HardTanh", "LeakyRelu", "LogSigmo
 _MORE_ACTIVATIONS = ["Relu6", "Selu", "Sigmoid", "Silu", "Softplus", "Softsign"]
 _POINTWISE = {*_ARITHMETIC, *_ROUNDING, *_COMPARISONS, *_FUNCTIONS, *_MORE_FUNCTIONS}
 _POINTWISE |= {*_ACTIVATIONS, *_MORE_ACTIVATIONS}
+# Keras passes the mask of these on only if all their inputs have one.
+_POINTWISE_LAYERS = tuple(
+    getattr(keras.layers, name)
+    for name in ("Add", "Average", "Maximum", "Minimum", "Multiply", "Subtract", "Softmax")
+)
+_NORMALIZATIONS = ("LayerNormalization", "RMSNormalization", "UnitNormalization")
 
 
 class MaskPassing(Functional):
@@ -57,22 +64,41 @@ def passes_mask(operation):
     """Whether a layer or operation passes on the mask of its input, or needs none behind it."""
     is_model = isinstance(operation, keras.Model)
     supports_masking = getattr(operation, "supports_masking", False)
-    return is_model or supports_masking or _computes_each_step(operation)
+    return is_model or computes_each_step(operation) or supports_masking and not _mixes(operation)
+
+
+def computes_each_step(operation):
+    """Whether every step of the output is of that step of the inputs, with or without a mask."""
+    if isinstance(operation, keras.layers.Embedding):
+        return not operation.mask_zero  # else it makes a mask itself
+    if isinstance(operation, keras.Layer):
+        return isinstance(operation, _POINTWISE_LAYERS)
+    return is_of_keras(operation) and type(operation).__name__ in _POINTWISE
 
 
 def _call_and_pass(operation, call, *args, **kwargs):
-    masks = [_mask_of(x) for x in tree.flatten((args, kwargs))]
-    masks = {id(mask): mask for mask in masks if mask is not None}
-    if not masks:
+    masked = [(x, _mask_of(x)) for x in tree.flatten((args, kwargs)) if _mask_of(x) is not None]
+    if not masked:
         return call(*args, **kwargs)
+    mask = functools.reduce(keras.ops.logical_and, {id(mask): mask for _, mask in masked}.values())
     is_layer = isinstance(operation, keras.Layer)
     if is_layer and not passes_mask(operation):
         raise mask_lost(operation)
-    if is_layer and _computes_each_step(operation):  # else Keras would warn that the mask is lost
+    if isinstance(operation, keras.layers.Embedding):  # Keras would warn that the mask is lost
         args = tree.map_structure(keras.ops.copy, args)
+    elif isinstance(operation, keras.layers.Dot):
+        args = tree.map_structure(_without_masked_steps, args)
+    elif isinstance(operation, keras.layers.Softmax):
+        given = kwargs.get("mask")
+        if given is None or len(given.shape) == 2:  # which it would lay over steps and features
+            kwargs = {**kwargs, "mask": _beside_features(mask, masked[0][0])}
     outputs = call(*args, **kwargs)
-    if _computes_each_step(operation):
-        set_keras_mask(outputs, functools.reduce(keras.ops.logical_and, masks.values()))
+    for x, own in masked:
+        if get_keras_mask(x) is None:  # MultiHeadAttention has taken it off
+            set_keras_mask(x, own)
+    if computes_each_step(operation):
+        if _mask_of(outputs) is None or isinstance(operation, keras.layers.Softmax):
+            set_keras_mask(outputs, mask)
     elif not is_layer and not _are_boolean(outputs):
         raise mask_lost(operation)
     return outputs
@@ -98,12 +124,27 @@ def _mask_of(x):
     return None if isinstance(x, keras.KerasTensor) else get_keras_mask(x)
 
 
-def _computes_each_step(operation):
-    if isinstance(operation, keras.layers.Embedding):
-        return not operation.mask_zero  # else it makes a mask itself
-    if isinstance(operation, keras.Layer):
-        return False
-    return is_of_keras(operation) and type(operation).__name__ in _POINTWISE
+def _mixes(layer):
+    """Whether a layer of Keras' counts masked steps in others, though it passes the mask on."""
+    kind = type(layer).__name__ if is_of_keras(layer) else None
+    if kind in _NORMALIZATIONS:
+        axes = getattr(layer, "axis", -1)
+        return not {1, -2}.isdisjoint(axes if isinstance(axes, (list, tuple)) else (axes,))
+    if kind == "Dot":  # over the steps it is a sum, to which masked ones can be made to add 0
+        return layer.axes not in (1, [1, 1], (1, 1))
+    if is_recurrent(layer):  # its outputs are in reverse, but not the mask that comes with them
+        return getattr(layer, "go_backwards", False) and layer.return_sequences
+    return kind == "GroupNormalization"
+
+
+def _without_masked_steps(x):
+    mask = _mask_of(x)
+    return x if mask is None else keras.ops.where(_beside_features(mask, x), x, 0)
+
+
+def _beside_features(mask, x):
+    """A mask (batch, time) with as many axes as x (batch, time, ...)."""
+    return keras.ops.reshape(mask, (*keras.ops.shape(mask), *(1,) * (len(x.shape) - 2)))
 
 
 def mask_lost(operation):
@@ -113,6 +154,9 @@ def mask_lost(operation):
         fix = (
             "keras.layers.Lambda(function, mask=lambda x, mask: mask), if it takes steps one by one"
         )
+    elif is_recurrent(operation):
+        fix = f"keras.layers.Bidirectional({kind}(units, return_sequences=True)), which puts the "
+        fix += "backward outputs in the order of the mask"
     elif isinstance(operation, keras.Layer) and not is_of_keras(operation):
         fix = f"self.supports_masking = True in {kind}.__init__, if it takes steps one by one"
     else:

@@ -23,6 +23,55 @@ POINTWISE = {
 }
 
 
+def outputs_per_step(x):
+    return pylstm.LSTM(4, return_sequences=True)(x)
+
+
+def average(x):
+    return keras.layers.GlobalAveragePooling1D()(x)
+
+
+def residual_attention(x):
+    return keras.layers.Add()([x, keras.layers.MultiHeadAttention(2, 3)(x, x)])
+
+
+def second_branch(x):
+    attention = keras.layers.MultiHeadAttention(2, 3)(x, x)
+    return keras.layers.Concatenate()([average(attention), pylstm.LSTM(3)(x)])
+
+
+def squeeze_and_excite(x):
+    gate = keras.layers.Reshape((1, 4))(keras.layers.Dense(4)(average(x)))
+    return keras.layers.Multiply()([x, gate])
+
+
+def attention_pooling(x):
+    weights = keras.layers.Softmax(axis=1)(keras.layers.Dense(1)(x))
+    return keras.layers.Dot(axes=1)([weights, x])
+
+
+# Layers of Keras that pass the mask on, but not always.
+LAYERS = {
+    "residual attention": lambda x: average(residual_attention(x)),
+    "residual attention inside": lambda x: average(inside(residual_attention, x)),
+    "second branch": second_branch,
+    "squeeze and excite": lambda x: average(squeeze_and_excite(x)),
+    "add a vector": lambda x: average(
+        keras.layers.Add()([keras.layers.Reshape((1, 4))(pylstm.LSTM(4)(x)), x])
+    ),
+    "softmax": lambda x: average(keras.layers.Softmax()(x)),
+    "dot": lambda x: keras.layers.Dot(axes=1)([keras.layers.Dense(1)(x), x]),
+    "attention pooling": attention_pooling,
+    "layer normalization": lambda x: average(keras.layers.LayerNormalization()(x)),
+}
+
+
+def inside(function, x):
+    """What a function computes, as a model of Keras inside."""
+    inner = keras.Input((None, x.shape[-1]))
+    return keras.Model(inner, function(inner))(x)
+
+
 def assert_each_alone(model, seqs):
     """Call, predict, dataset and one training step see no padding."""
     want = np.concatenate([model.predict(seq[None], verbose=0) for seq in seqs])
@@ -50,6 +99,38 @@ def no_warning():
 def test_pointwise_operations_pass_it_on(name):
     x = keras.Input((None, 5))
     assert_each_alone(pylstm.Model(x, pylstm.LSTM(4)(POINTWISE[name](x))), sequences())
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_layers_of_keras_pass_it_on(name):
+    x = keras.Input((None, 5))
+    assert_each_alone(pylstm.Model(x, LAYERS[name](outputs_per_step(x))), sequences())
+
+
+def test_a_softmax_with_a_mask_of_its_own_keeps_it():
+    x = keras.Input((None, 5))
+    allowed = keras.ops.less(keras.ops.abs(x), 1.0)
+    model = pylstm.Model(x, keras.layers.Softmax()(x, mask=allowed))
+    seqs = sequences()
+    for got, seq in zip(model.predict(seqs, verbose=0), seqs, strict=True):
+        assert_close(got, model(seq[None])[0], "float32")
+
+
+def test_a_softmax_behind_masking():
+    x = keras.Input((None, 5))
+    lstm, softmax = pylstm.LSTM(4, return_sequences=True), keras.layers.Softmax()
+    plain = pylstm.Model(x, average(softmax(lstm(x))))
+    masking = pylstm.Model(x, average(softmax(lstm(keras.layers.Masking(9.0)(x)))))
+    assert_close(masking(sequences()), plain(sequences()), "float32")
+
+
+def test_rows_and_steps_and_features_of_one_number():
+    """Where a mask could be laid over the wrong axes without an error."""
+    x = keras.Input((None, 4))
+    model = pylstm.Model(x, keras.layers.Softmax()(x))
+    seqs = sequences([4, 1, 2, 3], 4)
+    for got, seq in zip(model.predict(seqs, verbose=0), seqs, strict=True):
+        assert_close(got, model(seq[None])[0], "float32")
 
 
 def test_an_operation_on_two_inputs_counts_the_steps_of_both():
@@ -94,9 +175,10 @@ def test_an_error_names_the_layer_of_a_model_inside():
         pylstm.Model(x, pylstm.LSTM(4)(front(x)))(sequences())
 
 
-def test_outputs_per_step_have_no_padding():
+@pytest.mark.parametrize("behind", [lambda x: 2.0 * x, residual_attention, squeeze_and_excite])
+def test_outputs_per_step_have_no_padding(behind):
     x = keras.Input((None, 5))
-    model = pylstm.Model(x, 2.0 * pylstm.LSTM(4, return_sequences=True)(x))
+    model = pylstm.Model(x, behind(outputs_per_step(x)))
     seqs = sequences()
     for got, seq in zip(model.predict(seqs, verbose=0), seqs, strict=True):
         assert_close(got, model(seq[None])[0], "float32")
@@ -112,6 +194,28 @@ LOSES = {
     "lambda": (lambda: keras.layers.Lambda(lambda x: 2 * x), "mask=lambda x, mask: mask"),
     "smoothing": (Smoothing, "self.supports_masking = True in Smoothing.__init__"),
     "flip": (lambda: lambda x: ops.flip(x, axis=1), "pylstm.pad(sequences).x"),
+    "lstm": (
+        lambda: pylstm.LSTM(4, return_sequences=True, go_backwards=True),
+        "keras.layers.Bidirectional",
+    ),
+    "gru": (
+        lambda: keras.layers.GRU(4, return_sequences=True, go_backwards=True),
+        "keras.layers.Bidirectional",
+    ),
+    "group_normalization": (
+        lambda: keras.layers.GroupNormalization(1),
+        "pylstm.pad(sequences).x",
+    ),
+    "unit_normalization": (
+        lambda: keras.layers.UnitNormalization(axis=1),
+        "pylstm.pad(sequences).x",
+    ),
+    "dot": (
+        lambda: lambda x: keras.layers.Dot(axes=2)(
+            [x, keras.layers.Reshape((3, 5))(keras.layers.Dense(15)(pylstm.LSTM(4)(x)))]
+        ),
+        "pylstm.pad(sequences).x",
+    ),
 }
 
 
