@@ -121,13 +121,11 @@ Pool& pool() {
 const int kForgetPoolInForkedChild =
     pthread_atfork(nullptr, nullptr, [] { the_pool.store(nullptr); });
 
+// Asked at each call: one thread may be held to fewer cores than another.
 int usable_cores() {
-  static const int cores = [] {
-    cpu_set_t set;
-    if (sched_getaffinity(0, sizeof(set), &set) == 0) return CPU_COUNT(&set);
-    return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
-  }();
-  return cores;
+  cpu_set_t set;
+  if (sched_getaffinity(0, sizeof(set), &set) == 0) return CPU_COUNT(&set);
+  return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
 }
 
 }  // namespace

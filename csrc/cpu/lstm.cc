@@ -39,10 +39,11 @@ const Kernels& kernels(const Problem& problem, Isa isa) {
   return table[static_cast<int>(isa)];
 }
 
-// Without rows there is nothing to do in a step, and an array without elements may claim any number
-// of steps.
-Problem without_idle_steps(Problem problem) {
+// An array without elements may claim any size: the steps of no row, and the features of no row and
+// no unit, are nothing to loop over.
+Problem without_idle_loops(Problem problem) {
   if (problem.batch == 0) problem.time = 0;
+  if (problem.time == 0 && problem.units == 0) problem.features = 0;
   return problem;
 }
 
@@ -109,7 +110,7 @@ int64_t backward_workspace_bytes(const Problem& problem, Isa isa, int concurrenc
 
 void lstm_forward(const Problem& given, const ForwardBuffers& buffers, Isa isa, Executor& executor,
                   const PackedWeights& packed) {
-  const Problem problem = without_idle_steps(given);
+  const Problem problem = without_idle_loops(given);
   const int threads = useful_threads(problem, executor.concurrency());
   const Kernels& own = kernels(problem, isa);
   prefer_huge_pages(buffers.workspace,
@@ -122,7 +123,7 @@ void lstm_forward(const Problem& given, const ForwardBuffers& buffers, Isa isa, 
 
 void lstm_backward(const Problem& given, const BackwardBuffers& buffers, Isa isa,
                    Executor& executor) {
-  const Problem problem = without_idle_steps(given);
+  const Problem problem = without_idle_loops(given);
   const int threads = useful_threads(problem, executor.concurrency());
   const int64_t element = element_bytes(problem.dtype);
   const Kernels& own = kernels(problem, isa);

@@ -14,10 +14,13 @@ class Places {
  public:
   // Each thread of the team calls it, the one who wakes the others first: takes the core that it is
   // on, or moves to one that none has taken, if it may run there. Nothing is done about processors
-  // beyond the first `CPU_SETSIZE`.
+  // beyond the first `CPU_SETSIZE`. To Linux a thread that has moved is one whose affinity was set:
+  // processors that its cpuset is given later are not among those that it may run on.
   void settle();
 
  private:
+  // Whether the core was free, or is one about which nothing is done.
+  bool takes(int core);
   std::atomic<uint64_t>& word(int core) { return taken_[core / 64]; }
 
   std::atomic<uint64_t> taken_[CPU_SETSIZE / 64] = {};

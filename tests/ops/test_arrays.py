@@ -234,6 +234,15 @@ def test_any_number_of_steps_without_a_row():
     assert not gradients[3].any()
 
 
+def test_any_number_of_features_without_a_unit():
+    call = arguments(Case(batch=0, features=0, units=0))
+    call["x"], call["kernel"] = np.zeros((0, 1, 2**50), np.float32), np.zeros((2**50, 0), np.float32)
+    reserve = _core.forward(**call, save_for_backward=True)[3]
+    empty = np.zeros((0, 1, 0), np.float32)
+    gradients = _core.backward(**call, reserve=reserve, dy=empty, dh=empty[:, 0], dc=empty[:, 0])
+    assert gradients[3].shape == call["kernel"].shape
+
+
 def test_out_of_memory_says_how_much_was_asked_for():
     call = arguments(Case(batch=1, features=0, units=4))
     call["x"] = np.zeros((1, 2**44, 0), np.float32)
@@ -296,7 +305,7 @@ def test_other_threads_run_during_a_call():
     assert ticks > 5  # with the lock held, there is at most one before and one after
 
 
-def run_alone(script, *functions):
+def run_alone(script, *functions, **environment):
     """Runs a script in a process that has loaded the module as `core`, by itself."""
     head = """
         import importlib.util, os, sys, threading
@@ -310,7 +319,9 @@ def run_alone(script, *functions):
     """
     parts = [textwrap.dedent(head), *map(inspect.getsource, functions), textwrap.dedent(script)]
     command = [sys.executable, "-c", "\n".join(parts), _core.__file__]
-    finished = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    finished = subprocess.run(
+        command, capture_output=True, text=True, timeout=120, env=os.environ | environment
+    )
     assert (finished.returncode, finished.stderr) == (0, "")
 
 
@@ -429,6 +440,38 @@ def test_threads_stay_on_the_cores_that_they_may_run_on():
         assert len(others) == 2
         for task in [0, *others]:
             assert os.sched_getaffinity(int(task)) == only
+        """
+    )
+
+
+def test_a_sandbox_may_only_pretend_to_move_a_thread(tmp_path):
+    library = tmp_path / "pretend.so"
+    source = "int sched_getcpu(void) { return 0; } int sched_setaffinity() { return 0; }"
+    command = ["cc", "-shared", "-fPIC", "-x", "c", "-", "-o", str(library)]
+    subprocess.run(command, input=source, text=True, check=True)
+    run_alone(
+        """
+        expected = core.forward(*call, threads=1)[0]
+        for _ in range(20):
+            np.testing.assert_array_equal(core.forward(*call, threads=3)[0], expected)
+        """,
+        LD_PRELOAD=str(library),
+    )
+
+
+@pytest.mark.skipif(not runs_where_it_is_told_to(), reason="needs two cores to choose from")
+def test_a_thread_held_to_one_core_leaves_others_theirs():
+    run_alone(
+        """
+        def hold():
+            os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+            core.forward(*call)
+        held = threading.Thread(target=hold)
+        held.start()
+        held.join()
+        others = set(os.listdir("/proc/self/task"))
+        core.forward(*call)
+        assert set(os.listdir("/proc/self/task")) - others
         """
     )
 
