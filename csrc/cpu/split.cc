@@ -53,8 +53,10 @@ Split choose_split(const Problem& problem, int threads, int tile_rows, int width
     const int unit_groups = at_most(panels, 1);
     return {at_most(tiles, unit_groups), unit_groups};
   }
+  // Fewer units are computed sooner than threads wait for each other.
+  constexpr int64_t kFewestUnits = 32;
   const int row_groups = at_most(tiles, 1);
-  return {row_groups, at_most(panels, row_groups)};
+  return {row_groups, at_most(std::min(panels, problem.units / kFewestUnits), row_groups)};
 }
 
 int sum_parts(const Problem& problem, int tile_rows) {
