@@ -40,7 +40,7 @@ struct Scratch {
   const E** left_rows;   // [max(B, kRowBlock)], of the product at hand
   const E** last_rows;   // the same, in the last panel of dz
   T** out_rows;          // the same
-  T* products;           // [max(gates · tile rows, kRowBlock)][tile columns]
+  T* products;           // [kRowBlock][tile columns]
   E* lefts;              // [copies of up to kRowBlock][left stride], rows of [x | 1 | h]ᵀ
 };
 
@@ -88,7 +88,7 @@ class Backward {
       s.left_rows = arena.take<const E*>(max(p_.batch, kRowBlock));
       s.last_rows = arena.take<const E*>(max(p_.batch, kRowBlock));
       s.out_rows = arena.take<T*>(max(p_.batch, kRowBlock));
-      s.products = arena.take<T>(max(kGates * kTileRows, kRowBlock) * kTileColumns);
+      s.products = arena.take<T>(kRowBlock * kTileColumns);
       s.lefts = arena.take<E>(max(kRowBlock, state_copies() * state_rows()) * left_stride());
       if (scratch_) scratch_[i] = s;
     }
@@ -152,6 +152,7 @@ class Backward {
   static constexpr bool kPacksDz = kDepth<O> > 1;
   static constexpr int64_t kChunkEntries = 512;
   static constexpr int64_t kRowBlock = 16 * kTileRows;  // rows of a product of a chunk at a time
+  static constexpr int64_t kDroppedRows = kRowBlock / kGates;  // of one with recurrent dropout
   static constexpr int64_t kTileColumns = kTileVectors * V::kWidth;
 
   struct Range {
@@ -367,13 +368,18 @@ class Backward {
             states_ + entry * state_stride()};
   }
 
-  // What the next step, which is two earlier, will read: the hardware does not foresee strides that
-  // go back in time. Where there is no such step, nothing comes of it.
-  PYLSTM_FN void prefetch_earlier(const ActiveRow<S>& row, int64_t unit) const {
+  // What row `i` of a later turn will read, which the hardware does not foresee: strides that go
+  // back in time, and of many rows that long. Of few it is what the next step, which is two
+  // earlier, will read; of many that would be gone by then, so it is what comes some rows later.
+  // Where there is no such step, nothing comes of it.
+  PYLSTM_FN void prefetch(int64_t i, int64_t n, int64_t unit, const Scratch<S>& s) const {
+    const bool many = n > kRowBlock;
+    const ActiveRow<S>& row = s.active[many ? min(i + kTileRows, n - 1) : i];
     if (!row.before) return;
-    const T* earlier = row.before - p_.batch * (kGates + 1) * p_.units + unit;
-    for (int64_t j = 0; j <= kGates; ++j) __builtin_prefetch(earlier + j * p_.units);
-    if (row.dy) __builtin_prefetch(row.dy - 2 * p_.units + unit);
+    const int64_t earlier = many ? 0 : 1;
+    const T* before = row.before - earlier * p_.batch * (kGates + 1) * p_.units + unit;
+    for (int64_t j = 0; j <= kGates; ++j) __builtin_prefetch(before + j * p_.units);
+    if (row.dy) __builtin_prefetch(row.dy - 2 * earlier * p_.units + unit);
   }
 
   // A function of its own, for that leaves its loop more registers.
@@ -390,7 +396,7 @@ class Backward {
     }
     for (int64_t i = 0; i < n; ++i) {
       const ActiveRow<S>& row = s.active[i];
-      prefetch_earlier(row, unit);
+      prefetch(i, n, unit, s);
       const T* now = row.saved + unit;
       V h_prev, c_prev;
       if (row.before) {
@@ -434,11 +440,8 @@ class Backward {
       const int64_t v = first_vector(turn);
       const int vectors = static_cast<int>(min(kTileVectors, units.last - v));
       if (p_.has_recurrent_dropout) {
-        const Tiles tiles(n);
-        for (int64_t i = 0; i < tiles.count; ++i) {
-          const int64_t first = tiles.begin(i);
-          multiply_recurrent_dropped(v, vectors, first,
-                                     static_cast<int>(tiles.begin(i + 1) - first), s);
+        for (int64_t first = 0; first < n; first += kDroppedRows) {
+          multiply_recurrent_dropped(v, vectors, first, min(kDroppedRows, n - first), s);
         }
         continue;
       }
@@ -480,15 +483,16 @@ class Backward {
 
   // The same where each gate has its own dropout: dh = Σ mask_g ∘ (dz_g R_gᵀ). A gate's part of a
   // pair of panels is two vectors.
-  void multiply_recurrent_dropped(int64_t v, int vectors, int64_t first, int rows,
+  void multiply_recurrent_dropped(int64_t v, int vectors, int64_t first, int64_t rows,
                                   const Scratch<S>& s) {
     constexpr int64_t kRun = V::kWidth / kDepth<O>;
     const int64_t others = 2 * (kGates - 1) * kRun * vectors * V::kWidth;
     const int64_t panel_stride = capacity_ * kGates * kRun;
     const int64_t pairs = panels_.count() / 2, rest = panels_.count() % 2;
     for (int64_t g = 0; g < kGates; ++g) {
-      T* out[kTileRows];
-      for (int r = 0; r < rows; ++r) out[r] = s.products + (g * kTileRows + r) * kTileColumns;
+      T* out[kDroppedRows];
+      for (int64_t r = 0; r < rows; ++r)
+        out[r] = s.products + (g * kDroppedRows + r) * kTileColumns;
       const auto add = [&](int64_t panel, int64_t run, int64_t runs, T* const* from) {
         const auto place = panels_.place(panel, g);
         const int64_t offset = place.offset / kDepth<O>;
@@ -501,13 +505,14 @@ class Backward {
       if (pairs > 0) add(0, 2 * kRun, pairs, nullptr);
       if (rest > 0) add(panels_.count() - 1, kRun, 1, pairs > 0 ? out : nullptr);
     }
-    for (int r = 0; r < rows; ++r) {
+    for (int64_t r = 0; r < rows; ++r) {
       const ActiveRow<S>& active = s.active[first + r];
       for (int64_t panel = v; panel < v + vectors; ++panel) {
         V sum(0.0);
         for (int64_t g = 0; g < kGates; ++g) {
-          sum += dropout(g, active.row, first_unit(panel), panels_.lanes(panel)) *
-                 V::load(s.products + (g * kTileRows + r) * kTileColumns + first_unit(panel - v));
+          sum +=
+              dropout(g, active.row, first_unit(panel), panels_.lanes(panel)) *
+              V::load(s.products + (g * kDroppedRows + r) * kTileColumns + first_unit(panel - v));
         }
         sum.store(active.dh + first_unit(panel));
       }

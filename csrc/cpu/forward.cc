@@ -28,7 +28,7 @@ struct ActiveRow {
   E* dropped_h;
 };
 
-// Scratch of one thread, for up to B rows, or the entries of `projected`.
+// Scratch of one thread, for up to B rows, or `kStepRows` of them, or the entries of `projected`.
 template <class S>
 struct Scratch {
   using T = Compute<S>;
@@ -40,7 +40,8 @@ struct Scratch {
   const E** h_rows;
   const T** from_rows;  // what z starts from: the bias, or x W + b
   T** z_rows;
-  T* z;  // [rows][gate][width], pre-activations of the panels computed together; all when streaming
+  T* z;  // [kStepRows][gate][width], pre-activations of the panels computed together; all when
+         // streaming
   E* x;  // [rows][F], only where x needs conversion
   T* projected;       // [panel][entry][gate][width], x W + b of the next steps' active rows
   Operand<S>* block;  // [k][gate][width], a block of W in one panel, where W is not packed whole
@@ -88,15 +89,16 @@ class Forward {
       s.started = arena.take<uint8_t>(p_.batch);
       s.x_rows = arena.take<const E*>(entry_capacity());
       s.h_rows = arena.take<const E*>(p_.batch);
-      s.from_rows = arena.take<const T*>(entry_capacity());
-      s.z_rows = arena.take<T*>(max(entry_capacity(), p_.batch * panels_.together()));
-      s.z = arena.take<T>(p_.batch * (streams_ ? panels_.count() : panels_.together()) *
+      const int64_t rows = min(p_.batch, kStepRows);
+      s.from_rows = arena.take<const T*>(max(rows, projected_capacity()));
+      s.z_rows = arena.take<T*>(max(rows * panels_.together(), projected_capacity()));
+      s.z = arena.take<T>(rows * (streams_ ? panels_.count() : panels_.together()) *
                           panels_.kGateWidth);
       s.x = reads_x_in_place() ? nullptr : arena.take<E>(entry_capacity() * x_stride());
       s.projected = nullptr;
       s.block = nullptr;
       if (projects_) {
-        s.projected = arena.take<T>(panels_.count() * entry_capacity() * panels_.kGateWidth);
+        s.projected = arena.take<T>(panels_.count() * projected_capacity() * panels_.kGateWidth);
       }
       if (packs_blocks_) {
         s.block = arena.take<O>(kLargestBlock * panels_.kGateWidth);
@@ -145,6 +147,8 @@ class Forward {
   static constexpr int64_t kProjectRows = 3 * kTileRows;
   static constexpr int64_t kProjectedEntries = 72 * kTileRows;
   static constexpr int64_t kNotProjected = -1;
+  // So many rows of a step at a time: what is computed of them stays in the cache.
+  static constexpr int64_t kStepRows = 16 * kTileRows;
 
   struct Range {  // of panels
     int64_t first, last;
@@ -160,8 +164,9 @@ class Forward {
     return fills_block(operands<O>(p.features)) &&
            ceil_div(p.batch, split.row_groups) <= kProjectRows;
   }
-  int64_t entry_capacity() const {
-    return projects_ ? max(p_.batch, min(p_.batch * p_.time, kProjectedEntries)) : p_.batch;
+  int64_t entry_capacity() const { return max(p_.batch, projected_capacity()); }
+  int64_t projected_capacity() const {
+    return projects_ ? max(p_.batch, min(p_.batch * p_.time, kProjectedEntries)) : 0;
   }
 
   // Its rows are whole operands then.
@@ -303,7 +308,7 @@ class Forward {
   }
 
   T* projected(int64_t panel, int64_t entry, const Scratch<S>& s) const {
-    return s.projected + (panel * entry_capacity() + entry) * panels_.kGateWidth;
+    return s.projected + (panel * projected_capacity() + entry) * panels_.kGateWidth;
   }
 
   // What a row's z starts from in a panel: x W + b, or b.
@@ -327,14 +332,27 @@ class Forward {
       s.started[row] = 1;
       s.active[n++] = active_row(row, step, s.current[row]);
     });
-    if (streams_) stream((call_ + step) % 2, units, entry, n, s);
+    Scratch<S> part = s;
+    for (int64_t first = 0, block = step; first < n; first += kStepRows, ++block) {
+      part.active = s.active + first;
+      part.x_rows = s.x_rows + first;
+      part.h_rows = s.h_rows + first;
+      run_rows(block % 2, units, entry == kNotProjected ? entry : entry + first,
+               min(kStepRows, n - first), part);
+    }
+    return n;
+  }
+
+  // A step of the n rows listed in the scratch.
+  void run_rows(bool back, Range units, int64_t entry, int64_t n, const Scratch<S>& s) {
+    if (streams_) stream((call_ + back) % 2, units, entry, n, s);
     const int64_t together = panels_.together(), last_group = (units.last - 1) & -together;
     for (int64_t at = units.first; at < units.last; at += together) {
-      // There and back: the last panels of a step are still in the cache at the next.
-      const int64_t first = step % 2 == 0 ? at : units.first + last_group - at;
+      // There and back: the last panels of some rows are still in the cache for the next.
+      const int64_t first = back ? units.first + last_group - at : at;
       const int64_t last = min(first + together, units.last);
       for (int64_t panel = first; !streams_ && panel < last; ++panel) {
-        const int64_t then = panel + 1 < last ? panel + 1 : step % 2 == 0 ? last : first - together;
+        const int64_t then = panel + 1 < last ? panel + 1 : back ? first - together : last;
         multiply_panel(panel, then, units, panel - first, entry, n, s);
       }
       for (int64_t panel = first; panel < last; ++panel) {
@@ -343,7 +361,6 @@ class Forward {
         });
       }
     }
-    return n;
   }
 
   // z = x W + h R + b for panel `at` of those computed together; `then` comes next.

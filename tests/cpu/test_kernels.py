@@ -142,6 +142,8 @@ LARGE = (
     Case(batch=1, time=120, features=64, units=200),
     Case(batch=2, time=40, features=300, units=70, dropout=True),
     Case(batch=600, time=3, features=4, units=20),
+    Case(batch=211, time=4, features=20, units=40, mask="holes"),
+    Case(batch=211, time=3, features=7, units=33, dropout=True, mask="right"),
     Case(batch=9, time=500, features=4, units=20, mask="one"),
     Case(batch=20, time=6, features=330, units=330),
     Case(batch=1, time=1, features=100, units=600),
