@@ -20,10 +20,10 @@ def convert(model):
             subclasses of `keras.layers.LSTM` do not.
 
     Returns:
-        The copy, with the same names, weights, random states and, if the model is
-        compiled, the same losses, metrics and optimizer state. Functions, such as
-        those of `keras.layers.Lambda`, are the very same. A model whose class has a `compile`
-        of its own is compiled if Keras' `load_model` would do it.
+        The copy, with the same names, weights, states, random states and frozen parts and, if
+        the model is compiled, the same losses, metrics and optimizer state. Functions, such as
+        those of `keras.layers.Lambda`, are the very same. A model with a `compile` of its own
+        is compiled where `keras.saving.load_model` does that.
 
     Raises:
         ValueError: The model makes LSTM layers in its own Python code, out of reach.
@@ -57,9 +57,14 @@ def _rebuild(model, swap, swapped):
         raise
     _refuse_leftovers(copy, swapped)
     pairs = list(zip(layers, copy._flatten_layers(), strict=True))
+    for source, target in pairs:
+        target.trainable = source.trainable
+        if isinstance(source, keras.layers.RNN) and source.stateful and source.built:
+            _assign(keras.tree.flatten(target.states), keras.tree.flatten(source.states))
     _assign(copy.variables, model.variables)
     twins = {}
     for source, target in zip(model.variables, copy.variables, strict=True):
+        target.trainable = source.trainable
         twins[id(source)] = target
     for source, target in pairs:
         if getattr(source, "compiled", False):

@@ -171,6 +171,25 @@ def test_functions_of_layers_stay_the_same(layer, x):
     assert scaled_by(2).__name__ == "scaled"
 
 
+def test_frozen_parts_stay_frozen(x):
+    model = keras.Sequential([keras.Input((None, 3)), STOCK(4, return_sequences=True), STOCK(2)])
+    model.compile("adam", "mse")
+    model.fit(x, x[:, 0, :2], verbose=0)  # its optimizer has slots for all weights
+    model.layers[0].cell.trainable = False
+    model.layers[1].cell.bias.trainable = False
+    copy = pylstm.convert(model)
+    assert not copy.layers[0].cell.trainable
+    assert len(copy.trainable_variables) == 2
+    assert len(copy.optimizer.variables) == len(model.optimizer.variables)
+
+
+@pytest.mark.parametrize("wrap", [lambda layer: layer, keras.layers.Bidirectional])
+def test_a_stateful_layer_goes_on_where_it_was(wrap, x):
+    model = keras.Sequential([keras.Input(batch_shape=x.shape), wrap(STOCK(4, stateful=True))])
+    model(x)
+    np.testing.assert_allclose(pylstm.convert(model)(x), model(x), atol=2e-6)
+
+
 def test_bare_layer_keeps_its_options():
     layer = pylstm.convert(STOCK(4, activation="relu", go_backwards=True, name="mine"))
     assert type(layer) is pylstm.LSTM
