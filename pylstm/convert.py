@@ -26,6 +26,8 @@ def convert(model):
         is compiled where `keras.saving.load_model` does that.
 
     Raises:
+        TypeError: `model` is no model or layer, or one that Keras cannot make from its
+            configuration.
         ValueError: The model makes LSTM layers in its own Python code, out of reach.
     """
     return _rebuild(model, _to_pylstm, keras.layers.LSTM)
@@ -45,6 +47,11 @@ def _rebuild(model, swap, swapped):
 
     No layer of the class `swapped` may be left.
     """
+    if not isinstance(model, keras.layers.Layer):
+        raise TypeError(
+            f"expected a Keras model or layer, got {type(model).__name__}. "
+            "Load a saved one with keras.saving.load_model first."
+        )
     layers = model._flatten_layers()
     original, known = _serialize(model, layers)
     serialized = _map_objects(original, swap)

@@ -237,6 +237,13 @@ def test_layers_made_by_code_are_refused(model_class, x):
         pylstm.convert(model)
 
 
+@pytest.mark.parametrize("model", [None, "model.keras", [STOCK(4)]])
+@pytest.mark.parametrize("swap", [pylstm.convert, pylstm.to_keras])
+def test_what_is_no_model(swap, model):
+    with pytest.raises(TypeError, match=f"got {type(model).__name__}.*load_model first"):
+        swap(model)
+
+
 def test_another_reason_why_a_model_cannot_be_copied_stays():
     class Sized(keras.layers.Layer):
         def __init__(self, size):
