@@ -65,11 +65,12 @@ def named(name, structure):
 
 
 def _check_outputs(model, columns):
+    if any(check_stacking(model)):
+        return []  # that finding names the layer to change
     try:
         shapes = output_shapes(model, columns.x)
     except PylstmError as error:
-        # Of stacked layers, there is a finding that names the one to change.
-        return [] if list(check_stacking(model)) else [of_error(f"layer '{error.layer}'", error)]
+        return [of_error(f"layer '{error.layer}'", error)]
     try:
         columns = unpad_targets(columns, shapes)
     except PylstmError as error:

@@ -412,6 +412,15 @@ def test_stacked_with_other_layers_between():
     assert diagnose(pylstm.Sequential(layers), dense()).ok
 
 
+@pytest.mark.parametrize("sequential", [pylstm.Sequential, keras.Sequential])
+def test_states_between_layers(sequential):
+    layers = [pylstm.LSTM(3, return_state=True, name="a"), keras.layers.Dense(2)]
+    finding = found(diagnose(sequential(layers), dense(), LABELS), "PYL211")
+    assert (finding.level, finding.where) == ("error", "layer 'a'")
+    assert "return_state=False" in finding.fix
+    assert diagnose(sequential(layers[:1]), dense()).ok
+
+
 def test_batches_of_lists():
     class Batches(keras.utils.PyDataset):
         def __len__(self):
