@@ -1,5 +1,8 @@
 """Swaps the LSTM layers of a model for those of pylstm, and back."""
 
+import contextlib
+import types
+
 import keras
 
 from pylstm.layer import LSTM
@@ -17,10 +20,14 @@ def convert(model):
             subclasses of `keras.layers.LSTM` do not.
 
     Returns:
-        The copy, with the same names, weights, random states and, if the model is
-        compiled, the same losses, metrics and optimizer state.
+        The copy, with the same names, weights, states, random states and frozen parts and, if
+        the model is compiled, the same losses, metrics and optimizer state. Functions, such as
+        those of `keras.layers.Lambda`, are the very same. A model with a `compile` of its own
+        is compiled where `keras.saving.load_model` does that.
 
     Raises:
+        TypeError: `model` is no model or layer, or one that Keras cannot make from its
+            configuration.
         ValueError: The model makes LSTM layers in its own Python code, out of reach.
     """
     return _rebuild(model, _to_pylstm, keras.layers.LSTM)
@@ -40,26 +47,35 @@ def _rebuild(model, swap, swapped):
 
     No layer of the class `swapped` may be left.
     """
-    original = keras.saving.serialize_keras_object(model)
+    if not isinstance(model, keras.layers.Layer):
+        raise TypeError(
+            f"expected a Keras model or layer, got {type(model).__name__}. "
+            "Load a saved one with keras.saving.load_model first."
+        )
+    layers = model._flatten_layers()
+    original, known = _serialize(model, layers)
     serialized = _map_objects(original, swap)
     try:
-        # The model is at hand, so its lambdas are as safe as it is and its classes are known.
-        copy = keras.saving.deserialize_keras_object(
-            serialized, custom_objects=_custom_classes(model), safe_mode=False
-        )
+        copy = _deserialize(serialized, known)
     except TypeError:
         # A constructor that takes no configuration: what none names, its code makes.
         if serialized == original:
             _refuse_leftovers(model, swapped)
         raise
     _refuse_leftovers(copy, swapped)
-    for target, source in zip(copy.variables, model.variables, strict=True):
-        target.assign(keras.ops.copy(source.value))  # JAX would share the buffer
-    if getattr(model, "optimizer", None) is not None:
-        # The copy's optimizer is built; that of a model never trained has no slots yet.
-        pairs = zip(copy.optimizer.variables, model.optimizer.variables, strict=False)
-        for target, source in pairs:
-            target.assign(keras.ops.copy(source.value))
+    pairs = list(zip(layers, copy._flatten_layers(), strict=True))
+    for source, target in pairs:
+        target.trainable = source.trainable
+        if isinstance(source, keras.layers.RNN) and source.stateful and source.built:
+            _assign(keras.tree.flatten(target.states), keras.tree.flatten(source.states))
+    _assign(copy.variables, model.variables)
+    twins = {}
+    for source, target in zip(model.variables, copy.variables, strict=True):
+        target.trainable = source.trainable
+        twins[id(source)] = target
+    for source, target in pairs:
+        if getattr(source, "compiled", False):
+            _compile_like(source, target, twins)
     return copy
 
 
@@ -92,13 +108,76 @@ def _identity(layer_class):
     return {key: serialized[key] for key in ("module", "class_name", "registered_name")}
 
 
-def _custom_classes(model):
-    classes = {type(layer) for layer in model._flatten_layers()}
-    return {
-        keras.saving.get_registered_name(custom): custom
-        for custom in classes
-        if not custom.__module__.startswith("keras.")
+def _serialize(thing, holders):
+    """Serializes `thing`, whose parts are `holders`, without how they are compiled.
+
+    Keras writes down a lambda as its code, without what that refers to, and other functions
+    by names that several may have. So each gets a name of its own while it is written down.
+
+    Returns:
+        The serialized form, and by name the functions and classes that Keras does not know.
+    """
+    values = [value for holder in holders for value in (holder, *vars(holder).values())]
+    functions = {
+        value
+        for value in values
+        if isinstance(value, types.FunctionType)
+        and value is not getattr(keras.activations, value.__name__, None)
     }
+    known = {f"function {number}": function for number, function in enumerate(functions)}
+    changes = [(function, "__name__", name) for name, function in known.items()]
+    changes += [(h, "compiled", False) for h in holders if getattr(h, "compiled", False)]
+    with _changed(changes):
+        serialized = keras.saving.serialize_keras_object(thing)
+    for value in values:
+        if hasattr(value, "get_config") and not type(value).__module__.startswith("keras."):
+            known[keras.saving.get_registered_name(type(value))] = type(value)
+    return serialized, known
+
+
+@contextlib.contextmanager
+def _changed(changes):
+    """Sets attributes for a while. Takes triples of object, attribute and value."""
+    before = [(thing, name, getattr(thing, name)) for thing, name, _ in changes]
+    try:
+        for change in changes:
+            setattr(*change)
+        yield
+    finally:
+        for change in before:
+            setattr(*change)
+
+
+def _deserialize(serialized, known):
+    # What it was made from is at hand, so its lambdas are as safe as that.
+    return keras.saving.deserialize_keras_object(serialized, custom_objects=known, safe_mode=False)
+
+
+def _compile_like(source, target, twins):
+    """Compiles `target` as `source` is, with the state of its optimizer."""
+    if type(source).compile is not keras.Model.compile:  # only the class knows its arguments
+        target.compile_from_config(source.get_compile_config())
+        return
+    # The optimizer has been wrapped for float16 if it was to be.
+    options = {**source._compile_config.config, "optimizer": source.optimizer}
+    target.compile(**keras.tree.map_structure(_own_copy, options), auto_scale_loss=False)
+    if source.optimizer is None:
+        return
+    if source.optimizer.built:
+        target.optimizer.build([twins[id(v)] for v in source.optimizer._trainable_variables])
+    _assign(target.optimizer.variables, source.optimizer.variables)
+
+
+def _own_copy(option):
+    """The option, copied if it has variables, which two models must not share."""
+    if not isinstance(option, (keras.Metric, keras.Optimizer)):
+        return option
+    return _deserialize(*_serialize(option, [option]))
+
+
+def _assign(targets, sources):
+    for target, source in zip(targets, sources, strict=True):
+        target.assign(keras.ops.copy(source.value))  # JAX would share the buffer
 
 
 def _refuse_leftovers(model, layer_class):

@@ -13,10 +13,14 @@ from pylstm.routing import choose_route
 
 
 def check_stacking(model):
-    """Looks for a recurrent layer that gets its input's last step only."""
+    """Looks for a layer that gets a recurrent layer's last step only, or its states, too."""
     last = None  # the recurrent layer whose last step comes to the next layer
     for layer in model.layers if isinstance(model, keras.Sequential) else ():
         if is_recurrent(layer):
+            if layer.return_state and layer is not model.layers[-1]:
+                what = "the next layer gets a list: the output and the states"
+                fix = "return_state=False, or a pylstm.Model, where each goes where you write it"
+                yield Finding("error", "PYL211", f"layer '{layer.name}'", what, fix)
             if last is not None:
                 what = CODES["PYL106"].summary
                 fix = f"return_sequences=True in '{last.name}'"

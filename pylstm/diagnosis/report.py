@@ -18,6 +18,8 @@ HINTS = {
     "PYL208": "the layer does not run the fused kernel",
     "PYL209": "could not be checked",
     "PYL210": "numbers for which the embedding has no row",
+    "PYL211": "a layer that gives its states, too, before another",
+    "PYL212": "labels for which the model has no output",
 }
 """Code to summary of what only `diagnose` reports: input that no error and no fix concerns."""
 

@@ -1,8 +1,10 @@
 """Checks targets beside the inputs, and both beside what the model gives."""
 
+import keras
+
 from pylstm.diagnosis.model import check_stacking
 from pylstm.diagnosis.report import Finding, of_error, summary_of
-from pylstm.diagnosis.values import check_finite
+from pylstm.diagnosis.values import check_classes, check_finite
 from pylstm.errors import PylstmError
 from pylstm.inputs.columns import Columns, Sequences, columns_of, read_columns
 from pylstm.inputs.model_data import count_samples, feed
@@ -12,6 +14,8 @@ from pylstm.inputs.padded_targets import unpad_targets
 from pylstm.inputs.stateful import check_batch
 from pylstm.inputs.structure import split_targets
 from pylstm.models import SequenceInputs
+
+_CLASS_LOSSES = ("sparse_categorical_crossentropy", keras.losses.sparse_categorical_crossentropy)
 
 
 def check_targets(model, x, y, is_read, in_batches):
@@ -41,6 +45,7 @@ def check_targets(model, x, y, is_read, in_batches):
         feed(model, Columns(x), size)
     except PylstmError as error:
         findings.append(of_error("x", error))
+    findings += _check_labels(model, columns)
     return findings + (_check_outputs(model, columns) if is_read else [])
 
 
@@ -64,12 +69,29 @@ def named(name, structure):
     return [(name, structure)]
 
 
+def _check_labels(model, columns):
+    """Looks for labels beyond the only output of a model that is compiled to tell classes apart."""
+    loss = getattr(model, "loss", None)
+    by_class = isinstance(loss, keras.losses.SparseCategoricalCrossentropy)
+    if columns.y is None or not (by_class or loss in _CLASS_LOSSES):
+        return []
+    try:
+        (shape,) = output_shapes(model, columns.x).values()
+    except ValueError:  # a layer refuses, which others report; or there are several, or unknown
+        return []
+    ignored = getattr(loss, "ignore_class", None)
+    return [
+        f for name, y in named("y", columns.y) for f in check_classes(name, y, shape[-1], ignored)
+    ]
+
+
 def _check_outputs(model, columns):
+    if any(check_stacking(model)):
+        return []  # that finding names the layer to change
     try:
         shapes = output_shapes(model, columns.x)
     except PylstmError as error:
-        # Of stacked layers, there is a finding that names the one to change.
-        return [] if list(check_stacking(model)) else [of_error(f"layer '{error.layer}'", error)]
+        return [of_error(f"layer '{error.layer}'", error)]
     try:
         columns = unpad_targets(columns, shapes)
     except PylstmError as error:

@@ -56,6 +56,17 @@ def check_finite(where, column):
     yield from _check_finite(where, dict(enumerate(values)))
 
 
+def check_classes(where, column, number, ignored):
+    """Checks a column of labels, beside the number of classes that a model tells apart."""
+    rows = dict(enumerate(map(np.asarray, column.values)))
+    is_bad = {i: ((r < 0) | (r >= number)) & (r != ignored) for i, r in rows.items()}
+    what = _counted(where, rows, is_bad)
+    if what is not None:
+        what = f"{what}, beside {number} outputs"
+        fix = f"labels from 0 to {number - 1}, or more units in the last layer"
+        yield Finding("error", "PYL212", where, what, fix)
+
+
 def _check_padding(model, where, column):
     """Looks for zeros at the ends of dense sequences that no layer masks."""
     if not isinstance(column, Dense) or len(column.values.shape) != 3 or _masks(model):

@@ -343,6 +343,31 @@ def test_targets_per_step_beside_an_output_per_sample():
     assert diagnose(per_step(return_sequences=True), dense(), np.zeros((6, 4, 1))).ok
 
 
+@pytest.mark.parametrize("is_graph", [True, False])
+@pytest.mark.parametrize("by_step", [True, False])
+def test_labels_for_which_there_is_no_output(is_graph, by_step):
+    layers = [pylstm.LSTM(4, return_sequences=by_step), keras.layers.Dense(2, "softmax")]
+    model = pylstm.Sequential(layers)
+    if is_graph:
+        inputs = keras.Input((None, 5))
+        model = pylstm.Model(inputs, layers[1](layers[0](inputs)))
+    y = [np.full(t, label) for t, label in zip(LENGTHS, LABELS, strict=True)] if by_step else LABELS
+    beyond = [label + 1 for label in y]
+    for loss in (
+        "sparse_categorical_crossentropy",
+        keras.losses.SparseCategoricalCrossentropy(ignore_class=-1),
+    ):
+        model.compile("adam", loss)
+        assert diagnose(model, sequences(), y).ok
+        finding = found(diagnose(model, sequences(), beyond), "PYL212")
+        assert (finding.level, finding.where) == ("error", "y")
+        assert "beside 2 outputs" in finding.what
+        assert "labels from 0 to 1" in finding.fix
+    assert diagnose(model, sequences(), [label * 0 - 1 for label in y]).ok
+    model.compile("adam", ["mse"])
+    assert "PYL212" not in {f.code for f in diagnose(model, sequences(), beyond)}
+
+
 @pytest.mark.parametrize("x", [dense(), sequences()], ids=["dense", "several lengths"])
 @pytest.mark.parametrize("is_built", [True, False])
 def test_a_target_per_sample_beside_an_output_per_step(x, is_built):
@@ -410,6 +435,15 @@ def test_stacked_with_other_layers_between():
     assert "in 'a'" in found(diagnose(pylstm.Sequential(layers), dense()), "PYL106").fix
     layers[1] = keras.layers.RepeatVector(4)
     assert diagnose(pylstm.Sequential(layers), dense()).ok
+
+
+@pytest.mark.parametrize("sequential", [pylstm.Sequential, keras.Sequential])
+def test_states_between_layers(sequential):
+    layers = [pylstm.LSTM(3, return_state=True, name="a"), keras.layers.Dense(2)]
+    finding = found(diagnose(sequential(layers), dense(), LABELS), "PYL211")
+    assert (finding.level, finding.where) == ("error", "layer 'a'")
+    assert "return_state=False" in finding.fix
+    assert diagnose(sequential(layers[:1]), dense()).ok
 
 
 def test_batches_of_lists():

@@ -63,6 +63,133 @@ def test_compiled_but_never_trained(x):
     assert pylstm.convert(model).fit(x, x[:, 0, :1].repeat(4, 1), verbose=0).history["loss"]
 
 
+def own_loss(y_true, y_pred):
+    return keras.ops.mean((y_true - y_pred) ** 2, -1)
+
+
+class OwnLoss(keras.losses.Loss):
+    def call(self, y_true, y_pred):
+        return own_loss(y_true, y_pred)
+
+
+class OwnMetric(keras.metrics.Mean):
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        return super().update_state(own_loss(y_true, y_pred))
+
+
+class OwnSchedule(keras.optimizers.schedules.LearningRateSchedule):
+    def __call__(self, step):
+        return 0.01
+
+    def get_config(self):
+        return {}
+
+
+class OwnOptimizer(keras.optimizers.Adam):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "loss", "metric"),
+    [
+        (lambda: "adam", own_loss, own_loss),
+        (lambda: "adam", lambda t, p: own_loss(t, p), lambda t, p: own_loss(t, p)),
+        (lambda: OwnOptimizer(OwnSchedule()), OwnLoss(), OwnMetric()),
+    ],
+    ids=["functions", "lambdas", "classes"],
+)
+def test_compiled_with_what_only_the_user_knows(optimizer, loss, metric, x):
+    y = x[:, 0, :2]
+    encoder = keras.Sequential([keras.Input((None, 3)), STOCK(4)])
+    encoder.compile("sgd", loss)
+    model = keras.Sequential([keras.Input((None, 3)), encoder, keras.layers.Dense(2)])
+    model.compile(optimizer(), loss, metrics=[metric], steps_per_execution=2)
+    model.fit(x, y, verbose=0)
+    copy = pylstm.convert(model)
+    assert copy.layers[0].loss is loss
+    assert copy.steps_per_execution == 2
+    assert copy.optimizer is not model.optimizer
+    losses = [each.fit(x, y, epochs=2, verbose=0).history for each in (model, copy)]
+    for name, expected in losses[0].items():
+        np.testing.assert_allclose(losses[1][name], expected, rtol=1e-5)
+
+
+def test_loss_scaling_stays(x):
+    model = keras.Sequential([keras.Input((None, 3)), STOCK(2)])
+    model.dtype_policy = "mixed_float16"
+    model.compile("adam", "mse")
+    model.fit(x, x[:, 0, :2], verbose=0)
+    assert isinstance(pylstm.convert(model).optimizer, keras.optimizers.LossScaleOptimizer)
+
+
+class OwnCompile(keras.Model):
+    def compile(self, rate):
+        super().compile(keras.optimizers.SGD(rate), "mse")
+
+
+def test_compiled_in_its_own_way(x):
+    inputs = keras.Input((None, 3))
+    model = OwnCompile(inputs, STOCK(4)(inputs))
+    model.compile(0.1)
+    with pytest.warns(UserWarning, match="`compile\\(\\)` method is custom"):
+        assert not pylstm.convert(model).compiled
+
+
+def scaled_by(factor):
+    def scaled(y):
+        return factor * keras.ops.tanh(y)
+
+    return scaled
+
+
+class OwnConstraint(keras.constraints.Constraint):
+    def __call__(self, weights):
+        return weights / 2
+
+
+OFFSET = np.float32(1)
+DENSE = keras.layers.Dense(3)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        lambda: keras.layers.Lambda(lambda y: keras.ops.mean(y, 1), output_shape=(4,)),
+        lambda: keras.layers.Lambda(lambda y: y + OFFSET),
+        lambda: keras.layers.Lambda(lambda y, dense=DENSE: dense(y)),
+        lambda: keras.layers.Lambda(scaled_by(2)),
+        lambda: keras.layers.Lambda(keras.ops.exp),
+        lambda: keras.layers.TimeDistributed(keras.layers.Lambda(lambda y: y + OFFSET)),
+        lambda: keras.layers.Dense(3, lambda y: y + OFFSET, kernel_constraint=OwnConstraint()),
+        lambda: keras.layers.Dense(3, kernel_initializer=lambda shape, dtype: np.ones(shape)),
+        lambda: STOCK(3, scaled_by(0.5), scaled_by(0.3)),
+    ],
+)
+def test_functions_of_layers_stay_the_same(layer, x):
+    model = keras.Sequential([keras.Input((6, 3)), STOCK(4, return_sequences=True), layer()])
+    np.testing.assert_allclose(pylstm.convert(model)(x), model(x), atol=2e-6)
+    assert scaled_by(2).__name__ == "scaled"
+
+
+def test_frozen_parts_stay_frozen(x):
+    model = keras.Sequential([keras.Input((None, 3)), STOCK(4, return_sequences=True), STOCK(2)])
+    model.compile("adam", "mse")
+    model.fit(x, x[:, 0, :2], verbose=0)  # its optimizer has slots for all weights
+    model.layers[0].cell.trainable = False
+    model.layers[1].cell.bias.trainable = False
+    copy = pylstm.convert(model)
+    assert not copy.layers[0].cell.trainable
+    assert len(copy.trainable_variables) == 2
+    assert len(copy.optimizer.variables) == len(model.optimizer.variables)
+
+
+@pytest.mark.parametrize("wrap", [lambda layer: layer, keras.layers.Bidirectional])
+def test_a_stateful_layer_goes_on_where_it_was(wrap, x):
+    model = keras.Sequential([keras.Input(batch_shape=x.shape), wrap(STOCK(4, stateful=True))])
+    model(x)
+    np.testing.assert_allclose(pylstm.convert(model)(x), model(x), atol=2e-6)
+
+
 def test_bare_layer_keeps_its_options():
     layer = pylstm.convert(STOCK(4, activation="relu", go_backwards=True, name="mine"))
     assert type(layer) is pylstm.LSTM
@@ -108,6 +235,13 @@ def test_layers_made_by_code_are_refused(model_class, x):
     model(x)
     with pytest.raises(ValueError, match="Layer 'inner' is made by the Python code"):
         pylstm.convert(model)
+
+
+@pytest.mark.parametrize("model", [None, "model.keras", [STOCK(4)]])
+@pytest.mark.parametrize("swap", [pylstm.convert, pylstm.to_keras])
+def test_what_is_no_model(swap, model):
+    with pytest.raises(TypeError, match=f"got {type(model).__name__}.*load_model first"):
+        swap(model)
 
 
 def test_another_reason_why_a_model_cannot_be_copied_stays():
