@@ -64,7 +64,7 @@ def passes_mask(operation):
     """Whether a layer or operation passes on the mask of its input, or needs none behind it."""
     is_model = isinstance(operation, keras.Model)
     supports_masking = getattr(operation, "supports_masking", False)
-    return is_model or computes_each_step(operation) or supports_masking and not _mixes(operation)
+    return is_model or computes_each_step(operation) or (supports_masking and not _mixes(operation))
 
 
 def computes_each_step(operation):

@@ -211,8 +211,10 @@ LOSES = {
         "pylstm.pad(sequences).x",
     ),
     "dot": (
-        lambda: lambda x: keras.layers.Dot(axes=2)(
-            [x, keras.layers.Reshape((3, 5))(keras.layers.Dense(15)(pylstm.LSTM(4)(x)))]
+        lambda: (
+            lambda x: keras.layers.Dot(axes=2)(
+                [x, keras.layers.Reshape((3, 5))(keras.layers.Dense(15)(pylstm.LSTM(4)(x)))]
+            )
         ),
         "pylstm.pad(sequences).x",
     ),

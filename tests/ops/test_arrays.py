@@ -236,7 +236,8 @@ def test_any_number_of_steps_without_a_row():
 
 def test_any_number_of_features_without_a_unit():
     call = arguments(Case(batch=0, features=0, units=0))
-    call["x"], call["kernel"] = np.zeros((0, 1, 2**50), np.float32), np.zeros((2**50, 0), np.float32)
+    call["x"] = np.zeros((0, 1, 2**50), np.float32)
+    call["kernel"] = np.zeros((2**50, 0), np.float32)
     reserve = _core.forward(**call, save_for_backward=True)[3]
     empty = np.zeros((0, 1, 0), np.float32)
     gradients = _core.backward(**call, reserve=reserve, dy=empty, dh=empty[:, 0], dc=empty[:, 0])
