@@ -11,7 +11,7 @@ from pylstm.layer import LSTM
 _OWN_OPTIONS = ("kernel", "validate", "mask_value")
 
 
-def convert(model):
+def convert(model: keras.Layer) -> keras.Layer:
     """Makes a copy of a model whose `keras.layers.LSTM` are `pylstm.LSTM`.
 
     Args:
@@ -33,11 +33,14 @@ def convert(model):
     return _rebuild(model, _to_pylstm, keras.layers.LSTM)
 
 
-def to_keras(model):
+def to_keras(model: keras.Layer) -> keras.Layer:
     """Makes a copy of a model whose `pylstm.LSTM` are `keras.layers.LSTM`.
 
-    The inverse of `convert`, with the same argument, result and errors. The options
-    that only `pylstm.LSTM` has are dropped.
+    The inverse of `convert`, with the same argument, result and errors. `kernel` and
+    `validate`, which only `pylstm.LSTM` has, are dropped.
+
+    Raises:
+        ValueError: Also where a layer has a `mask_value`, which `keras.layers.LSTM` has not.
     """
     return _rebuild(model, _to_keras, LSTM)
 
@@ -96,9 +99,15 @@ def _to_pylstm(entry):
 
 
 def _to_keras(entry):
-    if entry.get("registered_name") != _identity(LSTM)["registered_name"]:
+    if entry.get("registered_name") != keras.saving.get_registered_name(LSTM):
         return entry
     config = {k: v for k, v in entry["config"].items() if k not in _OWN_OPTIONS}
+    value = entry["config"]["mask_value"]
+    if value is not None:  # without it the numbers would be others
+        raise ValueError(
+            f"Layer '{config['name']}' has mask_value={value}, which keras.layers.LSTM has not. "
+            f"Put keras.layers.Masking({value}) in front of it instead."
+        )
     return {**entry, **_identity(keras.layers.LSTM), "config": config}
 
 

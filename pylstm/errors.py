@@ -1,4 +1,4 @@
-"""Every error and warning that pylstm raises, and the table of their codes.
+"""pylstm's errors and its warning of corrections, and the table of their codes.
 
 A message has four parts: what is wrong, what was expected (axes named), what was
 got, and the one line that fixes it. The same parts are attributes, so that a
@@ -63,8 +63,9 @@ class PylstmError(Exception):
         return "\n".join(lines)
 
     def at(self, layer):
-        """The same error, naming the layer that refused."""
-        return _rebuild(type(self), self.code, self.what, {**self._parts(), "layer": layer})
+        """The same error, naming the layer that refused unless it names one."""
+        parts = {**self._parts(), "layer": self.layer or layer}
+        return _rebuild(type(self), self.code, self.what, parts)
 
     def _parts(self):
         return {name: getattr(self, name) for name in ("layer", "expected", "got", "fix")}
@@ -187,7 +188,7 @@ CODES = {
     "PYL138": Code(DeviceError, "the kernels do not reach the arrays where they are"),
     # The functional op.
     "PYL141": Code(ShapeError, "the shapes do not fit each other"),
-    "PYL142": Code(DTypeError, "the arrays do not fit each other"),
+    "PYL142": Code(DTypeError, "an argument is of the wrong type"),
     "PYL143": Code(PylstmError, "the activation is unknown"),
 }
 """Code to (error class, summary). docs/errors.md is tested against this table."""

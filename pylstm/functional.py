@@ -31,12 +31,12 @@ def lstm(
     mask=None,
     lengths=None,
     recurrent_dropout=None,
-    activation="tanh",
-    recurrent_activation="sigmoid",
-    go_backwards=False,
-    return_sequences=True,
-    return_state=False,
-    zero_output_for_mask=False,
+    activation: str = "tanh",
+    recurrent_activation: str = "sigmoid",
+    go_backwards: bool = False,
+    return_sequences: bool = True,
+    return_state: bool = False,
+    zero_output_for_mask: bool = False,
 ):
     """Runs an LSTM over a batch of sequences, where its arrays are: on the CPU, or, for CuPy, torch
     and TensorFlow, on a GPU.
@@ -86,12 +86,10 @@ def lstm(
     h0, c0 = _states(initial_state)
     tensors = (x, h0, c0, kernel, recurrent_kernel, bias, mask, recurrent_dropout)
     tensors = dict(zip(INPUTS, tensors, strict=True))
-    framework = _framework_of(tensors)
-    if framework is None:
-        tensors = {name: _shared(name, value) for name, value in tensors.items()}
-        framework = _framework_of(tensors) or _refuse(tensors)
+    framework, tensors = _of_one_framework(tensors)
     ops = load_ops(framework)
-    # NumPy's module has the binding check, which is quicker, what nothing here relies on.
+    # On NumPy arrays the binding's own checks are quicker, and enough where this function itself
+    # does not go by the shapes.
     if framework != "arrays" or h0 is None or lengths is not None:
         check_call(tensors, activation, recurrent_activation)
     if lengths is not None:
@@ -165,6 +163,21 @@ def _shared(name, value):
     return value
 
 
+def _of_one_framework(tensors):
+    """The name of the module of `pylstm.ops` that computes on all arguments, and the arguments.
+
+    Raises:
+        DTypeError: There is none.
+    """
+    framework = _framework_of(tensors)
+    if framework is None:
+        tensors = {name: _shared(name, value) for name, value in tensors.items()}
+        framework = _framework_of(tensors)
+    if framework is None:
+        raise _no_framework(tensors)
+    return framework, tensors
+
+
 def _modules_of(tensors):
     """The names of the modules of `pylstm.ops`, or None, for arguments that are there, by name."""
     return {
@@ -182,12 +195,12 @@ def _framework_of(tensors):
     return frameworks.pop() if len(frameworks) == 1 else None
 
 
-def _refuse(tensors):
-    """Raises DTypeError for arguments that have no module of `pylstm.ops` in common."""
+def _no_framework(tensors):
+    """The error for arguments that have no module of `pylstm.ops` in common."""
     modules = _modules_of(tensors)
     for name, module in modules.items():
         if module is None:
-            raise DTypeError(
+            return DTypeError(
                 "PYL142",
                 expected="an array of NumPy, CuPy, TensorFlow, torch or JAX",
                 got=f"{name} is a {type(tensors[name]).__name__}",
@@ -195,7 +208,7 @@ def _refuse(tensors):
                 "pylstm.LSTM for layers and symbolic inputs",
             )
     kinds = ", ".join(f"{name} of {module}" for name, module in modules.items())
-    raise DTypeError(
+    return DTypeError(
         "PYL142",
         "the arrays are of several frameworks",
         expected="arrays of one framework, and NumPy's",

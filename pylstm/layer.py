@@ -1,5 +1,7 @@
 """`pylstm.LSTM`: `keras.layers.LSTM` on the fused kernel."""
 
+from typing import Literal, get_args
+
 import keras
 from keras import ops
 
@@ -7,14 +9,17 @@ from pylstm.fused import fused_loop
 from pylstm.inputs import check_mask_value, prepare, readable_shape
 from pylstm.routing import FUSED, choose_route, xla_is_keras_default
 
+Kernel = Literal["auto", "fused", "keras"]
+Validate = Literal["auto", "warn", "strict"]
+
 
 @keras.saving.register_keras_serializable(package="pylstm")
 class LSTM(keras.layers.LSTM):
     """Long short-term memory layer, a drop-in for `keras.layers.LSTM`.
 
     It takes the same arguments, makes the same weights, files and numbers, and
-    computes the whole sequence by one fused operation, whatever the activation,
-    mask, dropout or bias.
+    computes the whole sequence by one fused operation, with any of Keras' pointwise
+    activations, any mask, dropout and bias.
 
     Args:
         units: Size of the output and of each of the two states.
@@ -22,13 +27,15 @@ class LSTM(keras.layers.LSTM):
             elsewhere, `"fused"` raises where it cannot, `"keras"` always runs
             Keras' loop.
         validate: What to do with input that needs correcting: `"auto"` corrects it
-            and warns where its rank or number of steps changes, `"warn"` warns of
-            every correction, `"strict"` raises instead.
+            and warns of what Keras' own models would not correct in silence, too,
+            `"warn"` warns of every correction, `"strict"` raises where `"auto"`
+            warns.
         mask_value: Steps whose features all equal this value are masked, as by
             `keras.layers.Masking`. None: no value is special. It cannot be nan, which
             equals nothing.
-        *args, **kwargs: As for `keras.layers.LSTM`. `use_cudnn` and `unroll` only
-            steer Keras' loop.
+        *args, **kwargs: As for `keras.layers.LSTM`. `use_cudnn` steers Keras' loop
+            alone, and so does `unroll`, but on JAX: there it also decides, as in
+            Keras, whether leading masked steps give zeros or the initial state.
 
     Call arguments:
         sequences: `(batch, time, features)`, or what `pylstm.inputs` makes into that,
@@ -47,12 +54,21 @@ class LSTM(keras.layers.LSTM):
         PylstmError: When called with input that has no single reading, or with
             `kernel="fused"` where the fused kernel cannot run; or made with a
             `mask_value` that is nan.
+        ValueError: When made with another `kernel` or `validate`.
     """
 
-    def __init__(self, units, *args, kernel="auto", validate="auto", mask_value=None, **kwargs):
+    def __init__(
+        self,
+        units: int,
+        *args,
+        kernel: Kernel = "auto",
+        validate: Validate = "auto",
+        mask_value: float | None = None,
+        **kwargs,
+    ):
         super().__init__(units, *args, **kwargs)
-        self.kernel = _one_of("kernel", kernel, ("auto", "fused", "keras"))
-        self.validate = _one_of("validate", validate, ("auto", "warn", "strict"))
+        self.kernel = _one_of("kernel", kernel, get_args(Kernel))
+        self.validate = _one_of("validate", validate, get_args(Validate))
         check_mask_value(mask_value, self)
         self.mask_value = mask_value
         self.corrections = ()
@@ -64,7 +80,7 @@ class LSTM(keras.layers.LSTM):
             self.supports_jit = False
 
     @property
-    def path(self):
+    def path(self) -> str | None:
         """What computed the newest call: `"fused"`, `"keras"`, or None before it.
 
         This hides Keras' own `Layer.path`, the name scope of the layer.
@@ -72,7 +88,7 @@ class LSTM(keras.layers.LSTM):
         return self._route and self._route.path
 
     @property
-    def path_reason(self):
+    def path_reason(self) -> str | None:
         """A sentence that says why `path` is what it is. None before a call."""
         return self._route and self._route.reason
 

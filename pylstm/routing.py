@@ -7,10 +7,9 @@ import warnings
 import keras
 
 from pylstm._library import load_core
+from pylstm.array_types import FLOATS
 from pylstm.errors import BackendLoadError, PylstmError
 from pylstm.ops import KERAS_BACKENDS, load_ops
-
-_DTYPES = ("float16", "bfloat16", "float32", "float64")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,7 +71,7 @@ def _obstacle(layer, sequences):
         if activation_name(function) is None:
             name = getattr(function, "__name__", type(function).__name__)
             return f"{role}={name} is not one of Keras' pointwise activations"
-    if cell.compute_dtype not in _DTYPES:
+    if cell.compute_dtype not in FLOATS:
         return f"the fused kernel has no dtype {cell.compute_dtype}"
     ops = load_ops(backend)
     if layer.kernel == "auto" and backend == "tensorflow" and ops.only_keras_uses_the_gpu():

@@ -10,7 +10,7 @@ from pylstm.diagnosis.report import Finding, Report, unchecked
 __all__ = ["Finding", "Report", "diagnose"]
 
 
-def diagnose(model, x, y=None) -> Report:
+def diagnose(model: keras.Model, x, y=None) -> Report:
     """Looks for every known way to get the input of an LSTM wrong.
 
     Trains nothing, changes nothing and never raises.

@@ -4,7 +4,7 @@ import keras
 from keras.src.models.functional import Functional
 
 from pylstm.diagnosis.report import Finding, summary_of
-from pylstm.inputs.knowledge import is_recurrent
+from pylstm.inputs.knowledge import is_recurrent, nodes_in_turn
 from pylstm.layer import LSTM
 from pylstm.models import SequenceInputs
 
@@ -60,9 +60,12 @@ class Corrections:
         if isinstance(model, keras.Sequential):
             readers = model.layers[:1]
         elif isinstance(model, Functional):
-            nodes = [node for nodes in model._nodes_by_depth.values() for node in nodes]
             source = next((x for x in model.inputs if x.name == self._name), model.inputs[0])
-            readers = [n.operation for n in nodes if any(x is source for x in n.input_tensors)]
+            readers = [
+                node.operation
+                for node in nodes_in_turn(model)
+                if any(x is source for x in node.input_tensors)
+            ]
         else:
             readers = [layer for layer in model._flatten_layers(False) if is_recurrent(layer)][:1]
         layers = [getattr(reader, "forward_layer", reader) for reader in readers]

@@ -6,7 +6,7 @@ from keras.src.models.functional import Functional
 
 from pylstm.diagnosis.report import Finding, of_error
 from pylstm.errors import PylstmError
-from pylstm.inputs.knowledge import is_recurrent
+from pylstm.inputs.knowledge import is_recurrent, nodes_in_turn
 from pylstm.inputs.mask_passing import computes_each_step, mask_lost, passes_mask
 from pylstm.inputs.mask_values import padding_value
 from pylstm.inputs.model_inputs import declared_shapes
@@ -88,8 +88,7 @@ def _graph(model):
         return [], [], []
     nodes = [
         (node.operation, _keys(node.input_tensors), _keys(node.outputs))
-        for _, nodes in sorted(model._nodes_by_depth.items(), reverse=True)
-        for node in nodes
+        for node in nodes_in_turn(model)
         if any(output.dtype != "bool" for output in node.outputs)
     ]
     return nodes, _keys(model.inputs), _keys(model.outputs)

@@ -48,7 +48,7 @@ def _read_each(model, batches, failures):
                 x, *parts = feed(model, _of_any_length(model, data), data.size, steps=1)
                 parts = x[0] if isinstance(x, SequenceDataset) else (x, *parts)
         except PylstmError as error:
-            failures.append(error.at(error.layer or model.name))
+            failures.append(error.at(model.name))
             raise failures[-1] from None
         yield tuple(part for part in parts if part is not None)
 

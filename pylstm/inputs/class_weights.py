@@ -34,7 +34,8 @@ def _are_per_step(model, data):
     if not isinstance(data.y, Stacked):
         return isinstance(data.y, Sequences)
     rank = len(data.y.shape)
-    for shape in output_shapes(model, data.x).values():  # Keras weighs classes of one output.
+    shape = next(iter(output_shapes(model, data.x).values()), None)  # Keras weighs one output
+    if shape is not None:
         return rank > 1 and len(shape) > 2
     if rank == 2 and data.y.shape[1] > 1:
         raise RankError(

@@ -249,7 +249,7 @@ def _check_sizes(columns):
         return
     name, size = wrong
     if name == "y" and _is_joined(first, size):
-        _raise_joined(first.values.shape, size)
+        raise _joined(first.values.shape, size)
     if name == "x":
         raise BatchMismatchError(
             "PYL110",
@@ -273,10 +273,11 @@ def _is_joined(column, samples):
     return is_table and samples > 0 and column.size % samples == 0
 
 
-def _raise_joined(shape, samples):
+def _joined(shape, samples):
+    """The error for the rows of all sequences in one table."""
     rows, features = shape
     apart = (samples, rows // samples, features)
-    raise BatchMismatchError(
+    return BatchMismatchError(
         "PYL111",
         expected=f"x with {samples} samples, as y has: {apart}",
         got=f"x {(rows, features)}, {samples} targets",
@@ -292,10 +293,11 @@ def _check_steps(columns):
             if not isinstance(column, Sequences):
                 continue
             if not any(np.array_equal(column.lengths, each.lengths) for each in inputs):
-                _raise_steps(name, column, inputs)
+                raise _other_steps(name, column, inputs)
 
 
-def _raise_steps(name, column, inputs):
+def _other_steps(name, column, inputs):
+    """The error for targets or weights per step that no input has the steps of."""
     got = f"{name} has {column.lengths.min()} to {column.lengths.max()} steps; x is one dense array"
     if inputs:
         index = int(np.flatnonzero(column.lengths != inputs[0].lengths)[0])
@@ -303,7 +305,7 @@ def _raise_steps(name, column, inputs):
             f"sample {index}: x has {inputs[0].lengths[index]} steps, "
             f"{name} has {column.lengths[index]}"
         )
-    raise TimestepError(
+    return TimestepError(
         "PYL120",
         expected=f"one entry of {name} per step of x, or one per sample",
         got=got,

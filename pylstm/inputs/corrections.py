@@ -45,7 +45,8 @@ class Corrections:
             got: What was given.
             done: What was done with it, as the end of a sentence.
             line: What the user would write instead.
-            silent: Whether no number of axes or steps is changed by it.
+            silent: Whether Keras' own models do the same without a word, or only the
+                container or the dtype changes.
 
         Raises:
             PylstmError: It is not silent, and the layer is strict.

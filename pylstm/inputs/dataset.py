@@ -24,16 +24,16 @@ _POOL_BATCHES = 50
 def dataset(
     x,
     y=None,
-    batch_size=32,
+    batch_size: int = 32,
     *,
-    bucket=True,
-    shuffle=None,
-    seed=None,
+    bucket: bool = True,
+    shuffle: bool | None = None,
+    seed: int | None = None,
     sample_weight=None,
-    drop_remainder=False,
-    mask_value=None,
-    workers=1,
-    max_queue_size=10,
+    drop_remainder: bool = False,
+    mask_value: float | None = None,
+    workers: int = 1,
+    max_queue_size: int = 10,
 ) -> "SequenceDataset":
     """Batches sequences of several lengths for `fit`, `evaluate` and `predict`.
 
@@ -68,6 +68,7 @@ def dataset(
     Raises:
         PylstmError: The sequences, targets and weights do not fit; see `read_columns`.
         RaggedError: Sequences would be padded, and there is no `mask_value`.
+        ValueError: `batch_size` is less than 1.
     """
     return SequenceDataset(
         unpad_targets(read_columns(x, y, sample_weight)),
@@ -103,11 +104,15 @@ class SequenceDataset(keras.utils.PyDataset):
         **workers,
     ):
         super().__init__(**workers)
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, not {batch_size}")
         self._columns = columns
         self._batch_size = batch_size
         self._bucket = bucket
         self._shuffle = shuffle
-        self._generator = np.random.default_rng(np.random.randint(2**31) if seed is None else seed)
+        if shuffle:  # else NumPy's global generator stays as it is
+            seed = np.random.randint(2**31) if seed is None else seed
+            self._generator = np.random.default_rng(seed)
         self._drop_remainder = drop_remainder
         self._mask_value = mask_value
         self._longest = _longest(columns)
@@ -125,12 +130,12 @@ class SequenceDataset(keras.utils.PyDataset):
 
     def __getitem__(self, index):
         x, y, sample_weight = self._columns.take(self._rows[index])
-        x = map_columns(self._render_input, x)
-        if y is None:
-            return (x,)
-        if sample_weight is not None or any(isinstance(c, Sequences) for c in columns_of(y)):
-            return x, map_columns(self._render_target, y), self._render_weights(y, sample_weight)
-        return x, map_columns(self._render_target, y)
+        batch = (map_columns(self._render_input, x),)
+        if y is not None:
+            batch += (map_columns(self._render_target, y),)
+            if sample_weight is not None or any(isinstance(c, Sequences) for c in columns_of(y)):
+                batch += (self._render_weights(y, sample_weight),)
+        return batch
 
     def on_epoch_end(self):
         if self._shuffle:
@@ -197,9 +202,8 @@ class SequenceDataset(keras.utils.PyDataset):
 def one_batch(columns, **options):
     """All samples as one batch, (x, y, sample_weight), with None for what there is not."""
     x, *rest = SequenceDataset(columns, columns.size, **options)[0]
-    y, sample_weight = [tree.map_structure(np.asarray, part) for part in rest] + [None] * (
-        2 - len(rest)
-    )
+    rest = [tree.map_structure(np.asarray, part) for part in rest]
+    y, sample_weight = (*rest, None, None)[:2]
     return x, y, sample_weight
 
 

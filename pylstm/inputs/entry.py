@@ -11,6 +11,7 @@ from pylstm.array_types import FLOATS, dtype_name, static_shape
 from pylstm.inputs.columns import Dense, Sequences
 from pylstm.inputs.containers import as_dense, as_numbers
 from pylstm.inputs.contract import Known, Origin
+from pylstm.inputs.masks import beside_features
 from pylstm.inputs.padding import PaddedBatch
 from pylstm.inputs.reading import apply_reading, choose_reading
 
@@ -52,8 +53,7 @@ def _with_padding(x, mask, value):
     """x with `value` at the masked steps; integers, which may not hold the value, as floats."""
     if value != 0 and dtype_name(x) not in FLOATS:
         x = keras.ops.cast(x, keras.config.floatx())
-    is_real = keras.ops.reshape(mask, (*keras.ops.shape(mask), *[1] * (len(x.shape) - 2)))
-    return keras.ops.where(is_real, x, keras.ops.cast(value, x.dtype))
+    return keras.ops.where(beside_features(mask, x), x, keras.ops.cast(value, x.dtype))
 
 
 def enter_column(column, declared, report):

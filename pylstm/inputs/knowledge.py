@@ -40,6 +40,12 @@ def known_to(layer):
     )
 
 
+def nodes_in_turn(model):
+    """The nodes of a functional model's graph, each behind those whose outputs it takes."""
+    by_depth = model._nodes_by_depth
+    return [node for depth in sorted(by_depth, reverse=True) for node in by_depth[depth]]
+
+
 def is_recurrent(layer):
     """Whether a layer is recurrent, or wraps one that is."""
     return hasattr(layer, "return_sequences")
@@ -75,7 +81,7 @@ def loses_mask(layer):
 def remember_timesteps(symbolic, layer):
     """Keeps the number of steps that a symbolic input declares for a layer."""
     # A layer on top of another recurrent layer need not repeat what that one says.
-    if _is_declaration(symbolic) and not hasattr(_producer(symbolic), "return_sequences"):
+    if _is_declaration(symbolic) and not is_recurrent(_producer(symbolic)):
         memory_of(layer).timesteps |= {symbolic.shape[1]}
 
 

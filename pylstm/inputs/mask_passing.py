@@ -16,6 +16,7 @@ from keras.src.models.functional import Functional
 from pylstm.array_types import dtype_name
 from pylstm.errors import RaggedError
 from pylstm.inputs.knowledge import is_recurrent
+from pylstm.inputs.masks import beside_features
 
 # Operations of `keras.ops` that compute each number by itself, by the names of their classes.
 _ARITHMETIC = ["Add", "Divide", "Maximum", "Minimum", "Multiply", "Power", "Subtract", "TrueDivide"]
@@ -77,21 +78,24 @@ def computes_each_step(operation):
 
 
 def _call_and_pass(operation, call, *args, **kwargs):
+    """Calls an operation; its outputs get the mask of its inputs where each step is of that step.
+
+    Args:
+        operation: A layer, or an operation of `keras.ops`.
+        call: What calls it.
+        *args, **kwargs: What it is called with.
+
+    Raises:
+        RaggedError: It loses the mask.
+    """
     masked = [(x, _mask_of(x)) for x in tree.flatten((args, kwargs)) if _mask_of(x) is not None]
     if not masked:
         return call(*args, **kwargs)
-    mask = functools.reduce(keras.ops.logical_and, {id(mask): mask for _, mask in masked}.values())
     is_layer = isinstance(operation, keras.Layer)
     if is_layer and not passes_mask(operation):
         raise mask_lost(operation)
-    if isinstance(operation, keras.layers.Embedding):  # Keras would warn that the mask is lost
-        args = tree.map_structure(keras.ops.copy, args)
-    elif isinstance(operation, keras.layers.Dot):
-        args = tree.map_structure(_without_masked_steps, args)
-    elif isinstance(operation, keras.layers.Softmax):
-        given = kwargs.get("mask")
-        if given is None or len(given.shape) == 2:  # which it would lay over steps and features
-            kwargs = {**kwargs, "mask": _beside_features(mask, masked[0][0])}
+    mask = functools.reduce(keras.ops.logical_and, {id(mask): mask for _, mask in masked}.values())
+    args, kwargs = _prepared(operation, args, kwargs, masked[0][0], mask)
     outputs = call(*args, **kwargs)
     for x, own in masked:
         if get_keras_mask(x) is None:  # MultiHeadAttention has taken it off
@@ -102,6 +106,19 @@ def _call_and_pass(operation, call, *args, **kwargs):
     elif not is_layer and not _are_boolean(outputs):
         raise mask_lost(operation)
     return outputs
+
+
+def _prepared(operation, args, kwargs, x, mask):
+    """The arguments as those layers need them that do not go by the mask of x, or not rightly."""
+    if isinstance(operation, keras.layers.Embedding):  # Keras would warn that the mask is lost
+        args = tree.map_structure(keras.ops.copy, args)
+    elif isinstance(operation, keras.layers.Dot):
+        args = tree.map_structure(_without_masked_steps, args)
+    elif isinstance(operation, keras.layers.Softmax):
+        given = kwargs.get("mask")
+        if given is None or len(given.shape) == 2:  # which it would lay over steps and features
+            kwargs = {**kwargs, "mask": beside_features(mask, x)}
+    return args, kwargs
 
 
 def _passing_masks(operation):
@@ -139,12 +156,7 @@ def _mixes(layer):
 
 def _without_masked_steps(x):
     mask = _mask_of(x)
-    return x if mask is None else keras.ops.where(_beside_features(mask, x), x, 0)
-
-
-def _beside_features(mask, x):
-    """A mask (batch, time) with as many axes as x (batch, time, ...)."""
-    return keras.ops.reshape(mask, (*keras.ops.shape(mask), *(1,) * (len(x.shape) - 2)))
+    return x if mask is None else keras.ops.where(beside_features(mask, x), x, 0)
 
 
 def mask_lost(operation):

@@ -8,7 +8,7 @@ import keras
 from keras.src.models.functional import Functional
 
 from pylstm.errors import RaggedError
-from pylstm.inputs.knowledge import is_recurrent
+from pylstm.inputs.knowledge import is_recurrent, nodes_in_turn
 
 
 def padding_value(model, name):
@@ -83,14 +83,13 @@ def _layers_in_turn(layers):
 
 def _layers_of_graph(model, source):
     reached = {id(source)}
-    for _, nodes in sorted(model._nodes_by_depth.items(), reverse=True):
-        for node in nodes:
-            places = [i for i, x in enumerate(node.input_tensors) if id(x) in reached]
-            for place in places:
-                reads_input = node.input_tensors[place] is source
-                yield from _opened(node.operation, place, reads_input)
-            if places and not _drops_steps(node.operation):
-                reached.update(id(x) for x in node.outputs)
+    for node in nodes_in_turn(model):
+        places = [i for i, x in enumerate(node.input_tensors) if id(x) in reached]
+        for place in places:
+            reads_input = node.input_tensors[place] is source
+            yield from _opened(node.operation, place, reads_input)
+        if places and not _drops_steps(node.operation):
+            reached.update(id(x) for x in node.outputs)
 
 
 def _opened(layer, place, reads_input):

@@ -129,6 +129,11 @@ def both(first, second):
     return keras.ops.logical_and(first, second)
 
 
+def beside_features(mask, x):
+    """A mask (batch, time) with as many axes as x (batch, time, ...)."""
+    return keras.ops.reshape(mask, (*keras.ops.shape(mask), *(1,) * (len(x.shape) - 2)))
+
+
 def host_value(value):
     """The NumPy array of a value in host memory; None where looking would wait for a device, and
     for what is traced."""

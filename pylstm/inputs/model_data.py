@@ -49,7 +49,7 @@ def enter_model(model, inputs):
         if any(has_open_steps(x) for x in tree.flatten(inputs)):
             check_time_distributed(model)
     except PylstmError as error:
-        raise error.at(error.layer or model.name) from None
+        raise error.at(model.name) from None
     report.warn(memory_of(model).warned)
     return inputs
 

@@ -39,21 +39,28 @@ def unpad_targets(columns, shapes=None):
 
 
 def _unpad_target(target, shape, inputs):
+    """The target without its padding where it is per step, else the target itself.
+
+    Args:
+        target: A column.
+        shape: The shape of the output that it is for, or None.
+        inputs: The different lengths (N,) of the inputs.
+    """
     rank = len(target.shape) if isinstance(target, Dense) else 0
     if rank < 2 or (shape is not None and len(shape) < 3):
         return target
     lengths = _lengths_beside(target, inputs)
     if lengths is None:
         return target
-    missing = lengths.max() - target.shape[1]
-    if shape is None or shape[1] is not None:  # Only the target's own end can tell.
-        if rank < 3 or missing or not _ends_tell(target, lengths, shape):
-            return target
-        return Sequences(unpad(target.values, lengths=lengths))
-    # One target may be for all steps, and the short labels of a CTC loss are not per step.
-    if target.shape[1] == 1 < lengths.max() or (missing > 0 and rank < len(shape)):
+    steps, longest = target.shape[1], lengths.max()
+    if shape is not None and shape[1] is None:  # The output is per step, and so is the target, ...
+        is_for_all_steps = steps == 1 < longest
+        is_label_sequence = steps < longest and rank < len(shape)  # as of a CTC loss
+        return target if is_for_all_steps or is_label_sequence else _unpad("y", target, lengths)
+    # ... else only what stands behind the lengths can tell.
+    if rank < 3 or steps != longest or not _ends_tell(target, lengths, shape):
         return target
-    return _unpad("y", target, lengths)
+    return Sequences(unpad(target.values, lengths=lengths))
 
 
 def _unpad_weights(weights, y, inputs):

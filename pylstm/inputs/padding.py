@@ -1,8 +1,9 @@
 """Sequences of several lengths to one dense batch, and back."""
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from pylstm.errors import DTypeError, MaskError, TimestepError
 from pylstm.inputs.sequences import as_numpy, as_sequences
@@ -22,7 +23,14 @@ class PaddedBatch(NamedTuple):
     lengths: np.ndarray
 
 
-def pad(seqs, *, padding="post", maxlen=None, value=0, dtype=None) -> PaddedBatch:
+def pad(
+    seqs,
+    *,
+    padding: Literal["post", "pre"] = "post",
+    maxlen: int | None = None,
+    value: float = 0,
+    dtype: DTypeLike | None = None,
+) -> PaddedBatch:
     """Pads sequences to one length. Never truncates; never rounds to integers.
 
     Args:
@@ -38,6 +46,7 @@ def pad(seqs, *, padding="post", maxlen=None, value=0, dtype=None) -> PaddedBatc
         `PaddedBatch(x, mask, lengths)`.
 
     Raises:
+        ValueError: `padding` is neither `"post"` nor `"pre"`.
         TimestepError: A sequence is longer than `maxlen`.
         DTypeError: The values or `value` do not fit `dtype`.
         PylstmError: The sequences cannot be joined; see `as_sequences`.
@@ -118,6 +127,7 @@ def ragged(seqs):
 
     Raises:
         PylstmError: The sequences cannot be joined; see `as_sequences`.
+        ModuleNotFoundError: TensorFlow is not installed.
     """
     return ragged_of_arrays(as_sequences(seqs))
 

@@ -26,7 +26,7 @@ def make_by_rank(model, name, make, force):
         def run(batches):
             ranks, batches = _ranks_of(batches)
             if ranks not in functions:
-                make(force=True)
+                make(force=True)  # puts the function into the model, where `run` belongs
                 functions[ranks] = getattr(model, name)
                 setattr(model, name, run)
             return functions[ranks](batches)

@@ -1,7 +1,6 @@
 """The CUDA kernels on any framework's arrays: they keep to its memory, device and stream.
 
 A framework is a module or object with
-    dtype_name(array)         "float32" and the like
     dense(array)              the array, or a copy of it that is row-major
     address(array)            where its memory begins on the device
     empty(shape, dtype, like) a new array on the device of `like`; dtype None is that of `like`,
@@ -16,6 +15,7 @@ import contextlib
 
 from pylstm import _gpus
 from pylstm._library import load_cuda
+from pylstm.array_types import dtype_name
 from pylstm.ops import INPUTS
 
 _WITH_GRADIENT = INPUTS[:6]
@@ -109,7 +109,7 @@ def _present(framework, names, arrays):
 
 def _call(framework, arrays, save_for_backward, options):
     return load_cuda().Call(
-        dtype=framework.dtype_name(arrays["x"]),
+        dtype=dtype_name(arrays["x"]),
         shapes={name: list(array.shape) for name, array in arrays.items()},
         save_for_backward=save_for_backward,
         allow_tf32=framework.allow_tf32(),

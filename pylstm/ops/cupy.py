@@ -64,10 +64,6 @@ class _CuPy:
 
     OutOfMemory = cupy.cuda.memory.OutOfMemoryError
 
-    @staticmethod
-    def dtype_name(array):
-        return array.dtype.name
-
     dense = staticmethod(cupy.ascontiguousarray)
 
     @staticmethod

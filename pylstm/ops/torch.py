@@ -209,10 +209,6 @@ class _Cuda:
     OutOfMemory = torch.OutOfMemoryError
 
     @staticmethod
-    def dtype_name(tensor):
-        return str(tensor.dtype).removeprefix("torch.")
-
-    @staticmethod
     def dense(tensor):
         return tensor.contiguous()
 

@@ -22,9 +22,6 @@ class HostFramework:
     def __init__(self):
         self.made = {}
 
-    def dtype_name(self, array):
-        return array.dtype.name
-
     def dense(self, array):
         return np.ascontiguousarray(array)
 

@@ -177,3 +177,16 @@ def test_padded_targets_per_step_are_as_long_as_their_batch():
 def test_text_labels():
     with pytest.raises(errors.DTypeError, match="values of type str"):
         dataset(sequences(), ["yes"] * 200)
+
+
+def test_numpys_global_generator_is_drawn_from_for_shuffling_alone():
+    np.random.seed(0)
+    expected = np.random.get_state()[1:3]
+    np.random.seed(0)
+    dataset(sequences(), batch_size=32)
+    np.testing.assert_equal(np.random.get_state()[1:3], expected)
+
+
+def test_a_batch_has_a_sample():
+    with pytest.raises(ValueError, match="batch_size must be at least 1, not 0"):
+        dataset(sequences(), batch_size=0)

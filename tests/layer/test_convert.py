@@ -255,3 +255,9 @@ def test_another_reason_why_a_model_cannot_be_copied_stays():
     model = keras.Sequential([keras.Input((None, 3)), Sized(2), STOCK(4)])
     with pytest.raises(TypeError, match="class 'Sized'"):
         pylstm.convert(model)
+
+
+def test_a_mask_value_is_not_dropped_in_silence():
+    layer = pylstm.LSTM(4, mask_value=-1.0, name="mine")
+    with pytest.raises(ValueError, match=r"'mine' has mask_value=-1.0.*Masking\(-1.0\)"):
+        pylstm.to_keras(keras.Sequential([keras.Input((None, 3)), layer]))
