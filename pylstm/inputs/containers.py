@@ -42,8 +42,6 @@ def as_dense(value, report):
         return _dense_ragged(value, report)
     if kind == "SparseTensor":
         return keras.ops.convert_to_tensor(value, sparse=False), None
-    if getattr(value, "is_sparse", False):
-        return value.to_dense(), None
     if isinstance(value, keras.Variable):
         return value.value, None
     if is_tensor(value):
@@ -109,14 +107,6 @@ def _is_scalar(value):
 
 
 def _as_numpy(value):
-    if isinstance(value, np.ma.MaskedArray) and value.mask.any():
-        raise DTypeError(
-            "PYL118",
-            "a masked array has values that are no numbers",
-            expected="numbers, and the steps to leave out as mask=",
-            got=f"masked array {value.shape}",
-            fix="layer(x.filled(0), mask=~x.mask.any(axis=-1))",
-        )
     if isinstance(value, (int, float, complex)) or hasattr(value, "__array__"):
         return as_numpy(value)
     raise DTypeError(
@@ -189,6 +179,7 @@ def _dense_tensors(items, report):
 
 
 def _as_tensor(index, item):
+    item = unpacked(item)
     if is_tensor(item):
         return item
     try:
