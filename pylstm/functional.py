@@ -4,6 +4,7 @@ import functools
 
 import numpy as np
 
+from pylstm.array_types import is_dense
 from pylstm.errors import DTypeError, StateError
 from pylstm.ops import INPUTS, load_ops
 from pylstm.ops.checks import check_call, check_lengths, read_lengths
@@ -19,6 +20,20 @@ _MODULES = {
 }
 _REQUIRED = ("x", "kernel", "recurrent_kernel")
 _DLPACK_CPU = 1  # kDLCPU
+# What is no dense array to the expression that makes one of it.
+_WAYS_TO_PASS = {
+    "PackedSequence": "torch.nn.utils.rnn.pad_packed_sequence({0}, batch_first=True), which gives "
+    "x and lengths",
+    "RaggedTensor": "{0}.to_tensor(), with lengths={0}.row_lengths()",
+    "SparseTensor": "tf.sparse.to_dense({0})",
+    "nested tensor": "{0}.to_padded_tensor(0.0), with lengths=[len(s) for s in {0}.unbind()]",
+    "sparse tensor": "{0}.to_dense()",
+    "variable of Keras": "{0}.value",
+}
+_OTHER_WAYS = (
+    "np.asarray({0}, 'float32')     for numbers in lists; pylstm.LSTM for layers and symbolic "
+    "inputs"
+)
 
 
 def lstm(
@@ -89,7 +104,9 @@ def lstm(
     framework = _framework_of(tensors)
     if framework is None:
         tensors = {name: _shared(name, value) for name, value in tensors.items()}
-        framework = _framework_of(tensors) or _refuse(tensors)
+        framework = _framework_of(tensors)
+    if framework is None or (framework != "arrays" and not all(map(is_dense, tensors.values()))):
+        _refuse(tensors)
     ops = load_ops(framework)
     # NumPy's module has the binding check, which is quicker, what nothing here relies on.
     if framework != "arrays" or h0 is None or lengths is not None:
@@ -183,16 +200,18 @@ def _framework_of(tensors):
 
 
 def _refuse(tensors):
-    """Raises DTypeError for arguments that have no module of `pylstm.ops` in common."""
+    """Raises DTypeError for arguments that are not dense or have no module of `pylstm.ops` in
+    common."""
     modules = _modules_of(tensors)
     for name, module in modules.items():
-        if module is None:
+        value = tensors[name]
+        if module is None or not is_dense(value):
+            kind = _kind(value)
             raise DTypeError(
                 "PYL142",
-                expected="an array of NumPy, CuPy, TensorFlow, torch or JAX",
-                got=f"{name} is a {type(tensors[name]).__name__}",
-                fix=f"np.asarray({name}, 'float32')     for numbers in lists; "
-                "pylstm.LSTM for layers and symbolic inputs",
+                expected="a dense array of NumPy, CuPy, TensorFlow, torch or JAX",
+                got=f"{name} is a {kind}",
+                fix=_WAYS_TO_PASS.get(kind, _OTHER_WAYS).format(name),
             )
     kinds = ", ".join(f"{name} of {module}" for name, module in modules.items())
     raise DTypeError(
@@ -202,6 +221,15 @@ def _refuse(tensors):
         got=kinds,
         fix="convert them to the framework of x",
     )
+
+
+def _kind(value):
+    """What a value is called in `_WAYS_TO_PASS`."""
+    if hasattr(value, "assign_add"):
+        return "variable of Keras"
+    if hasattr(value, "is_nested"):
+        return "nested tensor" if value.is_nested else "sparse tensor"
+    return type(value).__name__
 
 
 @functools.cache
