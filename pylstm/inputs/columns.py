@@ -232,8 +232,9 @@ def _way_to_numbers(name, value):
 
 def _to_floatx(array):
     """Floats in Keras' float type, as Keras' own data adapter makes them."""
-    floatx = keras.config.floatx()
-    return array.astype(floatx) if array.dtype.kind == "f" and array.dtype != floatx else array
+    if array.dtype.kind in "biu":
+        return array
+    return array.astype(keras.config.floatx(), copy=False)
 
 
 def _check_sizes(columns):

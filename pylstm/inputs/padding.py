@@ -32,7 +32,7 @@ def pad(seqs, *, padding="post", maxlen=None, value=0, dtype=None) -> PaddedBatc
         maxlen: The length to pad to; the longest sequence's by default.
         value: What to pad with.
         dtype: Of the result; by default that of the sequences, so floats stay floats and
-            tokens stay integers.
+            tokens stay integers; float32 where shorter floats would round `value`.
 
     Returns:
         `PaddedBatch(x, mask, lengths)`.
@@ -144,17 +144,23 @@ def _padded_length(lengths, maxlen):
 
 
 def _lossless_dtype(seqs, dtype, value):
-    """The dtype to pad in; raises where an integer dtype would change a number."""
-    dtype = seqs[0].dtype if dtype is None else np.dtype(dtype)
-    if dtype.kind in "biu":
-        with np.errstate(invalid="ignore"):  # nan has no integer
-            changed = any(np.any(np.asarray(n).astype(dtype) != n) for n in (value, *seqs))
-        if changed:
-            raise DTypeError(
-                "PYL118",
-                f"the numbers do not fit {dtype}",
-                expected=f"numbers that {dtype} can hold",
-                got=f"{seqs[0].dtype} sequences, value={value}",
-                fix="leave dtype out, or pad with dtype='float32'",
-            )
-    return dtype
+    """The dtype to pad in; raises where one that was asked for, or integers, change a number."""
+    wanted = seqs[0].dtype if dtype is None else np.dtype(dtype)
+    is_integer = wanted.kind in "biu"
+    with np.errstate(invalid="ignore", over="ignore"):  # nan has no integer
+        if is_integer:
+            changed = any(np.any(np.asarray(n).astype(wanted) != n) for n in (value, *seqs))
+        else:  # Layers look for the value in float32.
+            cast = np.asarray(value).astype(wanted).astype("float32")
+            changed = not np.array_equal(cast, np.asarray(value, "float32"), equal_nan=True)
+    if not changed:
+        return wanted
+    if dtype is None and not is_integer:
+        return np.dtype("float32")
+    raise DTypeError(
+        "PYL118",
+        f"the numbers do not fit {wanted}",
+        expected=f"numbers that {wanted} can hold",
+        got=f"{seqs[0].dtype} sequences, value={value}",
+        fix="leave dtype out, or pad with dtype='float32'",
+    )

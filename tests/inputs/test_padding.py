@@ -2,6 +2,7 @@
 
 import warnings
 
+import ml_dtypes
 import numpy as np
 import pandas as pd
 import pytest
@@ -89,6 +90,17 @@ def test_fractions_are_never_rounded_away():
     with pytest.raises(errors.DTypeError, match="do not fit int8"):
         pad([[1, 200], [3]], dtype="int8")
     assert pad([[1.0, 2.0], [3.0]], dtype="int32").x.dtype == np.int32
+
+
+@pytest.mark.parametrize("dtype", ["float16", ml_dtypes.bfloat16])
+def test_padding_is_the_value_that_a_layer_will_look_for(dtype):
+    seqs = sequences(dtype=dtype)
+    assert pad(seqs, value=-1.0).x.dtype == dtype
+    for value in (0.1, -9999.0, -1e9):
+        batch = pad(seqs, value=value)
+        assert (batch.x[~batch.mask] == np.float32(value)).all()
+        with pytest.raises(errors.DTypeError, match=f"the numbers do not fit {np.dtype(dtype)}"):
+            pad(seqs, value=value, dtype=dtype)
 
 
 def test_never_truncates():
