@@ -4,8 +4,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pylstm.errors import DTypeError, MaskError, TimestepError
+from pylstm.errors import DTypeError, MaskError, RankError, TimestepError
 from pylstm.inputs.sequences import as_numpy, as_sequences
+from pylstm.ops.checks import check_lengths, read_lengths
 
 
 class PaddedBatch(NamedTuple):
@@ -74,18 +75,29 @@ def unpad(batch, *, lengths=None, mask=None) -> list[np.ndarray]:
         A list of N arrays (T_i, ...).
 
     Raises:
-        MaskError: Neither or both of `lengths` and `mask` are given, or they do not fit.
+        MaskError: Nothing or too much says which steps are real, or it does not fit.
+        RankError: There is no axis of time.
     """
+    sources = {"lengths": lengths, "mask": mask}
     if isinstance(batch, PaddedBatch):
-        batch, mask = batch.x, batch.mask
-    x = as_numpy(batch)
-    if (lengths is None) == (mask is None):
+        sources["a PaddedBatch"] = mask = batch.mask
+        batch = batch.x
+    given = [name for name, source in sources.items() if source is not None]
+    if len(given) != 1:
         raise MaskError(
             "PYL113",
             "unpad needs to know which steps are real",
-            expected="a PaddedBatch, or lengths (batch,), or mask (batch, time)",
-            got="both lengths and mask" if mask is not None else "neither lengths nor mask",
+            expected="one of a PaddedBatch, lengths (batch,) and mask (batch, time)",
+            got=" and ".join(given) or "neither lengths nor mask",
             fix="pylstm.unpad(y, lengths=batch.lengths)",
+        )
+    x = as_numpy(batch)
+    if x.ndim < 2:
+        raise RankError(
+            "PYL101",
+            expected="(batch, time, ...)",
+            got=f"{x.shape}",
+            fix="x[None]     for one sequence",
         )
     if mask is not None:
         mask = np.asarray(mask, bool)
@@ -96,14 +108,7 @@ def unpad(batch, *, lengths=None, mask=None) -> list[np.ndarray]:
                 got=f"mask {mask.shape}",
             )
         return [row[keep] for row, keep in zip(x, mask, strict=True)]
-    lengths = np.asarray(lengths)
-    fits = lengths.shape == x.shape[:1] and lengths.dtype.kind in "iu"
-    if not fits or np.any((lengths < 0) | (lengths > x.shape[1])):
-        raise MaskError(
-            "PYL113",
-            expected=f"integers ({len(x)},) from 0 to {x.shape[1]}",
-            got=f"lengths {lengths.dtype} {lengths.shape}",
-        )
+    lengths = check_lengths(read_lengths(lengths, x), x)
     return [row[:length] for row, length in zip(x, lengths, strict=True)]
 
 

@@ -164,8 +164,15 @@ def test_unpad_checks_what_it_is_told():
     assert [s.tolist() for s in unpad(x, mask=holes)] == [[0, 2], []]
     with pytest.raises(errors.MaskError, match="which steps are real"):
         unpad(x)
-    with pytest.raises(errors.MaskError, match=r"integers \(2,\) from 0 to 3"):
-        unpad(x, lengths=[3, 4])
+    assert [s.tolist() for s in unpad(x, lengths=[3.0, 1.0])] == [[0, 1, 2], [3]]
+    for lengths in ([3, 4], [3, 1.5], [3]):
+        with pytest.raises(errors.MaskError, match=r"PYL113.*(.|\n)*lengths=\[T_1, T_2, ...\]"):
+            unpad(x, lengths=lengths)
+    for given in {"lengths": [3, 1]}, {"mask": holes}:
+        with pytest.raises(errors.MaskError, match=rf"which(.|\n)*{next(iter(given))} and a"):
+            unpad(pad([x[0], x[1]]), **given)
+    with pytest.raises(errors.RankError, match=r"PYL101(.|\n)*\(batch, time, ...\)"):
+        unpad(np.arange(3.0), mask=[1, 1, 0])
     with pytest.raises(errors.MaskError, match=r"mask \(2, 2\)"):
         unpad(x, mask=holes[:, :2])
 
