@@ -181,6 +181,13 @@ def test_padded_targets_per_step_are_as_long_as_their_batch():
             np.testing.assert_array_equal(weights.sum(axis=1), x.row_lengths())
 
 
+@pytest.mark.parametrize("batch_size", [0, -1, None, 2.0])
+@pytest.mark.parametrize("y", [None, np.ones(200)])
+def test_batch_size_is_a_positive_integer(y, batch_size):
+    with pytest.raises(ValueError, match=f"a positive integer, not {batch_size}"):
+        dataset(sequences(), y, batch_size)
+
+
 def test_text_labels():
     with pytest.raises(errors.DTypeError, match="values of type str"):
         dataset(sequences(), ["yes"] * 200)
