@@ -17,6 +17,13 @@ def name_of(dtype):
     return getattr(dtype, "name", None) or str(dtype).removeprefix("torch.")
 
 
+def is_dense(value):
+    """Whether a value is no ragged, nested, packed or sparse tensor."""
+    if hasattr(type(value), "is_nested"):  # torch's
+        return not value.is_nested and str(value.layout) == "torch.strided"
+    return type(value).__name__ not in ("RaggedTensor", "SparseTensor", "PackedSequence")
+
+
 def static_shape(value):
     """The shape as a tuple of integers and None; None if the rank is unknown."""
     shape = value.shape

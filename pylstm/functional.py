@@ -4,6 +4,7 @@ import functools
 
 import numpy as np
 
+from pylstm.array_types import is_dense
 from pylstm.errors import DTypeError, StateError
 from pylstm.ops import INPUTS, load_ops
 from pylstm.ops.checks import check_call, check_lengths, read_lengths
@@ -19,6 +20,20 @@ _MODULES = {
 }
 _REQUIRED = ("x", "kernel", "recurrent_kernel")
 _DLPACK_CPU = 1  # kDLCPU
+# What is no dense array to the expression that makes one of it.
+_WAYS_TO_PASS = {
+    "PackedSequence": "torch.nn.utils.rnn.pad_packed_sequence({0}, batch_first=True), which gives "
+    "x and lengths",
+    "RaggedTensor": "{0}.to_tensor(), with lengths={0}.row_lengths()",
+    "SparseTensor": "tf.sparse.to_dense({0})",
+    "nested tensor": "{0}.to_padded_tensor(0.0), with lengths=[len(s) for s in {0}.unbind()]",
+    "sparse tensor": "{0}.to_dense()",
+    "variable of Keras": "{0}.value",
+}
+_OTHER_WAYS = (
+    "np.asarray({0}, 'float32')     for numbers in lists; pylstm.LSTM for layers and symbolic "
+    "inputs"
+)
 
 
 def lstm(
@@ -167,13 +182,13 @@ def _of_one_framework(tensors):
     """The name of the module of `pylstm.ops` that computes on all arguments, and the arguments.
 
     Raises:
-        DTypeError: There is none.
+        DTypeError: There is none, or an argument is not dense.
     """
     framework = _framework_of(tensors)
     if framework is None:
         tensors = {name: _shared(name, value) for name, value in tensors.items()}
         framework = _framework_of(tensors)
-    if framework is None:
+    if framework is None or (framework != "arrays" and not all(map(is_dense, tensors.values()))):
         raise _no_framework(tensors)
     return framework, tensors
 
@@ -196,16 +211,17 @@ def _framework_of(tensors):
 
 
 def _no_framework(tensors):
-    """The error for arguments that have no module of `pylstm.ops` in common."""
+    """The error for arguments that are not dense or have no module of `pylstm.ops` in common."""
     modules = _modules_of(tensors)
     for name, module in modules.items():
-        if module is None:
+        value = tensors[name]
+        if module is None or not is_dense(value):
+            kind = _kind(value)
             return DTypeError(
                 "PYL142",
-                expected="an array of NumPy, CuPy, TensorFlow, torch or JAX",
-                got=f"{name} is a {type(tensors[name]).__name__}",
-                fix=f"np.asarray({name}, 'float32')     for numbers in lists; "
-                "pylstm.LSTM for layers and symbolic inputs",
+                expected="a dense array of NumPy, CuPy, TensorFlow, torch or JAX",
+                got=f"{name} is a {kind}",
+                fix=_WAYS_TO_PASS.get(kind, _OTHER_WAYS).format(name),
             )
     kinds = ", ".join(f"{name} of {module}" for name, module in modules.items())
     return DTypeError(
@@ -215,6 +231,15 @@ def _no_framework(tensors):
         got=kinds,
         fix="convert them to the framework of x",
     )
+
+
+def _kind(value):
+    """What a value is called in `_WAYS_TO_PASS`."""
+    if hasattr(value, "assign_add"):
+        return "variable of Keras"
+    if hasattr(value, "is_nested"):
+        return "nested tensor" if value.is_nested else "sparse tensor"
+    return type(value).__name__
 
 
 @functools.cache

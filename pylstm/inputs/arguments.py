@@ -7,7 +7,7 @@ import keras
 import numpy as np
 from keras.src.backend.common.masking import get_keras_mask
 
-from pylstm.array_types import FLOATS, dtype_name, name_of, static_shape
+from pylstm.array_types import FLOATS, dtype_name, is_dense, name_of, static_shape
 from pylstm.errors import PylstmError
 from pylstm.inputs import explain
 from pylstm.inputs.containers import as_dense, as_numbers, unreported
@@ -25,8 +25,6 @@ from pylstm.inputs.knowledge import (
 from pylstm.inputs.masks import as_mask, both, from_lengths, from_value
 from pylstm.inputs.reading import apply_reading, choose_reading
 from pylstm.inputs.states import as_states
-
-_NOT_DENSE = ("RaggedTensor", "SparseTensor")
 
 
 class Prepared(NamedTuple):
@@ -124,16 +122,10 @@ def _own_masks(layer, x, joined, lengths, known):
     return mask if lengths is None else both(mask, from_lengths(lengths, x))
 
 
-def _is_not_dense(value):
-    if keras.backend.backend() == "torch" and hasattr(value, "is_sparse"):
-        return value.is_sparse or value.is_nested
-    return type(value).__name__ in _NOT_DENSE
-
-
 def _is_well_formed(value, known):
     """Whether nothing has to be read, checked or converted: the common case, made cheap."""
     kind = type(value)
-    if kind is not np.ndarray and (_is_not_dense(value) or not keras.ops.is_tensor(value)):
+    if kind is not np.ndarray and (not is_dense(value) or not keras.ops.is_tensor(value)):
         return False
     return _is_well_formed_signature(value.shape, value.dtype, known)
 

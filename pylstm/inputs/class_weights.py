@@ -4,7 +4,7 @@ import keras
 import numpy as np
 
 from pylstm.errors import RankError
-from pylstm.inputs.columns import Sequences, Stacked, read_column
+from pylstm.inputs.columns import Sequences, Stacked, columns_of, map_columns, read_column
 from pylstm.inputs.model_outputs import output_shapes
 
 
@@ -13,37 +13,56 @@ def weigh_classes(model, data, class_weight):
 
     Args:
         model: The model that is to be trained.
-        data: `Columns`. An array of targets stays Keras' to read, a list does not.
+        data: `Columns`. Where the model's outputs are not known, an array of targets stays Keras'
+            to read, a list does not.
         class_weight: {class: weight}, or None.
 
     Returns:
         The columns, and what is left of `class_weight`.
 
     Raises:
-        RankError: The targets can be labels per step or one-hot.
+        RankError: The targets can be labels per step or one-hot, or are those of several outputs.
     """
-    if class_weight is None or not _are_per_step(model, data):
+    targets = columns_of(data.y)
+    if class_weight is None or not targets:
+        return data, class_weight
+    if len(targets) > 1:
+        raise RankError(
+            "PYL101",
+            "class_weight weighs the targets of a single output",
+            layer=model.name,
+            expected="the targets of one output, or sample_weight",
+            got=f"targets of {len(targets)} outputs",
+            fix="sample_weight, as a tuple or dict with the weights of each output, in the place "
+            "of class_weight",
+        )
+    if not _are_per_step(model, data, targets[0]):
         return data, class_weight
     if data.sample_weight is not None:
         raise ValueError("class_weight and sample_weight cannot be given at the same time")
-    weights = [_weights_of_classes(labels, class_weight) for labels in data.y.values]
-    return data._replace(sample_weight=read_column(weights)), None
+
+    def weigh(column):
+        return read_column([_weights_of_classes(labels, class_weight) for labels in column.values])
+
+    return data._replace(sample_weight=map_columns(weigh, data.y)), None
 
 
-def _are_per_step(model, data):
-    if not isinstance(data.y, Stacked):
-        return isinstance(data.y, Sequences)
-    rank = len(data.y.shape)
-    shape = next(iter(output_shapes(model, data.x).values()), None)  # Keras weighs one output
+def _are_per_step(model, data, y):
+    if isinstance(y, Sequences):
+        return True
+    rank = len(y.shape)
+    shape = next(iter(output_shapes(model, data.x).values()), None)
     if shape is not None:
         return rank > 1 and len(shape) > 2
-    if rank == 2 and data.y.shape[1] > 1:
+    if not isinstance(y, Stacked):
+        return False
+    if rank == 2 and y.shape[1] > 1:
         raise RankError(
             "PYL102",
             "the targets can be labels per step or one-hot",
             layer=model.name,
             expected="sample_weight in the place of class_weight, or an array of targets",
-            got=f"{data.size} targets {data.y.shape[1:]}, and outputs of unknown shape",
+            got=f"{data.size} targets {y.shape[1:]}, and outputs of unknown shape",
             fix="sample_weight=[[class_weight.get(k, 1.0) for k in labels] for labels in y]"
             "     to mean steps\ny = np.stack(y)     to mean one-hot",
         )
@@ -52,6 +71,7 @@ def _are_per_step(model, data):
 
 def _weights_of_classes(labels, class_weight):
     """Weights (T,) of labels (T,), (T, 1), or (T, K) one-hot."""
+    labels = np.asarray(labels)
     if labels.ndim > 1:
         labels = labels.argmax(axis=-1) if labels.shape[-1] > 1 else labels[:, 0]
     return np.array([class_weight.get(int(label), 1.0) for label in labels], keras.config.floatx())

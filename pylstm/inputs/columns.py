@@ -16,7 +16,7 @@ from keras import tree
 from pylstm.errors import BatchMismatchError, DTypeError, RankError, TimestepError
 from pylstm.inputs.containers import as_numbers, unreported
 from pylstm.inputs.padding import PaddedBatch, unpad
-from pylstm.inputs.sequences import as_sequences
+from pylstm.inputs.sequences import as_sequences, unpacked
 from pylstm.inputs.structure import map_parts
 
 
@@ -157,8 +157,7 @@ def read_column(values, report=None, name="x"):
     """
     if isinstance(values, (Dense, Sequences)):
         return values
-    if isinstance(values, PaddedBatch):
-        values = unpad(values)
+    values = unpad(values) if isinstance(values, PaddedBatch) else unpacked(values)
     if hasattr(values, "row_splits") and len(values.row_splits) == 1:
         values = values.to_tensor().numpy()  # no rows, but their features are known
     if _is_array_of_numbers(values):
@@ -233,8 +232,9 @@ def _way_to_numbers(name, value):
 
 def _to_floatx(array):
     """Floats in Keras' float type, as Keras' own data adapter makes them."""
-    floatx = keras.config.floatx()
-    return array.astype(floatx) if array.dtype.kind == "f" and array.dtype != floatx else array
+    if array.dtype.kind in "biu":
+        return array
+    return array.astype(keras.config.floatx(), copy=False)
 
 
 def _check_sizes(columns):

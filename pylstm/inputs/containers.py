@@ -42,8 +42,6 @@ def as_dense(value, report):
         return _dense_ragged(value, report)
     if kind == "SparseTensor":
         return keras.ops.convert_to_tensor(value, sparse=False), None
-    if getattr(value, "is_sparse", False):
-        return value.to_dense(), None
     if isinstance(value, keras.Variable):
         return value.value, None
     if is_tensor(value):
@@ -95,8 +93,7 @@ def as_numbers(x, dtype, report):
             "PYL118",
             expected="numbers",
             got=f"{static_shape(x)} {name}",
-            fix=("tf.strings.to_number(x)" if is_tensor(x) else "x.astype('float32')")
-            + ", or keras.layers.StringLookup for categories",
+            fix=_way_to_numbers(x),
         )
     if isinstance(x, keras.KerasTensor):
         return x
@@ -104,19 +101,20 @@ def as_numbers(x, dtype, report):
     return x.astype(dtype) if isinstance(x, np.ndarray) else keras.ops.cast(x, dtype)
 
 
+def _way_to_numbers(x):
+    ways = ["keras.layers.StringLookup for categories"]
+    if not is_tensor(x):
+        ways.insert(0, "x.astype('float32')")
+    elif keras.backend.backend() == "tensorflow":
+        ways.insert(0, "tf.strings.to_number(x)")
+    return ", or ".join(ways)
+
+
 def _is_scalar(value):
     return isinstance(value, (int, float, complex)) or getattr(value, "shape", None) == ()
 
 
 def _as_numpy(value):
-    if isinstance(value, np.ma.MaskedArray) and value.mask.any():
-        raise DTypeError(
-            "PYL118",
-            "a masked array has values that are no numbers",
-            expected="numbers, and the steps to leave out as mask=",
-            got=f"masked array {value.shape}",
-            fix="layer(x.filled(0), mask=~x.mask.any(axis=-1))",
-        )
     if isinstance(value, (int, float, complex)) or hasattr(value, "__array__"):
         return as_numpy(value)
     raise DTypeError(
@@ -189,6 +187,7 @@ def _dense_tensors(items, report):
 
 
 def _as_tensor(index, item):
+    item = unpacked(item)
     if is_tensor(item):
         return item
     try:

@@ -70,6 +70,8 @@ def dataset(
         RaggedError: Sequences would be padded, and there is no `mask_value`.
         ValueError: `batch_size` is less than 1.
     """
+    if not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
+        raise ValueError(f"batch_size must be a positive integer, not {batch_size!r}")
     return SequenceDataset(
         unpad_targets(read_columns(x, y, sample_weight)),
         batch_size,

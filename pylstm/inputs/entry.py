@@ -7,7 +7,7 @@ tensors with a Keras mask, as `keras.layers.Masking` would have made them.
 import keras
 from keras.src.backend.common.masking import set_keras_mask
 
-from pylstm.array_types import FLOATS, dtype_name, static_shape
+from pylstm.array_types import dtype_name, static_shape
 from pylstm.inputs.columns import Dense, Sequences
 from pylstm.inputs.containers import as_dense, as_numbers
 from pylstm.inputs.contract import Known, Origin
@@ -50,8 +50,8 @@ def enter(value, declared, report, padding_value):
 
 
 def _with_padding(x, mask, value):
-    """x with `value` at the masked steps; integers, which may not hold the value, as floats."""
-    if value != 0 and dtype_name(x) not in FLOATS:
+    """x with `value` at the masked steps; as floats where its own dtype may not hold the value."""
+    if value != 0 and dtype_name(x) not in ("float32", "float64"):
         x = keras.ops.cast(x, keras.config.floatx())
     return keras.ops.where(beside_features(mask, x), x, keras.ops.cast(value, x.dtype))
 

@@ -23,7 +23,8 @@ def unpad_targets(columns, shapes=None):
         `Columns`.
 
     Raises:
-        TimestepError: A target or weight per step is not padded behind the steps of x.
+        TimestepError: A target or weight per step is not padded behind the steps of x, or weights
+            are per step and targets are not.
     """
     inputs = [column.lengths for column in columns_of(columns.x) if isinstance(column, Sequences)]
     inputs = list({lengths.tobytes(): lengths for lengths in inputs}.values())
@@ -65,6 +66,14 @@ def _unpad_target(target, shape, inputs):
 
 def _unpad_weights(weights, y, inputs):
     def unpad_one(weights, is_by_step):
+        if isinstance(weights, Sequences) and not is_by_step:
+            raise TimestepError(
+                "PYL120",
+                "the weights are per step, the targets per sample",
+                expected="sample_weight with one number per sample, as y",
+                got=f"sample_weight with {weights.lengths.min()} to {weights.lengths.max()} steps",
+                fix="[np.mean(w) for w in sample_weight], or y as a list of arrays per step",
+            )
         if not isinstance(weights, Dense) or not is_by_step or weights.shape[1:] in ((), (1,)):
             return weights
         lengths = _lengths_beside(weights, inputs)

@@ -5,8 +5,9 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import DTypeLike
 
-from pylstm.errors import DTypeError, MaskError, TimestepError
+from pylstm.errors import DTypeError, MaskError, RankError, TimestepError
 from pylstm.inputs.sequences import as_numpy, as_sequences
+from pylstm.ops.checks import check_lengths, read_lengths
 
 
 class PaddedBatch(NamedTuple):
@@ -40,7 +41,7 @@ def pad(
         maxlen: The length to pad to; the longest sequence's by default.
         value: What to pad with.
         dtype: Of the result; by default that of the sequences, so floats stay floats and
-            tokens stay integers.
+            tokens stay integers; float32 where shorter floats would round `value`.
 
     Returns:
         `PaddedBatch(x, mask, lengths)`.
@@ -83,18 +84,29 @@ def unpad(batch, *, lengths=None, mask=None) -> list[np.ndarray]:
         A list of N arrays (T_i, ...).
 
     Raises:
-        MaskError: Neither or both of `lengths` and `mask` are given, or they do not fit.
+        MaskError: Nothing or too much says which steps are real, or it does not fit.
+        RankError: There is no axis of time.
     """
+    sources = {"lengths": lengths, "mask": mask}
     if isinstance(batch, PaddedBatch):
-        batch, mask = batch.x, batch.mask
-    x = as_numpy(batch)
-    if (lengths is None) == (mask is None):
+        sources["a PaddedBatch"] = mask = batch.mask
+        batch = batch.x
+    given = [name for name, source in sources.items() if source is not None]
+    if len(given) != 1:
         raise MaskError(
             "PYL113",
             "unpad needs to know which steps are real",
-            expected="a PaddedBatch, or lengths (batch,), or mask (batch, time)",
-            got="both lengths and mask" if mask is not None else "neither lengths nor mask",
+            expected="one of a PaddedBatch, lengths (batch,) and mask (batch, time)",
+            got=" and ".join(given) or "neither lengths nor mask",
             fix="pylstm.unpad(y, lengths=batch.lengths)",
+        )
+    x = as_numpy(batch)
+    if x.ndim < 2:
+        raise RankError(
+            "PYL101",
+            expected="(batch, time, ...)",
+            got=f"{x.shape}",
+            fix="x[None]     for one sequence",
         )
     if mask is not None:
         mask = np.asarray(mask, bool)
@@ -105,14 +117,7 @@ def unpad(batch, *, lengths=None, mask=None) -> list[np.ndarray]:
                 got=f"mask {mask.shape}",
             )
         return [row[keep] for row, keep in zip(x, mask, strict=True)]
-    lengths = np.asarray(lengths)
-    fits = lengths.shape == x.shape[:1] and lengths.dtype.kind in "iu"
-    if not fits or np.any((lengths < 0) | (lengths > x.shape[1])):
-        raise MaskError(
-            "PYL113",
-            expected=f"integers ({len(x)},) from 0 to {x.shape[1]}",
-            got=f"lengths {lengths.dtype} {lengths.shape}",
-        )
+    lengths = check_lengths(read_lengths(lengths, x), x)
     return [row[:length] for row, length in zip(x, lengths, strict=True)]
 
 
@@ -154,17 +159,23 @@ def _padded_length(lengths, maxlen):
 
 
 def _lossless_dtype(seqs, dtype, value):
-    """The dtype to pad in; raises where an integer dtype would change a number."""
-    dtype = seqs[0].dtype if dtype is None else np.dtype(dtype)
-    if dtype.kind in "biu":
-        with np.errstate(invalid="ignore"):  # nan has no integer
-            changed = any(np.any(np.asarray(n).astype(dtype) != n) for n in (value, *seqs))
-        if changed:
-            raise DTypeError(
-                "PYL118",
-                f"the numbers do not fit {dtype}",
-                expected=f"numbers that {dtype} can hold",
-                got=f"{seqs[0].dtype} sequences, value={value}",
-                fix="leave dtype out, or pad with dtype='float32'",
-            )
-    return dtype
+    """The dtype to pad in; raises where one that was asked for, or integers, change a number."""
+    wanted = seqs[0].dtype if dtype is None else np.dtype(dtype)
+    is_integer = wanted.kind in "biu"
+    with np.errstate(invalid="ignore", over="ignore"):  # nan has no integer
+        if is_integer:
+            changed = any(np.any(np.asarray(n).astype(wanted) != n) for n in (value, *seqs))
+        else:  # Layers look for the value in float32.
+            cast = np.asarray(value).astype(wanted).astype("float32")
+            changed = not np.array_equal(cast, np.asarray(value, "float32"), equal_nan=True)
+    if not changed:
+        return wanted
+    if dtype is None and not is_integer:
+        return np.dtype("float32")
+    raise DTypeError(
+        "PYL118",
+        f"the numbers do not fit {wanted}",
+        expected=f"numbers that {wanted} can hold",
+        got=f"{seqs[0].dtype} sequences, value={value}",
+        fix="leave dtype out, or pad with dtype='float32'",
+    )

@@ -9,6 +9,7 @@ import itertools
 
 import numpy as np
 
+from pylstm.array_types import is_dense
 from pylstm.errors import (
     DTypeError,
     FeatureMismatchError,
@@ -54,12 +55,39 @@ def as_sequences(seqs, report=None):
 
 
 def unpacked(value):
-    """The list of tensors in torch's nested tensor or `PackedSequence`; else the value itself."""
+    """What a special kind of array holds; else the value itself.
+
+    Args:
+        value: torch's nested tensor or `PackedSequence` (comes back as a list of tensors) or sparse
+            tensor (dense), NumPy's masked array or a memoryview (an array), or anything else.
+
+    Raises:
+        DTypeError: Values of a masked array are masked.
+    """
+    if isinstance(value, np.ma.MaskedArray):
+        return _unmasked(value)
+    if isinstance(value, memoryview):
+        return np.asarray(value)
     if type(value).__name__ == "PackedSequence":
         from torch.nn.utils.rnn import unpack_sequence
 
         return unpack_sequence(value)
-    return list(value.unbind()) if getattr(value, "is_nested", False) else value
+    if not hasattr(value, "is_nested") or is_dense(value):
+        return value
+    return list(value.unbind()) if value.is_nested else value.to_dense()
+
+
+def _unmasked(array):
+    if array.mask.any():
+        raise DTypeError(
+            "PYL118",
+            "a masked array has values that are no numbers",
+            expected="numbers, and the steps to leave out as mask=",
+            got=f"masked array {array.shape}",
+            fix="layer(x.filled(0), mask=~x.mask.any(axis=-1))\n"
+            "[np.ma.compress_rows(s) for s in x]     without the masked steps",
+        )
+    return array.data
 
 
 def as_numpy(value):
@@ -109,7 +137,7 @@ def _rows_of(seqs):
 
 
 def _as_array(item, index):
-    array = item
+    array = item = unpacked(item)
     if not isinstance(item, np.ndarray):
         try:
             array = as_numpy(item)
@@ -193,11 +221,21 @@ def _check_numbers(array, index):
             "PYL118",
             expected="numbers",
             got=f"sequence {index} is {array.dtype}",
-            fix="[s.to_numpy('float32', na_value=np.nan) for s in sequences]"
-            if any(type(value).__name__ == "NAType" for value in array.flat)
-            else "[np.asarray(s, 'float32') for s in sequences],\n"
-            "or keras.layers.StringLookup for categories",
+            fix=_way_to_numbers(array),
         )
+
+
+def _way_to_numbers(array):
+    if array.ndim == 0 and array.item() is None:
+        return "[s for s in sequences if s is not None], and y without their targets"
+    if any(value is None for value in array.flat):
+        return "a number in the place of each None, or leave out its step"
+    if any(type(value).__name__ == "NAType" for value in array.flat):
+        return "[s.to_numpy('float32', na_value=np.nan) for s in sequences]"
+    return (
+        "[np.asarray(s, 'float32') for s in sequences],\n"
+        "or keras.layers.StringLookup for categories"
+    )
 
 
 def _without_batch_axes(arrays, report):

@@ -94,7 +94,7 @@ def check_lengths(lengths, x):
 
     Args:
         lengths: Integers (B,), an array.
-        x: (B, T, F).
+        x: (B, T, ...).
 
     Returns:
         The lengths.
@@ -102,7 +102,7 @@ def check_lengths(lengths, x):
     Raises:
         MaskError: They do not fit.
     """
-    batch, time, _ = static_shape(x) or (None, None, None)
+    batch, time, *_ = static_shape(x) or (None, None)
     shape, dtype = static_shape(lengths), dtype_name(lengths)
     fits = shape is None or (len(shape) == 1 and (None in (shape[0], batch) or shape[0] == batch))
     remark = ""
@@ -117,7 +117,7 @@ def check_lengths(lengths, x):
 
 
 def _lengths_error(got, x):
-    batch, time, _ = static_shape(x) or (None, None, None)
+    batch, time, *_ = static_shape(x) or (None, None)
     return MaskError(
         "PYL113",
         expected=f"integers (batch={batch},) from 0 to {time}",

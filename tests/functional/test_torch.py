@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import pylstm
-from pylstm.errors import DeviceError, PylstmError
+from pylstm.errors import DeviceError, DTypeError, PylstmError
 from tests.cpu.cases import Case, make_inputs
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
@@ -157,6 +157,26 @@ def test_numpy_arrays_that_torch_cannot_share():
     array = x.float().numpy().astype(ml_dtypes.bfloat16)
     expected = pylstm.lstm(x, kernel, recurrent_kernel)
     assert torch.equal(pylstm.lstm(array, kernel, recurrent_kernel), expected)
+
+
+def test_what_is_not_dense_says_how_to_pass_it():
+    x, _, _, kernel, recurrent_kernel, *_ = tensors(Case(), requires_grad=False)
+    rows = [x[0], x[1, :1]]
+    expected = pylstm.lstm(pylstm.pad(rows).x, kernel, recurrent_kernel, lengths=[len(x[0]), 1])
+    ways = {
+        torch.nested.nested_tensor(rows): r"x.to_padded_tensor\(0.0\), with lengths=",
+        torch.nested.nested_tensor(rows, layout=torch.jagged): r"x.to_padded_tensor\(0.0\), with",
+        torch.nn.utils.rnn.pack_sequence(rows): r"pad_packed_sequence\(x, batch_first=True\)",
+        x.to_sparse(): r"x.to_dense\(\)",
+        x.to_sparse_csr(): r"x.to_dense\(\)",
+    }
+    for value, fix in ways.items():
+        with pytest.raises(DTypeError, match=rf"PYL142(.|\n)*x is a (.|\n)*{fix}"):
+            pylstm.lstm(value, kernel, recurrent_kernel)
+    nested = torch.nested.nested_tensor(rows)
+    lengths = [len(s) for s in nested.unbind()]
+    got = pylstm.lstm(nested.to_padded_tensor(0.0), kernel, recurrent_kernel, lengths=lengths)
+    assert torch.equal(got, expected)
 
 
 def test_gradients_on_meta_have_shapes():

@@ -165,6 +165,13 @@ def test_targets_per_step_of_another_length_are_named():
     assert caught.value.got == f"sample 7: x has {t} steps, y has {t + 1}"
 
 
+def test_weights_per_step_of_targets_per_sample():
+    weights = [np.ones(t) for t in LENGTHS]
+    with pytest.raises(errors.TimestepError, match=r"\[PYL120\].*weights are per step") as caught:
+        dataset(sequences(), np.ones((200, 2)), sample_weight=weights)
+    assert caught.value.expected == "sample_weight with one number per sample, as y"
+
+
 def test_padded_targets_per_step_are_as_long_as_their_batch():
     steps = [np.full((t, 2), 1.0) for t in LENGTHS]
     for targets in (steps, pad(steps).x):
@@ -172,6 +179,13 @@ def test_padded_targets_per_step_are_as_long_as_their_batch():
             longest = int(x.row_lengths().numpy().max())
             assert np.asarray(y).shape == (20, longest, 2)
             np.testing.assert_array_equal(weights.sum(axis=1), x.row_lengths())
+
+
+@pytest.mark.parametrize("batch_size", [0, -1, None, 2.0])
+@pytest.mark.parametrize("y", [None, np.ones(200)])
+def test_batch_size_is_a_positive_integer(y, batch_size):
+    with pytest.raises(ValueError, match=f"a positive integer, not {batch_size}"):
+        dataset(sequences(), y, batch_size)
 
 
 def test_text_labels():

@@ -2,6 +2,7 @@
 
 import warnings
 
+import ml_dtypes
 import numpy as np
 import pandas as pd
 import pytest
@@ -91,6 +92,17 @@ def test_fractions_are_never_rounded_away():
     assert pad([[1.0, 2.0], [3.0]], dtype="int32").x.dtype == np.int32
 
 
+@pytest.mark.parametrize("dtype", ["float16", ml_dtypes.bfloat16])
+def test_padding_is_the_value_that_a_layer_will_look_for(dtype):
+    seqs = sequences(dtype=dtype)
+    assert pad(seqs, value=-1.0).x.dtype == dtype
+    for value in (0.1, -9999.0, -1e9):
+        batch = pad(seqs, value=value)
+        assert (batch.x[~batch.mask] == np.float32(value)).all()
+        with pytest.raises(errors.DTypeError, match=f"the numbers do not fit {np.dtype(dtype)}"):
+            pad(seqs, value=value, dtype=dtype)
+
+
 def test_never_truncates():
     with pytest.raises(errors.TimestepError, match="at most maxlen=4 time steps") as caught:
         pad(sequences(), maxlen=4)
@@ -152,8 +164,15 @@ def test_unpad_checks_what_it_is_told():
     assert [s.tolist() for s in unpad(x, mask=holes)] == [[0, 2], []]
     with pytest.raises(errors.MaskError, match="which steps are real"):
         unpad(x)
-    with pytest.raises(errors.MaskError, match=r"integers \(2,\) from 0 to 3"):
-        unpad(x, lengths=[3, 4])
+    assert [s.tolist() for s in unpad(x, lengths=[3.0, 1.0])] == [[0, 1, 2], [3]]
+    for lengths in ([3, 4], [3, 1.5], [3]):
+        with pytest.raises(errors.MaskError, match=r"PYL113.*(.|\n)*lengths=\[T_1, T_2, ...\]"):
+            unpad(x, lengths=lengths)
+    for given in {"lengths": [3, 1]}, {"mask": holes}:
+        with pytest.raises(errors.MaskError, match=rf"which(.|\n)*{next(iter(given))} and a"):
+            unpad(pad([x[0], x[1]]), **given)
+    with pytest.raises(errors.RankError, match=r"PYL101(.|\n)*\(batch, time, ...\)"):
+        unpad(np.arange(3.0), mask=[1, 1, 0])
     with pytest.raises(errors.MaskError, match=r"mask \(2, 2\)"):
         unpad(x, mask=holes[:, :2])
 

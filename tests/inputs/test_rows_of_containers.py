@@ -323,9 +323,44 @@ def test_one_sequence_of_numbers():
 def test_masked_arrays_would_lose_their_mask():
     x = np.ma.array(np.stack(EQUAL))
     assert_reads(x, EQUAL)
+    model = pylstm.Sequential([lstm(3)])
+    assert_close(model.predict(x, verbose=0), last_outputs(model.layers[0], EQUAL))
     x[0, 0, 0] = np.ma.masked
-    with pytest.raises(errors.DTypeError, match=r"PYL118.*masked array"):
-        lstm(3)(x)
+    rows = [x[0], x[1, :2]]
+    calls = [
+        *[lambda: lstm(3)(x), lambda: lstm(3)(list(x)), lambda: lstm(3)([x[0], tf.zeros((2, 3))])],
+        *[lambda: model.predict(x), lambda: model.predict(rows)],
+        *[lambda: pylstm.pad(rows), lambda: pylstm.ragged(rows), lambda: pylstm.dataset(rows)],
+    ]
+    for call in calls:
+        with pytest.raises(errors.DTypeError, match=r"PYL118.*masked array") as caught:
+            call()
+    fix = caught.value.fix.splitlines()[1].split("     ")[0]
+    fixed = eval(fix, {"np": np, "x": [*rows, x.data[2]]})
+    assert [len(row) for row in fixed] == [len(x[0]) - 1, 2, len(x[2])]
+    for samples in (x, np.zeros_like(x)), (x.data, x[:, 0]):
+        assert [finding.code for finding in pylstm.diagnose(model, *samples)] == ["PYL118"]
+
+
+@pytest.mark.parametrize(
+    "sequences, fix",
+    [
+        ([None, EQUAL[0]], "[s for s in sequences if s is not None]"),
+        ([[[1.0, None], [2.0, 3.0]], data(2, 2)], "a number in the place of each None"),
+    ],
+)
+def test_none_is_no_number(sequences, fix):
+    with pytest.raises(errors.DTypeError, match="PYL118") as caught:
+        lstm()(sequences)
+    assert caught.value.fix.startswith(fix)
+
+
+def test_a_memoryview_is_its_array():
+    x = np.stack(EQUAL)
+    assert_reads(memoryview(x), EQUAL)
+    model = pylstm.Sequential([lstm(3)])
+    got = model.predict(memoryview(x), verbose=0)
+    assert_close(got, last_outputs(model.layers[0], EQUAL))
 
 
 def test_sparse_tensors_and_variables():

@@ -126,15 +126,31 @@ def by_step(kind):
 @pytest.mark.parametrize("lengths", [[6] * 6, [2] * 6, [3]])
 @pytest.mark.parametrize("kind", ["built", "unbuilt"])
 def test_class_weight_by_step_of_equal_lengths(kind, lengths):
-    """A list of labels is by step where the output is, whatever Keras takes it for."""
+    """Labels are by step where the output is, whatever Keras takes them for."""
     seqs = sequences(lengths)
     steps = per_step(seqs)
     weights = [np.where(s, 3.0, 1.0) for s in steps]
     want = by_step(kind).train_on_batch(seqs, steps, weights)
-    got = by_step(kind).train_on_batch(seqs, steps, class_weight={1: 3.0})
-    assert got == pytest.approx(want, rel=1e-5)
+    for y in steps, np.stack(steps), np.stack(steps)[..., None]:
+        got = by_step(kind).train_on_batch(seqs, y, class_weight={1: 3.0})
+        assert got == pytest.approx(want, rel=1e-5)
     history = by_step(kind).fit(seqs, steps, class_weight={1: 3.0}, verbose=0).history
     assert history["loss"] == pytest.approx([want], rel=1e-5)
+
+
+@pytest.mark.parametrize("struct", [dict, tuple])
+def test_class_weight_of_several_outputs(struct):
+    signal = keras.Input((None, 5))
+    steps = pylstm.LSTM(2, return_sequences=True)(signal)
+    outputs = {"steps": steps, "last": pylstm.LSTM(2)(steps)}
+    y = {"steps": per_step(sequences()), "last": LABELS}
+    if struct is tuple:
+        outputs, y = list(outputs.values()), tuple(y.values())
+    model = pylstm.Model(signal, outputs)
+    model.compile("sgd", "mse")
+    with pytest.raises(errors.RankError, match=r"\[PYL101\].* of a single output") as caught:
+        model.fit(sequences(), y, class_weight={1: 3.0})
+    assert caught.value.got == "targets of 2 outputs"
 
 
 def test_class_weight_leaves_the_held_out_samples_alone():
@@ -559,6 +575,17 @@ def test_a_dict_without_an_input():
                 run(x)
             assert caught.value.got == "the keys 'signal', 'mta'"
             assert caught.value.fix == "{'signal': ..., 'meta': ...}"
+
+
+def test_a_dict_for_a_sequential_model():
+    seqs, model = sequences(), classifier()
+    for run in (model, lambda x: model.predict(x, verbose=0)):
+        np.testing.assert_allclose(run({"x": seqs}), run(seqs), atol=1e-6)
+        with pytest.raises(errors.RankError, match=r"PYL101.*the model has 1 input") as caught:
+            run({"x": seqs, "y": seqs})
+        assert caught.value.fix == "x['x']"
+    assert pylstm.diagnose(model, {"x": seqs}).ok
+    assert not pylstm.diagnose(model, {"x": seqs, "y": seqs}).ok
 
 
 def test_text_beside_sequences():

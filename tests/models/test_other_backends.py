@@ -7,7 +7,7 @@ import pytest
 from tests import backends
 
 SCRIPT = """
-    import keras, numpy as np, pytest, pylstm
+    import keras, ml_dtypes, numpy as np, pytest, pylstm
 
     rng = np.random.default_rng(0)
     seqs = [rng.normal(size=(t, 3)).astype("float32") for t in (3, 2, 4, 1)]
@@ -45,11 +45,15 @@ SCRIPT = """
     assert np.isfinite(loss).all()
     assert model.predict(seqs, batch_size=2, verbose=0).shape == (4, 4, 2)
 
-    whole = [(s > 0).astype("uint8") for s in seqs]
-    model = model_of(keras.layers.Masking(-1.0))
-    for got, seq in zip(model.predict(whole, verbose=0), whole, strict=True):
-        alone = keras.ops.convert_to_numpy(model(seq[None]))[0]
-        np.testing.assert_allclose(got, alone, atol=1e-6)
+    model = model_of(keras.layers.Masking(-9999.0))
+    for dtype in "uint8", "float16", "bfloat16":
+        others = [np.abs(s).astype(dtype) for s in seqs]
+        called = keras.ops.convert_to_numpy(model(others))
+        outputs = model.predict(others, verbose=0)
+        for output, row, seq in zip(outputs, called, others, strict=True):
+            alone = keras.ops.convert_to_numpy(model(seq[None].astype("float32")))[0]
+            np.testing.assert_allclose(output, alone, atol=1e-6)
+            np.testing.assert_allclose(row, alone, atol=1e-6)
 
     inputs = [keras.Input((None, 3)), keras.Input((None, 3))]
     values = zip(inputs, (-1.0, -2.0))

@@ -107,7 +107,19 @@ def test_lists_in_a_data_loader(x):
 
 def test_sparse_tensor(x):
     layer = pylstm.LSTM(5, dtype="float64", kernel="fused")
-    assert_close(layer(x.to_sparse()), layer(x))
+    model = pylstm.Sequential([layer])
+    expected = layer(x)
+    for sparse in (x.to_sparse(), x.to_sparse_csr()):
+        assert_close(layer(sparse), expected)
+        assert_close(model.predict(sparse, verbose=0), expected)
+
+
+def test_the_weights_of_a_layer_go_to_the_function_by_their_value(x):
+    cell = pair(5, 2, dtype="float64")[1].cell
+    with pytest.raises(pylstm.errors.DTypeError, match=r"PYL142(.|\n)* kernel.value"):
+        pylstm.lstm(x, cell.kernel, cell.recurrent_kernel)
+    pylstm.lstm(x, cell.kernel.value, cell.recurrent_kernel.value).sum().backward()
+    assert cell.kernel.value.grad.any()
 
 
 def test_module_compiles(x):
