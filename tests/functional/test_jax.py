@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import pylstm
-from pylstm.errors import DeviceError, FeatureMismatchError, PylstmError
+from pylstm.errors import DeviceError, FeatureMismatchError, PylstmError, ShapeError
 from tests import backends
 from tests.cpu.cases import Case, make_inputs
 from tests.functional import frameworks
@@ -118,6 +118,14 @@ def test_shapes_are_checked_while_tracing(arguments):
     x, *others = arguments
     with pytest.raises(FeatureMismatchError, match="axis 2 is 1, not 2"):
         jax.jit(call)(x[..., :1], *others)
+
+
+def test_export_of_any_batch_is_refused(arguments):
+    x, _, _, *weights, _ = arguments
+    (batch,) = jax.export.symbolic_shape("batch")
+    shape = jax.ShapeDtypeStruct((batch, *x.shape[1:]), x.dtype)
+    with pytest.raises(ShapeError, match=r"PYL141(.|\n)*x \(batch, 3, 2\)(.|\n)*pylstm.LSTM"):
+        jax.export.export(jax.jit(lambda x: pylstm.lstm(x, *weights)))(shape)
 
 
 def test_arrays_on_a_gpu_are_refused(arguments, monkeypatch):
