@@ -127,6 +127,8 @@ def obstacle(x):
         return f"JAX computes on {platform}, and the fused kernel for JAX on the CPU"
     if not all(isinstance(size, int) for size in x.shape):
         return "the fused kernel needs sizes, and JAX traces the call without them"
+    if jax.sharding.get_abstract_mesh().explicit_axes and not any(jax.typeof(x).sharding.spec):
+        return "the mesh has explicit axes, by which a `vmap` around the layer may divide arrays"
     if keras.distribution.distribution() is not None:
         return "keras.distribution divides arrays, which the fused kernel for JAX needs whole"
     return None
