@@ -1,6 +1,6 @@
 """The shape and the dtype of an array of any framework."""
 
-from functools import lru_cache
+from pylstm.caching import constant
 
 FLOATS = ("float16", "bfloat16", "float32", "float64")
 
@@ -10,7 +10,7 @@ def dtype_name(value):
     return name_of(value.dtype)
 
 
-@lru_cache(maxsize=64)
+@constant
 def name_of(dtype):
     """The name of a dtype of any framework: `"float32"`."""
     # NumPy composes the name anew each time; torch writes "torch.float32".

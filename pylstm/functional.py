@@ -120,9 +120,9 @@ def lstm(
         **tensors,
         activation=activation,
         recurrent_activation=recurrent_activation,
-        go_backwards=go_backwards,
-        return_sequences=return_sequences,
-        zero_output_for_mask=zero_output_for_mask,
+        go_backwards=bool(go_backwards),
+        return_sequences=bool(return_sequences),
+        zero_output_for_mask=bool(zero_output_for_mask),
     )
     return (y, h, c) if return_state else y
 

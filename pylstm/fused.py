@@ -58,9 +58,9 @@ def fused_loop(layer, sequences, initial_state, mask, training):
         mask=mask,
         activation=activation_name(cell.activation),
         recurrent_activation=activation_name(cell.recurrent_activation),
-        go_backwards=layer.go_backwards,
-        return_sequences=layer.return_sequences,
-        zero_output_for_mask=layer.zero_output_for_mask,
+        go_backwards=bool(layer.go_backwards),
+        return_sequences=bool(layer.return_sequences),
+        zero_output_for_mask=bool(layer.zero_output_for_mask),
         **options,
     )
     if backend == "jax" and mask is not None and not layer.unroll:

@@ -8,6 +8,7 @@ import keras
 
 from pylstm._library import load_core
 from pylstm.array_types import FLOATS
+from pylstm.caching import constant
 from pylstm.errors import BackendLoadError, PylstmError
 from pylstm.ops import KERAS_BACKENDS, load_ops
 
@@ -84,13 +85,13 @@ def activation_name(function):
     return _names_by_id().get(id(function))
 
 
-@functools.cache
+@constant
 def _names_by_id():
     # By identity: a callable that someone passes need not be hashable.
     return {id(getattr(keras.activations, name)): name for name in load_core().activations()}
 
 
-@functools.cache
+@constant
 def _load_error(backend):
     """Loads the compiled libraries. Returns the `BackendLoadError` if that fails, else None."""
     try:

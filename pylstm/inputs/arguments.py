@@ -1,6 +1,5 @@
 """The input contract as a layer applies it: anything in, well-formed input or an error out."""
 
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 import keras
@@ -127,11 +126,7 @@ def _is_well_formed(value, known):
     kind = type(value)
     if kind is not np.ndarray and (not is_dense(value) or not keras.ops.is_tensor(value)):
         return False
-    return _is_well_formed_signature(value.shape, value.dtype, known)
-
-
-@lru_cache(maxsize=4096)
-def _is_well_formed_signature(shape, dtype, known):
+    shape, dtype = value.shape, value.dtype
     if getattr(shape, "rank", 0) is None or len(shape) != 3:
         return False
     batch, steps, features = shape

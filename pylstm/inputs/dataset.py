@@ -106,8 +106,6 @@ class SequenceDataset(keras.utils.PyDataset):
         **workers,
     ):
         super().__init__(**workers)
-        if batch_size < 1:
-            raise ValueError(f"batch_size must be at least 1, not {batch_size}")
         self._columns = columns
         self._batch_size = batch_size
         self._bucket = bucket

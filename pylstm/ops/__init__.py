@@ -1,6 +1,5 @@
 """The LSTM as a function, one module for each kind of array."""
 
-import functools
 import importlib
 
 # Those of Keras' backends on which its layer can run a module of this package.
@@ -25,8 +24,12 @@ OPTIONS = (
     "zero_output_for_mask",
 )
 
+_loaded = {}
 
-@functools.cache
+
 def load_ops(name):
     """Imports the module `name` of this package."""
-    return importlib.import_module(f"{__name__}.{name}")
+    # In a dict, which `torch.compile` reads; of `functools.cache` it would warn.
+    if name not in _loaded:
+        _loaded[name] = importlib.import_module(f"{__name__}.{name}")
+    return _loaded[name]

@@ -10,7 +10,7 @@ import numpy as np
 
 from pylstm._library import load_core
 from pylstm.array_types import FLOATS, dtype_name, static_shape
-from pylstm.errors import CODES, DeviceError, DTypeError, MaskError, PylstmError
+from pylstm.errors import CODES, DeviceError, DTypeError, MaskError, PylstmError, ShapeError
 
 
 def check_call(tensors, activation, recurrent_activation):
@@ -57,7 +57,16 @@ def check_shapes(tensors):
         ShapeError: One does not fit the others.
     """
     shapes = [None if t is None else static_shape(t) for t in tensors.values()]
-    found = load_core().find_mismatch(*shapes)
+    try:
+        found = load_core().find_mismatch(*shapes)
+    except TypeError:  # symbols, as in JAX's exports for any batch
+        raise ShapeError(
+            "PYL141",
+            "the kernels need sizes, and JAX traces the call without them",
+            expected="sizes that are integers",
+            got=", ".join(f"{n} {s}" for n, s in zip(tensors, shapes, strict=True) if s),
+            fix="pylstm.LSTM with KERAS_BACKEND=jax, whose loop is traced for any size",
+        ) from None
     if found is None:
         return
     code, expected, got, fix = found

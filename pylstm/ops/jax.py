@@ -64,7 +64,7 @@ def lstm(
     tensors = (x, h0, c0, kernel, recurrent_kernel, bias, mask, recurrent_dropout)
     _check_devices(tensors)
     tensors = [None if t is None else jnp.asarray(t) for t in tensors]
-    return _lstm(tuple(sorted(options.items())), *_divided_alike(tensors))
+    return _compiled(tuple(sorted(options.items())), *_divided_alike(tensors))
 
 
 def zero_state(x, units):
@@ -127,6 +127,8 @@ def obstacle(x):
         return f"JAX computes on {platform}, and the fused kernel for JAX on the CPU"
     if not all(isinstance(size, int) for size in x.shape):
         return "the fused kernel needs sizes, and JAX traces the call without them"
+    if jax.sharding.get_abstract_mesh().explicit_axes and not any(jax.typeof(x).sharding.spec):
+        return "the mesh has explicit axes, by which a `vmap` around the layer may divide arrays"
     if keras.distribution.distribution() is not None:
         return "keras.distribution divides arrays, which the fused kernel for JAX needs whole"
     return None
@@ -160,6 +162,8 @@ def _dense(gradient):
 
 
 _lstm.defvjp(_save, _gradient, symbolic_zeros=True)
+# `jax.shard_map` has no rule for it outside of `jit`, where single operations are slower, too.
+_compiled = jax.jit(_lstm, static_argnums=0)
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1))

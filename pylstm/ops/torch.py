@@ -4,16 +4,15 @@ It computes on the tensors' own memory. `torch.compile` keeps `lstm` below in on
 `pylstm.lstm`, which checks more, it breaks the graph.
 """
 
-import functools
-
 import ml_dtypes
 import numpy as np
 import torch
 from torch import Tensor
-from torch._subclasses.fake_tensor import FakeTensor
 from torch.autograd import forward_ad
 
 from pylstm._library import load_core, load_cuda
+from pylstm.array_types import dtype_name
+from pylstm.caching import constant
 from pylstm.errors import BackendLoadError, PylstmError
 from pylstm.ops import INPUTS, OPTIONS, cuda
 from pylstm.ops.checks import check_devices
@@ -85,7 +84,7 @@ def both(mask, within):
     return torch.as_tensor(mask, device=device) & torch.as_tensor(within, device=device)
 
 
-@functools.cache
+@constant
 def devices():
     """Returns the kinds of device that the operator has kernels for, such as "CPU"."""
     try:
@@ -242,9 +241,9 @@ def _forward_shapes(x, h0, c0, kernel, recurrent_kernel, *rest):
     batch, time, _ = x.shape
     units = recurrent_kernel.shape[0]
     y = x.new_empty((batch, time, units) if return_sequences else (batch, units))
-    # The size of the reserve is the kernel's own business. On "meta" there is none.
-    unsized = save_for_backward and isinstance(x, FakeTensor)
-    reserve_bytes = torch.library.get_ctx().new_dynamic_size() if unsized else 0
+    reserve_bytes = 0
+    if save_for_backward:  # in proportion to the sizes, which may be symbols here
+        reserve_bytes = batch * time * units * _core.reserve_bytes(1, 1, 1, np.dtype(dtype_name(x)))
     return (
         y,
         x.new_empty(batch, units),

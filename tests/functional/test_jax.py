@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import pylstm
-from pylstm.errors import DeviceError, FeatureMismatchError, PylstmError
+from pylstm.errors import DeviceError, FeatureMismatchError, PylstmError, ShapeError
 from tests import backends
 from tests.cpu.cases import Case, make_inputs
 from tests.functional import frameworks
@@ -95,14 +95,21 @@ def gradients(weights, x):
 
 mesh = jax.sharding.Mesh(jax.devices(), ("batch",))
 sharded = jax.shard_map(gradients, mesh=mesh, in_specs=(P(), P("batch")), out_specs=P())
+alone = jax.shard_map(
+    lambda x: pylstm.lstm(x, kernel, recurrent_kernel),
+    mesh=mesh,
+    in_specs=P("batch"),
+    out_specs=P("batch"),
+)
+np.testing.assert_allclose(alone(x), pylstm.lstm(x, kernel, recurrent_kernel), rtol=1e-6)
 weights = (kernel, dense)
 for got, expected in zip(sharded(weights, x), gradients(weights, x), strict=True):
     np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-5)
 """
 
 
-def test_gradients_are_summed_over_the_devices_of_shard_map():
-    """By weights before and after, which each device holds whole."""
+def test_shard_map():
+    """It sums gradients by weights before and after, which each device holds whole."""
     devices = "--xla_force_host_platform_device_count=2"
     backends.run_python("jax", "-c", SHARDED, XLA_FLAGS=devices)
 
@@ -111,6 +118,14 @@ def test_shapes_are_checked_while_tracing(arguments):
     x, *others = arguments
     with pytest.raises(FeatureMismatchError, match="axis 2 is 1, not 2"):
         jax.jit(call)(x[..., :1], *others)
+
+
+def test_export_of_any_batch_is_refused(arguments):
+    x, _, _, *weights, _ = arguments
+    (batch,) = jax.export.symbolic_shape("batch")
+    shape = jax.ShapeDtypeStruct((batch, *x.shape[1:]), x.dtype)
+    with pytest.raises(ShapeError, match=r"PYL141(.|\n)*x \(batch, 3, 2\)(.|\n)*pylstm.LSTM"):
+        jax.export.export(jax.jit(lambda x: pylstm.lstm(x, *weights)))(shape)
 
 
 def test_arrays_on_a_gpu_are_refused(arguments, monkeypatch):

@@ -96,6 +96,16 @@ def test_defaults(framework):
     assert_close(framework.numpy(y), exact, case.dtype)
 
 
+def test_options_need_not_be_bools(framework):
+    x, _, _, *weights, _, _ = make_inputs(Case())
+    arrays = [framework.array(value) for value in (x, *weights)]
+    options = ("go_backwards", "return_sequences", "zero_output_for_mask")
+    for value in (1, np.True_, None):
+        got = pylstm.lstm(*arrays, **dict.fromkeys(options, value))
+        expected = pylstm.lstm(*arrays, **dict.fromkeys(options, bool(value)))
+        np.testing.assert_array_equal(framework.numpy(got), framework.numpy(expected))
+
+
 @pytest.mark.parametrize("kind", ["list", "numpy", "own"])
 def test_lengths(framework, kind):
     case = Case(batch=3, time=5, dtype="float64")

@@ -186,6 +186,14 @@ def test_gradients_on_meta_have_shapes():
     assert (gradient.shape, gradient.device.type) == (kernel.shape, "meta")
 
 
+def test_fake_tensors_have_shapes():
+    x, _, _, kernel, recurrent_kernel, *_ = tensors(Case())
+    expected = pylstm.lstm(x, kernel, recurrent_kernel)
+    with torch._subclasses.FakeTensorMode() as mode:
+        y = pylstm.lstm(*map(mode.from_tensor, (x, kernel, recurrent_kernel)))
+    assert y.shape == expected.shape
+
+
 def test_tensors_on_two_devices_are_refused():
     x, _, _, kernel, recurrent_kernel, *_ = tensors(Case(), requires_grad=False)
     with pytest.raises(DeviceError, match=r"PYL138(.|\n)*x on cpu,.* recurrent_kernel on meta"):

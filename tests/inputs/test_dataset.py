@@ -199,8 +199,3 @@ def test_numpys_global_generator_is_drawn_from_for_shuffling_alone():
     np.random.seed(0)
     dataset(sequences(), batch_size=32)
     np.testing.assert_equal(np.random.get_state()[1:3], expected)
-
-
-def test_a_batch_has_a_sample():
-    with pytest.raises(ValueError, match="batch_size must be at least 1, not 0"):
-        dataset(sequences(), batch_size=0)

@@ -90,6 +90,7 @@ def test_odd_sizes(axis, size):
         {"dropout": 0.3, "recurrent_dropout": 0.4, "return_sequences": True},
         {"dropout": 0.3, "implementation": 1, "use_cudnn": False},
         {"dropout": 0.3, "recurrent_dropout": 0.4, "go_backwards": True, "use_bias": False},
+        {"return_sequences": 1, "go_backwards": np.True_, "zero_output_for_mask": None},
     ],
     ids=str,
 )

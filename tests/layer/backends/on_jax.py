@@ -109,6 +109,18 @@ def test_distribution_runs_keras_loop(x):
     assert "keras.distribution" in layer.path_reason
 
 
+def test_vmap_over_an_explicit_mesh_runs_keras_loop(x):
+    layer = pylstm.LSTM(3, dtype="float64")
+    expected = layer(x)
+    with jax.set_mesh(jax.make_mesh((1,), ("batch",))):
+        divided = jax.device_put(x, jax.sharding.PartitionSpec("batch"))
+        each = jax.vmap(lambda row: outputs_of(layer)(row[None])[0])
+        assert_close(jax.jit(each)(divided), expected)
+        assert "explicit axes" in layer.path_reason
+        assert_close(layer(divided), expected)
+        assert layer.path == "fused"
+
+
 def test_gpu_runs_keras_loop(monkeypatch, x):
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     assert "JAX computes on gpu" in op.obstacle(x)

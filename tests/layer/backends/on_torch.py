@@ -122,9 +122,13 @@ def test_the_weights_of_a_layer_go_to_the_function_by_their_value(x):
     assert cell.kernel.value.grad.any()
 
 
-def test_module_compiles(x):
+@pytest.mark.filterwarnings("error:Dynamo")
+@pytest.mark.parametrize("dynamic", [False, True])
+def test_module_compiles_to_one_graph(dynamic, x):
     stock, ours = pair(5, 2, dtype="float64")
-    assert_close(torch.compile(ours, backend="aot_eager")(x), stock(x))
+    compiled = torch.compile(ours, backend="aot_eager", fullgraph=True, dynamic=dynamic)
+    for sequences in (x, x[:2, :3]):
+        assert_close(compiled(sequences), stock(sequences))
     assert ours.path == "fused"
 
 
