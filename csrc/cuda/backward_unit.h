@@ -154,37 +154,60 @@ __device__ inline BackwardInputs<T> load_backward_inputs(const BackwardArrays<T>
   return inputs;
 }
 
-// The backward cell: `dh` comes through the recurrent weights, `state` from the later step. Writes
-// dz and previous_h, leaves the gradients for the step before in `state` and returns dz, rounded.
-// `cell(saved, c_prev, c, dh, dc)` is the cell.
+// What a step of a unit leaves to write: dz, rounded, and the output again.
+template <class T>
+struct BackwardResult {
+  Gates<T> dz;
+  T h;
+};
+
+// The backward cell: `dh` comes through the recurrent weights, `state` from the later step, and
+// what is left of it is for the step before. `cell(saved, c_prev, c, dh, dc)` is the cell.
+template <class T, class Cell>
+__device__ inline BackwardResult<T> backward_cell(const BackwardArrays<T>& arrays,
+                                                  const BackwardInputs<T>& inputs, Compute<T> dh,
+                                                  UnitGradient<Compute<T>>& state,
+                                                  const Cell& cell) {
+  using V = Compute<T>;
+  dh += state.dh;
+  const V dy = inputs.dy + state.dy;
+  if (!inputs.active) {
+    state = {dh, arrays.zero_output_for_mask ? V(0) : dy, state.dc};
+    return {{{T(0.0f), T(0.0f), T(0.0f), T(0.0f)}}, T(0.0f)};
+  }
+  const CellBackward<V> result = cell(inputs.saved, inputs.c_prev, inputs.c, dh + dy, state.dc);
+  state = {V(0), V(0), result.dc_prev};
+  return {{{from_compute<T>(result.dz_i), from_compute<T>(result.dz_f),
+            from_compute<T>(result.dz_g), from_compute<T>(result.dz_o)}},
+          from_compute<T>(result.h)};
+}
+
+// Writes dz and previous_h.
+template <class T>
+__device__ inline void write_backward(const BackwardArrays<T>& arrays, int64_t b, int64_t step,
+                                      int64_t unit, bool active, const BackwardResult<T>& result) {
+  if (active) {
+    const int64_t next = arrays.next_active(b, step, 1);
+    if (next < arrays.time) arrays.write_previous_h(b, next, unit, result.h);
+    if (arrays.next_active(b, step, -1) < 0) {
+      arrays.write_previous_h(b, step, unit, arrays.h0[b * arrays.units + unit]);
+    }
+  }
+#pragma unroll
+  for (int g = 0; g < kGates; ++g) {
+    arrays.dz[(arrays.row(b, step) * kGates + g) * arrays.units + unit] = result.dz.value[g];
+  }
+}
+
+// Both.
 template <class T, class Cell>
 __device__ inline Gates<T> backward_unit(const BackwardArrays<T>& arrays, int64_t b, int64_t step,
                                          int64_t unit, const BackwardInputs<T>& inputs,
                                          Compute<T> dh, UnitGradient<Compute<T>>& state,
                                          const Cell& cell) {
-  using V = Compute<T>;
-  Gates<T> dz;
-  dh += state.dh;
-  const V dy = inputs.dy + state.dy;
-  if (inputs.active) {
-    const CellBackward<V> result = cell(inputs.saved, inputs.c_prev, inputs.c, dh + dy, state.dc);
-    dz = {{from_compute<T>(result.dz_i), from_compute<T>(result.dz_f), from_compute<T>(result.dz_g),
-           from_compute<T>(result.dz_o)}};
-    state = {V(0), V(0), result.dc_prev};
-    const int64_t next = arrays.next_active(b, step, 1);
-    if (next < arrays.time) arrays.write_previous_h(b, next, unit, from_compute<T>(result.h));
-    if (arrays.next_active(b, step, -1) < 0) {
-      arrays.write_previous_h(b, step, unit, arrays.h0[b * arrays.units + unit]);
-    }
-  } else {
-    dz = {{T(0.0f), T(0.0f), T(0.0f), T(0.0f)}};
-    state = {dh, arrays.zero_output_for_mask ? V(0) : dy, state.dc};
-  }
-#pragma unroll
-  for (int g = 0; g < kGates; ++g) {
-    arrays.dz[(arrays.row(b, step) * kGates + g) * arrays.units + unit] = dz.value[g];
-  }
-  return dz;
+  const BackwardResult<T> result = backward_cell(arrays, inputs, dh, state, cell);
+  write_backward(arrays, b, step, unit, inputs.active, result);
+  return result.dz;
 }
 
 }  // namespace pylstm::cuda

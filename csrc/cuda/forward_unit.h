@@ -121,23 +121,26 @@ void prepare_forward(const Problem& problem, const ForwardBuffers& buffers,
                 arrays, static_cast<const T*>(buffers.h0), static_cast<const T*>(buffers.c0));
 }
 
-// Computes c and h from the whole pre-activations, writes y and what backward needs, and at the
-// last step the final states. A masked step leaves c and h as they are. `cell(z, c)` is the cell.
+// Computes c and h from the whole pre-activations and returns what backward needs. A masked step
+// leaves c and h as they are. `cell(z, c)` is the cell.
 template <class T, class Cell>
-__device__ inline void forward_unit(const ForwardArrays<T>& arrays, int64_t b, int64_t step,
-                                    int64_t unit, bool active, const Gates<Compute<T>>& z,
-                                    Compute<T>& c, T& h, const Cell& cell) {
+__device__ inline Gates<Compute<T>> forward_cell(bool active, const Gates<Compute<T>>& z,
+                                                 Compute<T>& c, T& h, const Cell& cell) {
+  if (!active) return z;
+  const CellForward<Compute<T>> result = cell(z, c);
+  c = result.c;
+  h = from_compute<T>(result.h);
+  return {{result.saved_i, result.saved_f, result.saved_g, result.saved_o}};
+}
+
+// Writes y and what backward needs, and at the last step the final states.
+template <class T>
+__device__ inline void write_unit(const ForwardArrays<T>& arrays, int64_t b, int64_t step,
+                                  int64_t unit, bool active, const Gates<Compute<T>>& saved,
+                                  Compute<T> c, T h) {
   const int64_t units = arrays.units;
   const int64_t at_time = arrays.row(b, step) * units + unit;
-  if (active) {
-    const CellForward<Compute<T>> result = cell(z, c);
-    c = result.c;
-    h = from_compute<T>(result.h);
-    if (arrays.saved_gates) {
-      arrays.saved_gates[at_time] = {
-          {result.saved_i, result.saved_f, result.saved_g, result.saved_o}};
-    }
-  }
+  if (active && arrays.saved_gates) arrays.saved_gates[at_time] = saved;
   if (arrays.saved_c) arrays.saved_c[at_time] = c;
 
   // A masked step repeats the output before it, and zero stands before the first one.
@@ -152,6 +155,15 @@ __device__ inline void forward_unit(const ForwardArrays<T>& arrays, int64_t b, i
     arrays.h[b * units + unit] = h;
     arrays.c[b * units + unit] = from_compute<T>(c);
   }
+}
+
+// Both.
+template <class T, class Cell>
+__device__ inline void forward_unit(const ForwardArrays<T>& arrays, int64_t b, int64_t step,
+                                    int64_t unit, bool active, const Gates<Compute<T>>& z,
+                                    Compute<T>& c, T& h, const Cell& cell) {
+  const Gates<Compute<T>> saved = forward_cell(active, z, c, h, cell);
+  write_unit(arrays, b, step, unit, active, saved, c, h);
 }
 
 }  // namespace pylstm::cuda

@@ -168,12 +168,21 @@ __device__ inline void wait_acquire(const unsigned* counter, unsigned value) {
   } while (current < value);
 }
 
-// All threads of the thread-block cluster; shared memory written before is visible after.
-__device__ inline void cluster_barrier() {
+// All threads of the thread-block cluster; shared memory written before arriving is visible after
+// waiting.
+__device__ inline void cluster_arrive() {
 #if __CUDA_ARCH__ >= 900
-  asm volatile("barrier.cluster.arrive.release.aligned;\n\tbarrier.cluster.wait.acquire.aligned;" ::
-                   : "memory");
+  asm volatile("barrier.cluster.arrive.release.aligned;" ::: "memory");
 #endif
+}
+__device__ inline void cluster_wait() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory");
+#endif
+}
+__device__ inline void cluster_barrier() {
+  cluster_arrive();
+  cluster_wait();
 }
 
 // Stores to the same place in the shared memory of the cluster's block `rank`.

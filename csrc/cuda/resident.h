@@ -249,13 +249,20 @@ __device__ inline void meet() {
   }
 }
 
-// Ends a tile's step: all that the block published is visible to whoever waits for it.
+// Ends a tile's step in two halves: all that the block published before the first is visible to
+// whoever waits for it. What is stored between the halves, nobody waits for.
 template <class Shape>
 __device__ inline void arrive(unsigned* arrivals) {
-  meet<Shape>();
+  if constexpr (Shape::kExchange == Exchange::kCluster) cluster_arrive();
   if constexpr (Shape::kExchange == Exchange::kGrid) {
+    __syncthreads();
     if (threadIdx.x == 0) add_release(arrivals, 1);
   }
+}
+template <class Shape>
+__device__ inline void finish_arrival() {
+  if constexpr (Shape::kExchange == Exchange::kCluster) cluster_wait();
+  if constexpr (Shape::kExchange == Exchange::kBlock) __syncthreads();
 }
 
 // kGrid: waits until `count` blocks have arrived, then brings `operands` times `rows` rows of
@@ -266,14 +273,16 @@ __device__ inline void fetch_operand(T* shared, int pitch, const T* global, int6
                                      const unsigned* arrivals, unsigned count) {
   if (threadIdx.x == 0) wait_acquire(arrivals, count);
   __syncthreads();
+  // A row to a warp: nothing to divide by but a constant, and contiguous copies.
   constexpr int kRun = 16 / sizeof(T);
-  const int runs = padded / kRun;
-  for (int i = threadIdx.x; i < rows * operands * runs; i += blockDim.x) {
-    const int row = i / (operands * runs);
-    const int operand = i / runs % operands;
-    const int column = i % runs * kRun;
-    copy_async(shared + (operand * ResidentPlan::kTileRows + row) * pitch + column,
-               global + row * row_stride + operand * operand_stride + column, 16);
+  for (int line = threadIdx.x / 32; line < rows * operands; line += blockDim.x / 32) {
+    const int row = operands == 1 ? line : line / kGates;
+    const int operand = operands == 1 ? 0 : line % kGates;
+    T* to = shared + (operand * ResidentPlan::kTileRows + row) * pitch;
+    const T* from = global + row * row_stride + operand * operand_stride;
+    for (int column = threadIdx.x % 32 * kRun; column < padded; column += 32 * kRun) {
+      copy_async(to + column, from + column, 16);
+    }
   }
   commit_copies();
   wait_copies<0>();

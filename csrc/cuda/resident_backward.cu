@@ -82,6 +82,7 @@ __global__ void __launch_bounds__(Shape::kMaxThreads, 1)
       float product[Shape::kElements][4];
       sum_splits(place, memory.partial, accumulator, product);
 
+      BackwardResult<T> results[Shape::kElements];
 #pragma unroll
       for (int e = 0; e < Shape::kElements; ++e) {
         if (!exists(tile, e)) continue;
@@ -98,8 +99,8 @@ __global__ void __launch_bounds__(Shape::kMaxThreads, 1)
           arrays.dc0[b * units + unit] = from_compute<T>(state.dc);
           continue;
         }
-        const Gates<T> dz = backward_unit(
-            arrays, b, step, unit, inputs[e], dh, state,
+        results[e] = backward_cell(
+            arrays, inputs[e], dh, state,
             [&](const Gates<float>& saved, float c_prev, float c, float dh, float dc) {
               if (Shape::kAnyCell && !arrays.activations.are_default) {
                 return runtime_cell_backward(arrays.activations, saved, c_prev, c, dh, dc);
@@ -108,17 +109,27 @@ __global__ void __launch_bounds__(Shape::kMaxThreads, 1)
                                    saved.value[2], saved.value[3], c_prev, c, dh, dc);
             });
         store_state(local, e, state);
+        if constexpr (Shape::kExchange == Exchange::kBlock) {  // no release to be early for
+          write_backward(arrays, b, step, unit, inputs[e].active, results[e]);
+        }
         T* next = memory.buffer(step + 1) + place.row(e) * memory.pitch + unit;
 #pragma unroll
         for (int g = 0; g < kGates; ++g) {
           if constexpr (Shape::kExchange == Exchange::kGrid) {
-            arrays.exchanged(step, b, g, unit) = dz.value[g];
+            arrays.exchanged(step, b, g, unit) = results[e].dz.value[g];
           } else {
-            publish<Shape>(next + g * memory.gate_stride, dz.value[g], plan.slices);
+            publish<Shape>(next + g * memory.gate_stride, results[e].dz.value[g], plan.slices);
           }
         }
       }
       arrive<Shape>(arrays.arrivals + tile);
+#pragma unroll
+      for (int e = 0; e < Shape::kElements; ++e) {
+        if (Shape::kExchange == Exchange::kBlock || step < 0 || !exists(tile, e)) continue;
+        write_backward(arrays, first_row + place.row(e), step, place.unit(e), inputs[e].active,
+                       results[e]);
+      }
+      finish_arrival<Shape>();
     }
   }
 #else

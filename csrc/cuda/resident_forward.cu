@@ -96,6 +96,7 @@ __global__ void __launch_bounds__(Shape::kMaxThreads, 1)
       float sums[Shape::kElements][4];
       sum_splits(place, memory.partial, accumulator, sums);
 
+      Gates<float> saved[Shape::kElements];
 #pragma unroll
       for (int e = 0; e < Shape::kElements; ++e) {
         if (!exists(tile, e)) continue;
@@ -103,8 +104,9 @@ __global__ void __launch_bounds__(Shape::kMaxThreads, 1)
         const int unit = place.unit(e);
         const Gates<float> z = {{sums[e][0], sums[e][1], sums[e][2], sums[e][3]}};
         T h = from_compute<T>(memory.kept(local, e, 1, 2));
-        forward_unit(arrays, b, step, unit, arrays.active(b, step), z, memory.kept(local, e, 0, 2),
-                     h, [&](const Gates<float>& z, float c) {
+        saved[e] =
+            forward_cell(arrays.active(b, step), z, memory.kept(local, e, 0, 2), h,
+                     [&](const Gates<float>& z, float c) {
                        if (Shape::kAnyCell && !arrays.activations.are_default) {
                          return runtime_cell_forward(arrays.activations, z, c);
                        }
@@ -126,10 +128,18 @@ __global__ void __launch_bounds__(Shape::kMaxThreads, 1)
         }
         memory.kept(local, e, 1, 2) = to_compute(h);
       }
+      arrive<Shape>(arrays.arrivals + tile);
+#pragma unroll
+      for (int e = 0; e < Shape::kElements; ++e) {
+        if (!exists(tile, e)) continue;
+        const int64_t b = first_row_of(plan, tile) + place.row(e);
+        write_unit(arrays, b, step, place.unit(e), arrays.active(b, step), saved[e],
+                   memory.kept(local, e, 0, 2), from_compute<T>(memory.kept(local, e, 1, 2)));
+      }
       if constexpr (Shape::kExchange != Exchange::kGrid) {
         if (step + 1 < arrays.time) start(tile, step + 1);
       }
-      arrive<Shape>(arrays.arrivals + tile);
+      finish_arrival<Shape>();
     }
   }
 #else

@@ -147,6 +147,8 @@ inline void wait_acquire(const unsigned* counter, unsigned value) {
 }
 
 inline void cluster_barrier() { ::shim::cluster_barrier(); }
+inline void cluster_arrive() {}
+inline void cluster_wait() { ::shim::cluster_barrier(); }
 template <class T>
 void store_to_cluster(T* shared, unsigned rank, T value) {
   *static_cast<T*>(::shim::cluster_shared(shared, rank)) = value;
