@@ -72,8 +72,10 @@ def sanitize(sanitizer, tool, seconds):
     """Runs the small checks under a tool of compute-sanitizer; returns its result."""
     if sanitizer is None:
         return {"refused": "compute-sanitizer is not on the PATH"}
-    command = [sanitizer, f"--tool={tool}", "--error-exitcode=9", sys.executable]
-    command += ["-m", "benchmarks.gpu.check", "--sanitize"]
+    command = [sanitizer, f"--tool={tool}", "--error-exitcode=9"]
+    if tool == "memcheck":
+        command.append("--report-api-errors=no")  # torch asks the driver for what it may refuse
+    command += [sys.executable, "-m", "benchmarks.gpu.check", "--sanitize"]
     # Each tensor is an allocation of its own, whose ends the tool knows.
     environment = os.environ | {"PYTORCH_NO_CUDA_MEMORY_CACHING": "1"}
     process = subprocess.Popen(
