@@ -53,7 +53,8 @@ def separate_inputs(model, x, samples=None):
                 got=f"the keys {', '.join(map(repr, x))}",
                 fix=f"x[{next(iter(x))!r}]",
             )
-        (x,) = x.values()
+        only = next(iter(x.values()), None)
+        x = x if only is None else only  # of nothing, the dict tells more
     return split_inputs(x, count_inputs(model), samples)
 
 
