@@ -18,6 +18,7 @@ HINTS = {
     "PYL208": "the layer does not run the fused kernel",
     "PYL209": "could not be checked",
     "PYL210": "numbers for which the embedding has no row",
+    "PYL211": "real steps that count as padding",
 }
 """Code to summary of what only `diagnose` reports: input that no error and no fix concerns."""
 
