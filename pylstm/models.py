@@ -1,8 +1,6 @@
 """Keras models that take sequences as people have them: lists of arrays of any length."""
 
 import keras
-from keras import tree
-from keras.src.backend.common.masking import get_keras_mask
 from keras.src.models.functional import Functional as KerasFunctional
 from keras.src.models.model import functional_init_arguments
 
@@ -19,7 +17,7 @@ from pylstm.inputs.model_data import (
     read_data,
 )
 from pylstm.inputs.pipeline import readable_errors
-from pylstm.inputs.sequences import split_rows
+from pylstm.inputs.rows import as_lists, without_padding
 from pylstm.inputs.traces import make_by_rank
 
 
@@ -116,8 +114,7 @@ class SequenceInputs:
 
         Returns:
             NumPy arrays, in the order of x. Where the sequences differ in length, an output
-            that has steps, and so a mask, comes as a list of N arrays (T_i, ...); on other
-            backends than TensorFlow, and with `jit_compile=True`, as one padded array.
+            that has steps, and so a mask, comes as a list of N arrays (T_i, ...).
         """
         failures = []
         data = read_data(self, x)
@@ -129,7 +126,7 @@ class SequenceInputs:
             x, _, _ = feed(self, data, batch_size, kwargs.get("steps"))
         with readable_errors(failures):
             outputs = super().predict(x, batch_size=batch_size, **kwargs)
-        return tree.map_structure(_as_rows, outputs)
+        return as_lists(outputs)
 
     def train_on_batch(self, x, y=None, sample_weight=None, class_weight=None, return_dict=False):
         """As `keras.Model.train_on_batch`."""
@@ -148,7 +145,7 @@ class SequenceInputs:
         """As `keras.Model.predict_on_batch`; returns lists where `predict` does."""
         data = read_batch(self, x)
         outputs = super().predict_on_batch(feed_batch(self, data)[0])
-        return tree.map_structure(_as_rows, outputs)
+        return as_lists(outputs)
 
     def make_train_function(self, force=False):
         """As Keras'."""
@@ -178,10 +175,9 @@ class SequenceInputs:
         batch = enter_batch(self, batch)
         outputs = super().predict_step(*state, batch)
         x = keras.utils.unpack_x_y_sample_weight(batch)[0]
-        lengths = [part.row_lengths() for part in tree.flatten(x) if hasattr(part, "row_splits")]
-        if not lengths:
-            return outputs
-        return tree.map_structure(lambda output: _without_padding(output, lengths), outputs)
+        if keras.backend.backend() == "jax":  # whose step returns the model's state, too
+            return without_padding(outputs[0], x), outputs[1]
+        return without_padding(outputs, x)
 
     @property
     def validate(self):
@@ -237,28 +233,3 @@ def _derive_from_functional(cls):
     if not issubclass(cls, KerasFunctional):
         bases = (Functional if base is Model else base for base in cls.__bases__)
         cls.__bases__ = tuple(bases)
-
-
-def _without_padding(output, lengths):
-    """The steps of a masked output (batch, time, ...) that have an input, as a `tf.RaggedTensor`.
-
-    A step that a layer has masked is one of them, so the mask alone does not tell: a row is as
-    long as the shortest of its inputs that holds every step that counts.
-    """
-    import tensorflow as tf
-
-    mask = get_keras_mask(output)
-    if mask is None:
-        return output
-    lengths = tf.stack(lengths)  # (inputs, batch)
-    position = tf.range(1, tf.shape(mask, lengths.dtype)[1] + 1)
-    last = tf.reduce_max(tf.where(mask, position, 0), axis=1)
-    fitting = tf.where(lengths >= last, lengths, lengths.dtype.max)
-    return tf.RaggedTensor.from_tensor(output, tf.reduce_min(fitting, axis=0))
-
-
-def _as_rows(output):
-    """A `tf.RaggedTensor` as a list of arrays."""
-    if not hasattr(output, "row_splits"):
-        return output
-    return split_rows(output.values.numpy(), output.row_splits.numpy())

@@ -18,7 +18,7 @@ class Corrections:
         model: A Keras model.
         name: The input's name, or None.
         where: What the user calls it.
-        is_ragged: Whether it came as a ragged tensor.
+        is_ragged: Whether it came as a ragged tensor, or as another batch that has its lengths.
         in_batches: Whether it is part of a batch that goes to Keras as it is.
         findings: A list that grows by a `Finding` for each correction.
     """

@@ -11,16 +11,19 @@ from keras.src.models.functional import Functional
 from pylstm.diagnosis.corrections import Corrections
 from pylstm.diagnosis.report import Finding, of_error, summary_of
 from pylstm.diagnosis.targets import check_lists, check_targets, named
-from pylstm.diagnosis.values import check_column, check_rows
+from pylstm.diagnosis.values import check_column, check_masked_steps, check_rows
 from pylstm.errors import PylstmError
 from pylstm.inputs import explain
 from pylstm.inputs.batch_stream import check_is_batch
 from pylstm.inputs.columns import Dense, Sequences, Text, read_column
 from pylstm.inputs.contract import Known
+from pylstm.inputs.dataset import SequenceDataset
 from pylstm.inputs.entry import enter_column
 from pylstm.inputs.knowledge import is_recurrent, memory_of
-from pylstm.inputs.model_data import count_samples, is_columns
+from pylstm.inputs.mask_values import padding_value
+from pylstm.inputs.model_data import count_samples, is_columns, takes_ragged
 from pylstm.inputs.model_inputs import declared_shapes, separate_inputs
+from pylstm.inputs.padding import PaddedBatch
 from pylstm.inputs.pipeline import readable_errors
 from pylstm.inputs.text import read_text
 from pylstm.layer import LSTM
@@ -53,7 +56,11 @@ def check_data(model, x, y, padded):
         fix = "an array, a list of arrays (time, features), or a dataset of batches"
         return [Finding("error", "PYL118", "x", f"{type(x).__name__} holds no samples", fix)]
     findings = list(_check_ranks(x))
+    if isinstance(x, SequenceDataset) and isinstance(model, SequenceInputs):
+        x = x.for_model(takes_ragged(model))
     try:
+        if isinstance(x, SequenceDataset) and x.padding is not None:
+            findings += _check_padding(model, x)
         if hasattr(x, "element_spec"):
             spec = keras.utils.unpack_x_y_sample_weight(x.element_spec)
             check_is_batch(model, "dataset", *spec[:2])
@@ -78,6 +85,27 @@ def _batches(data):
         yield keras.utils.unpack_x_y_sample_weight(batch)[:2]
 
 
+def _check_padding(model, dataset):
+    """Compares what a dataset pads with to what a model of Keras' own masks."""
+    for name, where, column in _named_inputs(model, dataset.columns.x):
+        if not isinstance(column, Sequences):
+            continue
+        masked = padding_value(model, name)
+        if masked != dataset.padding:
+            what = f"padded with {dataset.padding}, and the model masks "
+            what += "no value" if masked is None else str(masked)
+            value = dataset.padding if masked is None else masked
+            fix = f"mask_value={value} in pylstm.dataset and in the first layer"
+            yield Finding("error", "PYL114", where, what, fix)
+        yield from check_masked_steps(model, name, where, dict(enumerate(column.values)))
+
+
+def _named_inputs(model, x):
+    """Triples of an input's name in the model or None, what the user calls it, and its part."""
+    names = x if isinstance(x, dict) else (*declared_shapes(model), *[None] * len(named("x", x)))
+    return [(name, *pair) for name, pair in zip(names, named("x", x), strict=False)]
+
+
 def _check_samples(model, x, y, padded, in_batches=False):
     try:
         x = read_text(model, separate_inputs(model, x, count_samples(y)))
@@ -85,9 +113,9 @@ def _check_samples(model, x, y, padded, in_batches=False):
         return [of_error("x", error)]
     findings, columns, fitting = [], [], True
     shapes = declared_shapes(model)
-    names = x if isinstance(x, dict) else itertools.chain(shapes, itertools.repeat(None))
-    for name, (where, part) in zip(names, named("x", x), strict=False):
+    for name, where, part in _named_inputs(model, x):
         is_ragged = hasattr(part, "row_splits")
+        is_ragged |= isinstance(part, PaddedBatch) and isinstance(model, SequenceInputs)
         report = Corrections(model, name, where, is_ragged, in_batches, findings)
         try:
             column = read_column(part, report)

@@ -20,6 +20,7 @@ HINTS = {
     "PYL210": "numbers for which the embedding has no row",
     "PYL211": "a layer that gives its states, too, before another",
     "PYL212": "labels for which the model has no output",
+    "PYL213": "real steps that count as padding",
 }
 """Code to summary of what only `diagnose` reports: input that no error and no fix concerns."""
 

@@ -7,10 +7,11 @@ import numpy as np
 from keras.src.models.functional import Functional
 
 from pylstm.diagnosis.report import Finding
-from pylstm.inputs.columns import Dense
+from pylstm.errors import RaggedError
+from pylstm.inputs.columns import Dense, Sequences
 from pylstm.inputs.knowledge import is_recurrent
 from pylstm.inputs.mask_passing import is_of_keras
-from pylstm.inputs.mask_values import layers_behind
+from pylstm.inputs.mask_values import layers_behind, padding_value
 
 _LARGEST_CODE = 30  # larger whole numbers are hardly flags or one-hot codes of features
 _PADDING_SHARE = 0.75  # of the steps of zeros are at the ends, if they are padding
@@ -33,6 +34,8 @@ def check_column(model, name, where, column):
     yield from check_rows(where, rows)
     yield from _check_tokens(model, name, where, rows)
     yield from _check_padding(model, where, column)
+    if isinstance(column, Sequences):
+        yield from check_masked_steps(model, name, where, rows)
     if not _is_scaled(model, name):
         yield from _check_scale(where, rows)
     if isinstance(column, Dense) and values.dtype == np.int32 and values.ndim == 3:
@@ -48,6 +51,25 @@ def check_rows(where, rows):
         what = f"{len(empty)} of {len(rows)}, the first is {where}[{empty[0]}]"
         fix = "leave it, its output is that of no input; or [s for s in sequences if len(s)]"
         yield Finding("note", "PYL203", where, what, fix)
+
+
+def check_masked_steps(model, name, where, rows):
+    """Looks for steps of sequences without padding that a layer takes for padding."""
+    try:
+        value = padding_value(model, name)
+    except RaggedError:  # of which `check_masks` tells
+        return
+    if value is None:
+        return
+    equal = {i: (row == value).all(axis=tuple(range(1, row.ndim))) for i, row in rows.items()}
+    masked = {i: np.flatnonzero(steps) for i, steps in equal.items() if steps.any()}
+    if masked:
+        index, steps = next(iter(masked.items()))
+        total = sum(map(len, masked.values()))
+        what = f"{total} steps in {len(masked)} of {len(rows)} samples have {value} alone, which a "
+        what += f"layer masks; the first is {where}[{index}][{steps[0]}]"
+        fix = "a mask_value that no step holds, if they count"
+        yield Finding("warning", "PYL213", where, what, fix)
 
 
 def check_finite(where, column):

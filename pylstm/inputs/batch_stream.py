@@ -10,14 +10,14 @@ from pylstm.array_types import static_shape
 from pylstm.errors import PylstmError, RaggedError, RankError
 from pylstm.inputs.columns import Dense, Sequences, Stacked, columns_of, map_columns
 from pylstm.inputs.dataset import SequenceDataset, open_time
-from pylstm.inputs.model_data import feed, obstacle_to_ragged, read_data
+from pylstm.inputs.model_data import feed, read_data, takes_ragged
 from pylstm.inputs.model_inputs import map_inputs
 from pylstm.inputs.model_outputs import output_shapes
 from pylstm.inputs.padded_targets import unpad_targets
 
 
 def read_batches(model, batches, failures):
-    """Reads the batches of an iterator; returns any other data as it is.
+    """Reads the batches of an iterator; returns any other data as it is, or as the model takes it.
 
     Args:
         model: The model that is to take them.
@@ -32,6 +32,8 @@ def read_batches(model, batches, failures):
         x, y, _ = keras.utils.unpack_x_y_sample_weight(batches.element_spec)
         check_is_batch(model, "dataset", x, y)
         _check_targets_are_dense(model, y)
+    if isinstance(batches, SequenceDataset):
+        return batches.for_model(takes_ragged(model))
     if not isinstance(batches, Iterator):
         return batches
     return _read_each(model, batches, failures)
@@ -58,8 +60,8 @@ def _of_any_length(model, data):
 
     Keras takes for fixed what the first two batches have in common.
     """
-    if obstacle_to_ragged(model) is not None:
-        return data
+    if not takes_ragged(model):
+        return data._replace(x=map_inputs(model, _as_sequences, data.x))
     steps = {column.shape[1] for column in columns_of(data.x) if len(column.shape) > 1}
     steps -= {1}  # An axis of 1 that Keras knows of, its losses may drop.
     data = data._replace(x=map_inputs(model, _with_open_steps, data.x))
@@ -74,13 +76,21 @@ def _of_any_length(model, data):
 
 
 def _with_open_steps(column, declared):
-    rank = len(column.shape)
-    by_step = rank > 2 if declared is None else rank == len(declared) > 1 and declared[1] is None
-    if not by_step or not isinstance(column, Dense):
-        return column
-    if isinstance(column, Stacked):
+    column = _as_sequences(column, declared)
+    if isinstance(column, Dense) and _has_open_steps(column, declared):
+        return Dense(open_time(np.asarray(column.values)))
+    return column
+
+
+def _as_sequences(column, declared):
+    if isinstance(column, Stacked) and _has_open_steps(column, declared):
         return Sequences(list(column.values))
-    return Dense(open_time(np.asarray(column.values)))
+    return column
+
+
+def _has_open_steps(column, declared):
+    rank = len(column.shape)
+    return rank > 2 if declared is None else rank == len(declared) > 1 and declared[1] is None
 
 
 def check_is_batch(model, source, x, y):

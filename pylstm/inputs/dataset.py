@@ -1,5 +1,7 @@
 """Batches of sequences of several lengths, as a `keras.utils.PyDataset`."""
 
+import copy
+
 import keras
 import numpy as np
 from keras import tree
@@ -40,8 +42,9 @@ def dataset(
     Each batch is as long as its longest sequence. On the TensorFlow backend x comes as a
     `tf.RaggedTensor`, which `pylstm.LSTM` takes at the front of any Keras model and
     `pylstm.Sequential` and `pylstm.Model` take before other layers, too: padding never
-    reaches a weight. On other backends x is padded with `mask_value` to the longest of all;
-    give the layer, or a `keras.layers.Masking` in front, the same value.
+    reaches a weight. On other backends x is padded to the longest of all, for pylstm's models
+    with its mask. A plain Keras model can tell padding by its `mask_value` alone: give the
+    layer, or a `keras.layers.Masking` in front, the same value.
 
     Args:
         x: A list of N sequences (T_i, F), or any collection that `pylstm.pad` takes, or an
@@ -57,8 +60,8 @@ def dataset(
         seed: Of the order; by default NumPy's global generator gives one.
         sample_weight: Weights per sample (N,), or per step, a list of N arrays (T_i,).
         drop_remainder: Leave out the last batch where it is partial, as a stateful layer needs.
-        mask_value: What x is padded with on other backends than TensorFlow, where sequences of
-            several lengths need one.
+        mask_value: What x is padded with for a plain Keras model on other backends than
+            TensorFlow, where sequences of several lengths need one.
         workers: Threads that make batches.
         max_queue_size: Batches they may be ahead.
 
@@ -67,7 +70,8 @@ def dataset(
 
     Raises:
         PylstmError: The sequences, targets and weights do not fit; see `read_columns`.
-        RaggedError: Sequences would be padded, and there is no `mask_value`.
+        RaggedError: From the first batch: x would be padded for a plain Keras model, and there is
+            no `mask_value`.
         ValueError: `batch_size` is less than 1.
     """
     if not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
@@ -88,8 +92,9 @@ def dataset(
 class SequenceDataset(keras.utils.PyDataset):
     """Batches of `Columns`. See `dataset` for the arguments.
 
-    With `ragged`, x comes as ragged tensors, by default where Keras' backend has them; else as
-    dense arrays, all of one length, since what compiles without ragged tensors does so by shape.
+    For a plain Keras model, x comes as ragged tensors where Keras' backend has them, else as
+    arrays. Padded batches are all of one length: what compiles without ragged tensors does so by
+    shape.
     """
 
     def __init__(
@@ -102,11 +107,10 @@ class SequenceDataset(keras.utils.PyDataset):
         seed=None,
         drop_remainder=False,
         mask_value=None,
-        ragged=None,
         **workers,
     ):
         super().__init__(**workers)
-        self._columns = columns
+        self.columns = columns
         self._batch_size = batch_size
         self._bucket = bucket
         self._shuffle = shuffle
@@ -116,20 +120,30 @@ class SequenceDataset(keras.utils.PyDataset):
         self._drop_remainder = drop_remainder
         self._mask_value = mask_value
         self._longest = _longest(columns)
-        self._maxlen = None
-        if ragged is None:
-            ragged = keras.backend.backend() == "tensorflow"
-        if not ragged and self._longest is not None:
-            self._maxlen = int(self._longest.max())
-            if mask_value is None and _shortest(columns) < self._maxlen:
-                raise _no_mask_value()
+        self._set_form(keras.backend.backend() == "tensorflow", has_mask=False)
         self._rows = self._draw_batches()
+
+    def for_model(self, ragged):
+        """The same batches for a model of pylstm's: x as ragged tensors, or as `PaddedBatch`."""
+        batches = copy.copy(self)
+        batches._set_form(ragged, has_mask=True)
+        return batches
+
+    @property
+    def padding(self):
+        """What x is padded with; None where it is not, or comes with its mask."""
+        return None if self._has_mask or self._maxlen is None else self._mask_value
+
+    def _set_form(self, ragged, has_mask):
+        self._has_mask = has_mask
+        is_padded = not ragged and self._longest is not None
+        self._maxlen = int(self._longest.max()) if is_padded else None
 
     def __len__(self):
         return len(self._rows)
 
     def __getitem__(self, index):
-        x, y, sample_weight = self._columns.take(self._rows[index])
+        x, y, sample_weight = self.columns.take(self._rows[index])
         batch = (map_columns(self._render_input, x),)
         if y is not None:
             batch += (map_columns(self._render_target, y),)
@@ -143,7 +157,7 @@ class SequenceDataset(keras.utils.PyDataset):
 
     def _draw_batches(self):
         """A list of index arrays, one for each batch."""
-        size, batch = self._columns.size, self._batch_size
+        size, batch = self.columns.size, self._batch_size
         if not self._shuffle:
             order = np.arange(size)
         else:
@@ -167,11 +181,16 @@ class SequenceDataset(keras.utils.PyDataset):
             return column.values
         if self._maxlen is None:
             return ragged_of_arrays(column.values)
-        value = self._mask_value or 0.0
+        if self._has_mask:
+            batch = pad(column.values, maxlen=self._maxlen)
+            # On several replicas Keras adds up the first batches, which booleans refuse.
+            return batch._replace(mask=batch.mask.astype("int8"))
+        if self._mask_value is None:
+            raise _no_mask_value()
         # Integers need not hold the value; padded with 0, they may be tokens and stay integers.
-        fits = value == 0 or dtype_name(column.values[0]) in FLOATS
+        fits = self._mask_value == 0 or dtype_name(column.values[0]) in FLOATS
         dtype = None if fits else keras.config.floatx()
-        return pad(column.values, maxlen=self._maxlen, value=value, dtype=dtype).x
+        return pad(column.values, maxlen=self._maxlen, value=self._mask_value, dtype=dtype).x
 
     def _render_target(self, column):
         if isinstance(column, Dense):
@@ -199,9 +218,9 @@ class SequenceDataset(keras.utils.PyDataset):
         return open_time(array) if self._maxlen is None else array
 
 
-def one_batch(columns, **options):
+def one_batch(columns, ragged):
     """All samples as one batch, (x, y, sample_weight), with None for what there is not."""
-    x, *rest = SequenceDataset(columns, columns.size, **options)[0]
+    x, *rest = SequenceDataset(columns, columns.size).for_model(ragged)[0]
     rest = [tree.map_structure(np.asarray, part) for part in rest]
     y, sample_weight = (*rest, None, None)[:2]
     return x, y, sample_weight
@@ -235,16 +254,12 @@ def _longest(columns):
     return np.max(lengths, axis=0) if lengths else None
 
 
-def _shortest(columns):
-    return min(c.lengths.min() for c in columns_of(columns.x) if isinstance(c, Sequences))
-
-
 def _no_mask_value():
     backend = keras.backend.backend()
     return RaggedError(
         "PYL114",
         expected=f"a value for padding: on Keras' {backend} backend there are no ragged tensors",
         got="sequences of different lengths",
-        fix="mask_value=-1.0 here and in pylstm.LSTM, or in a keras.layers.Masking in front, with "
-        "a value that no step holds",
+        fix="pylstm.Model in the place of keras.Model, or mask_value=-1.0 here and in pylstm.LSTM, "
+        "or in a keras.layers.Masking in front, with a value that no step holds",
     )

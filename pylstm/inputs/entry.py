@@ -41,7 +41,7 @@ def enter(value, declared, report, padding_value):
     reading = _read_as(declared, static_shape(x), dtype_name(x), origin, report)
     x = keras.ops.convert_to_tensor(x if reading is None else apply_reading(reading, x))
     if mask is not None:
-        mask = keras.ops.convert_to_tensor(mask)
+        mask = keras.ops.cast(mask, "bool")
         padding = padding_value()
         if padding != 0 or isinstance(value, PaddedBatch):  # which has a padding of its own
             x = _with_padding(x, mask, padding)

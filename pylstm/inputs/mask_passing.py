@@ -53,6 +53,14 @@ class MaskPassing(Functional):
 
         return super()._run_through_graph(inputs, operation_fn, call_fn)
 
+    def _convert_inputs_to_tensors(self, flat_inputs):
+        """As Keras', which casts to the declared dtype and loses the mask, on JAX for good."""
+        converted = super()._convert_inputs_to_tensors(flat_inputs)
+        for x, tensor in zip(flat_inputs, converted, strict=True):
+            if _mask_of(x) is not None:
+                set_keras_mask(tensor, _mask_of(x))
+        return converted
+
     def compute_mask(self, inputs, previous_mask):
         """None: an output carries the mask that the layer which made it has set."""
         return None

@@ -37,20 +37,16 @@ def padding_value(model, name):
                 fix=f"'{layer.name}' as the first layer, and no other that masks a value",
             )
     if len(values) > 1:
-        raise several_values(values)
+        values.sort()
+        raise RaggedError(
+            "PYL114",
+            "the layers that mask padding look for several values",
+            layer=model.name,
+            expected="one mask_value",
+            got=", ".join(f"mask_value={value}" for value in values),
+            fix=f"keras.layers.Masking({values[-1]}) in the place of each",
+        )
     return values[0] if values else None
-
-
-def several_values(values):
-    """The error for padding that is to have several values at once."""
-    values = sorted(values)
-    return RaggedError(
-        "PYL114",
-        "the layers that mask padding look for several values",
-        expected="one mask_value",
-        got=", ".join(f"mask_value={value}" for value in values),
-        fix=f"keras.layers.Masking({values[-1]}) in the place of each",
-    )
 
 
 def layers_behind(model, name=None):

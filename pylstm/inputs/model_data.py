@@ -6,17 +6,16 @@ import keras
 from keras import tree
 from keras.src.backend.common.symbolic_scope import in_symbolic_scope
 
-from pylstm.errors import DTypeError, PylstmError, RaggedError
-from pylstm.inputs.columns import Sequences, read_columns
+from pylstm.errors import DTypeError, PylstmError
+from pylstm.inputs.columns import read_columns
 from pylstm.inputs.contract import Known
 from pylstm.inputs.corrections import Corrections
 from pylstm.inputs.dataset import SequenceDataset, one_batch
 from pylstm.inputs.entry import enter, enter_column
 from pylstm.inputs.knowledge import memory_of
-from pylstm.inputs.mask_values import padding_value, several_values
+from pylstm.inputs.mask_values import padding_value
 from pylstm.inputs.model_inputs import (
     declared_inputs,
-    declared_shapes,
     map_inputs,
     map_named,
     separate_inputs,
@@ -57,13 +56,10 @@ def enter_model(model, inputs):
 def enter_batch(model, batch):
     """The batch (x,), (x, y) or (x, y, sample_weight) of a step, with x as `enter_model` makes it.
 
-    On torch the batches of a `DataLoader` may hold lists; on JAX Keras passes the model's own
-    `__call__` by.
+    Keras' steps take an array for x, and on JAX pass the model's own `__call__` by.
     """
     if isinstance(batch, PaddedBatch):  # a tuple, which Keras would take for all three
         batch = (batch,)
-    if keras.backend.backend() == "tensorflow":
-        return batch
     x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
     return enter_model(model, x), y, sample_weight
 
@@ -133,51 +129,20 @@ def feed(model, data, batch_size=None, steps=None, shuffle=False):
         check_batches(model, data.size, batch_size)
     if data.is_dense:
         return tuple(data.values())
-    return SequenceDataset(data, batch_size, shuffle=shuffle, **_padding(model, data)), None, None
+    batches = SequenceDataset(data, batch_size, shuffle=shuffle)
+    return batches.for_model(takes_ragged(model)), None, None
 
 
 def feed_batch(model, data):
     """As `feed`, for the `*_on_batch` methods: all samples are one batch."""
-    return tuple(data.values()) if data.is_dense else one_batch(data, **_padding(model, data))
+    return tuple(data.values()) if data.is_dense else one_batch(data, takes_ragged(model))
 
 
-def _padding(model, data):
-    """How a `SequenceDataset` tells a model the lengths: by ragged tensors, or by a value.
-
-    Raises:
-        RaggedError: There can be no ragged tensors, and not all padding has one masked value.
-    """
-    obstacle = obstacle_to_ragged(model)
-    if obstacle is None:
-        return {"ragged": True}
-    values = []
-
-    def note_value(column, name):
-        if isinstance(column, Sequences):
-            values.append(padding_value(model, name))
-
-    map_named(declared_shapes(model), note_value, data.x)
-    if None in values:
-        raise RaggedError(
-            "PYL114",
-            layer=model.name,
-            expected=f"a layer that masks padding: {obstacle} there are no ragged tensors",
-            got="sequences of different lengths",
-            fix="keras.layers.Masking(-1.0) as the first layer, or pylstm.LSTM(mask_value=-1.0), "
-            "with a value that no step holds",
-        )
-    if len(set(values)) > 1:
-        raise several_values(values).at(model.name)
-    return {"ragged": False, "mask_value": values[0]}
-
-
-def obstacle_to_ragged(model):
-    """Where there can be no ragged tensors, or None."""
-    if keras.backend.backend() != "tensorflow":
-        return f"on Keras' {keras.backend.backend()} backend"
-    if model.distribute_strategy.num_replicas_in_sync > 1:
-        return "on several replicas of tf.distribute"
-    return "with jit_compile=True" if model.jit_compile else None
+def takes_ragged(model):
+    """Whether there can be ragged tensors; padding comes with its mask else."""
+    if keras.backend.backend() != "tensorflow" or model.jit_compile:
+        return False
+    return model.distribute_strategy.num_replicas_in_sync == 1
 
 
 def has_open_steps(x):

@@ -54,7 +54,7 @@ def separate_inputs(model, x, samples=None):
                 fix=f"x[{next(iter(x))!r}]",
             )
         only = next(iter(x.values()), None)
-        x = x if only is None else only  # of nothing, the dict tells more
+        x = x if only is None or isinstance(only, (dict, tuple)) else only
     return split_inputs(x, count_inputs(model), samples)
 
 

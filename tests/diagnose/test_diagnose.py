@@ -113,6 +113,14 @@ ROWS = {
     "43 inf": ("warning", "PYL201", fused(), with_value(-np.inf), LABELS, "x[2][1][3] = -inf"),
     "43 y": ("warning", "PYL201", fused(), dense(), [np.nan] * 6, "6 values in 6 of 6"),
     "43 uint8": ("warning", "PYL202", fused(), np.full((6, 4, 5), 255, "uint8"), None, "/ 255"),
+    "43 mask": (
+        "warning",
+        "PYL211",
+        fused(mask_value=-1.0),
+        with_value(-1.0, at=slice(1, 3)),
+        LABELS,
+        "2 steps in 1 of 6 samples have -1.0 alone, which a layer masks; the first is x[2][1]",
+    ),
     44: ("note", "PYL208", fused(activation=lambda x: x), dense(), LABELS, "Keras' loop"),
     "44 stock": ("note", "PYL208", stock(), dense(), LABELS, "pylstm.convert(model)"),
     45: ("error", "PYL127", stock(), pd.Series(list(dense())), LABELS, "pylstm.dataset"),
@@ -295,6 +303,26 @@ def test_what_passes_the_mask_or_needs_none_is_no_finding(build):
     model = functional(build)
     assert diagnose(model, sequences()).ok
     model.predict(sequences(), verbose=0)
+
+
+def test_a_dataset_that_pads_with_another_value_than_is_masked(monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(keras.backend, "backend", lambda: "jax")
+        data = pylstm.dataset(sequences(), LABELS, 6, mask_value=-2.0)
+        padded_later = pylstm.dataset(sequences(), LABELS, 6)
+
+    def plain(**options):
+        return keras.Sequential(fused(**options).layers)
+
+    finding = found(diagnose(plain(), data), "PYL114")
+    assert finding.what == "padded with -2.0, and the model masks no value"
+    finding = found(diagnose(plain(mask_value=-1.0), data), "PYL114")
+    assert finding.fix == "mask_value=-1.0 in pylstm.dataset and in the first layer"
+    assert diagnose(plain(mask_value=-2.0), data).ok
+    assert "mask_value=-1.0" in found(diagnose(plain(), padded_later), "PYL114").fix
+    for options in ({}, {"mask_value": -1.0}):
+        assert diagnose(fused(**options), data).ok
+        assert diagnose(fused(**options), padded_later).ok
 
 
 def test_a_masking_layer_that_looks_for_changed_padding():

@@ -34,16 +34,22 @@ SCRIPT = """
     each = keras.layers.TimeDistributed(keras.layers.Dense(3))
     assert pylstm.diagnose(model_of(keras.layers.Masking(-1.0), each), seqs).ok
 
+    plain = keras.Sequential(model_of(mask_value=-1.0).layers)
+    plain.compile("sgd", "mse")
     data = pylstm.dataset(seqs, np.zeros((4, 2)), batch_size=2, mask_value=-1.0)
-    model = model_of(mask_value=-1.0)
-    assert np.isfinite(model.fit(data, verbose=0).history["loss"]).all()
+    assert np.isfinite(plain.fit(data, verbose=0).history["loss"]).all()
     with pytest.raises(pylstm.errors.RaggedError, match="a value for padding"):
-        pylstm.dataset(seqs, np.zeros((4, 2)))
+        plain.fit(pylstm.dataset(seqs, np.zeros((4, 2))), verbose=0)
 
-    model = model_of(mask_value=-1.0, return_sequences=True)
+    model = model_of(return_sequences=True)
     loss = model.fit(seqs, steps, batch_size=2, verbose=0, shuffle=False).history["loss"]
     assert np.isfinite(loss).all()
-    assert model.predict(seqs, batch_size=2, verbose=0).shape == (4, 4, 2)
+    batches = iter([(seqs[:2],), ([seqs[2]] * 2,)])
+    for x, order in ((seqs, [0, 1, 2, 3]), (batches, [0, 1, 2, 2])):
+        outputs = model.predict(x, batch_size=2, verbose=0)
+        for output, index in zip(outputs, order, strict=True):
+            alone = keras.ops.convert_to_numpy(model(seqs[index][None]))[0]
+            np.testing.assert_allclose(output, alone, atol=1e-6)
 
     model = model_of(keras.layers.Masking(-9999.0))
     for dtype in "uint8", "float16", "bfloat16":
@@ -56,15 +62,66 @@ SCRIPT = """
             np.testing.assert_allclose(row, alone, atol=1e-6)
 
     inputs = [keras.Input((None, 3)), keras.Input((None, 3))]
-    values = zip(inputs, (-1.0, -2.0))
-    branches = [pylstm.LSTM(2)(keras.layers.Masking(value)(x)) for x, value in values]
+    branches = [pylstm.LSTM(2)(keras.layers.Masking(v)(inputs[0])) for v in (-1.0, -2.0)]
     with pytest.raises(pylstm.errors.RaggedError, match="look for several values"):
-        pylstm.Model(inputs, branches).predict((seqs, seqs))
+        pylstm.Model(inputs[0], branches).predict(seqs)
     with pytest.raises(pylstm.errors.RaggedError, match="changes the padding"):
         model_of(keras.layers.Dense(3), keras.layers.Masking(-1.0)).predict(seqs)
+"""
 
-    with pytest.raises(pylstm.errors.RaggedError, match="there are no ragged tensors"):
-        model_of().predict(seqs)
+
+MASKS = """
+    import keras, numpy as np, pytest, pylstm
+
+    rng = np.random.default_rng(0)
+    seqs = [rng.normal(size=(t, 3)).astype("float32") for t in (3, 2, 6, 1)]
+    tokens = [rng.integers(1, 9, len(seq)) for seq in seqs]
+    counts = [rng.integers(1, 9, seq.shape).astype("uint8") for seq in seqs]
+    signal, text = keras.Input((None, 3)), keras.Input((None,))
+
+    masked = pylstm.LSTM(3, mask_value=-1.0, return_sequences=True)(signal)
+    residual = masked + pylstm.LSTM(3, return_sequences=True)(masked)
+    embedded = keras.layers.Embedding(9, 3, mask_zero=True)(text)
+    other = keras.Input((None, 3))
+    values = ((-1.0, signal), (-2.0, other))
+    branches = [pylstm.LSTM(4)(keras.layers.Masking(value)(x) * 2) for value, x in values]
+    for model, x in (
+        (pylstm.Model(signal, pylstm.LSTM(4)(keras.layers.Masking(-1.0)(signal) * 2)), seqs),
+        (pylstm.Model(signal, pylstm.LSTM(4)(residual)), seqs),
+        (pylstm.Model(signal, pylstm.LSTM(4)(signal * 2)), counts),
+        (pylstm.Model(text, pylstm.LSTM(4)(embedded * 2)), tokens),
+        (pylstm.Model([signal, other], keras.layers.Add()(branches)), (seqs, seqs[::-1])),
+        (pylstm.Sequential([pylstm.LSTM(4)]), seqs),
+    ):
+        model.compile("sgd", "mse")
+        inputs = x if isinstance(x, tuple) else (x,)
+        rows = [tuple(part[None] for part in row) for row in zip(*inputs, strict=True)]
+        called = [model(row if len(row) > 1 else row[0]) for row in rows]
+        alone = np.concatenate([keras.ops.convert_to_numpy(row) for row in called])
+        loss, y = (alone**2).mean(), np.zeros((4, 4))
+        data = pylstm.dataset(x, batch_size=2, mask_value=-2.0)
+        for outputs in (
+            model.predict(x, batch_size=2, verbose=0),
+            model.predict(data, verbose=0),
+            model.predict(pylstm.dataset(x, batch_size=2), verbose=0),
+            model.predict_on_batch(x),
+        ):
+            np.testing.assert_allclose(outputs, alone, atol=1e-6)
+        for got in (
+            model.evaluate(x, y, batch_size=2, verbose=0),
+            model.test_on_batch(x, y),
+            model.fit(x, y, verbose=0).history["loss"][0],
+        ):
+            np.testing.assert_allclose(got, loss, rtol=1e-4)
+
+    for mix in (
+        lambda steps: keras.ops.mean(steps, 1),
+        keras.layers.Conv1D(2, 2),
+        keras.layers.Lambda(lambda steps: steps[:, -1]),
+    ):
+        steps = pylstm.LSTM(4, mask_value=-1.0, return_sequences=True)(signal)
+        with pytest.raises(pylstm.errors.RaggedError, match="PYL130"):
+            pylstm.Model(signal, mix(steps)).predict(seqs, verbose=0)
 """
 
 
@@ -103,6 +160,11 @@ PADDED_BATCHES = """
 @pytest.mark.parametrize("backend", backends.OTHERS)
 def test_sequences_of_several_lengths(backend):
     backends.run_python(backend, "-c", textwrap.dedent(SCRIPT))
+
+
+@pytest.mark.parametrize("backend", backends.OTHERS)
+def test_padded_steps_are_masked_all_the_way(backend):
+    backends.run_python(backend, "-W", "ignore", "-c", textwrap.dedent(MASKS))
 
 
 @pytest.mark.parametrize("backend", ["tensorflow", *backends.OTHERS])

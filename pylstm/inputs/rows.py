@@ -1,0 +1,74 @@
+"""What a model predicts for each step, without the steps of padding.
+
+In a step of Keras' trainer every array has all rows; the padding goes once the batches are joined.
+"""
+
+from typing import NamedTuple
+
+import keras
+import numpy as np
+from keras import tree
+from keras.src.backend.common.masking import get_keras_mask
+
+from pylstm.inputs.sequences import split_rows
+
+
+class Rows(NamedTuple):
+    """An output (N, T, ...) by step, in a form that joins with one of another T.
+
+    Attributes:
+        values: (N * T, ...).
+        is_real: bool (N * T,), whether a step has an input.
+        lengths: (N,), the number of those that have.
+    """
+
+    values: object
+    is_real: object
+    lengths: object
+
+
+def without_padding(outputs, x):
+    """The outputs of a model, with `Rows` in the place of each that has a mask.
+
+    A step that a layer has masked has an input, so the mask alone does not tell padding: a row is
+    as long as the shortest of its inputs that holds every step that counts.
+
+    Args:
+        outputs: Tensors, each with its Keras mask.
+        x: The inputs, likewise.
+    """
+    masks = [get_keras_mask(part) for part in tree.flatten(x)]
+    lengths = [_last_step(mask) for mask in masks if mask is not None]
+    if not lengths:
+        return outputs
+    lengths = keras.ops.stack(lengths)  # (inputs, batch)
+
+    def as_rows(output):
+        mask = get_keras_mask(output)
+        if mask is None:
+            return output
+        steps = keras.ops.shape(output)[1]
+        fitting = keras.ops.where(lengths >= _last_step(mask), lengths, steps)
+        shortest = keras.ops.minimum(keras.ops.min(fitting, axis=0), steps)
+        is_real = keras.ops.arange(steps) < shortest[:, None]
+        values = keras.ops.reshape(output, (-1, *output.shape[2:]))
+        return Rows(values, keras.ops.reshape(is_real, (-1,)), shortest)
+
+    return tree.map_structure(as_rows, outputs)
+
+
+def as_lists(outputs):
+    """The outputs, with a list of N arrays (T_i, ...) in the place of all `Rows`."""
+
+    def split(part):
+        if not isinstance(part, Rows):
+            return None  # looks into it
+        return split_rows(part.values[part.is_real], [0, *np.cumsum(part.lengths)])
+
+    return tree.traverse(split, outputs)
+
+
+def _last_step(mask):
+    """The number of steps (batch,) up to the last that counts."""
+    position = keras.ops.arange(1, keras.ops.shape(mask)[1] + 1, dtype="int32")
+    return keras.ops.max(keras.ops.where(mask, position, 0), axis=1, initial=0)
