@@ -20,9 +20,8 @@ from pylstm.inputs.contract import Known
 from pylstm.inputs.entry import enter_column
 from pylstm.inputs.knowledge import is_recurrent, memory_of
 from pylstm.inputs.model_data import count_samples, is_columns
-from pylstm.inputs.model_inputs import count_inputs, declared_shapes
+from pylstm.inputs.model_inputs import declared_shapes, separate_inputs
 from pylstm.inputs.pipeline import readable_errors
-from pylstm.inputs.structure import split_inputs
 from pylstm.inputs.text import read_text
 from pylstm.layer import LSTM
 from pylstm.models import SequenceInputs
@@ -81,8 +80,7 @@ def _batches(data):
 
 def _check_samples(model, x, y, padded, in_batches=False):
     try:
-        parts = split_inputs(x, count_inputs(model), count_samples(y))
-        x = read_text(model, parts)
+        x = read_text(model, separate_inputs(model, x, count_samples(y)))
     except PylstmError as error:
         return [of_error("x", error)]
     findings, columns, fitting = [], [], True

@@ -15,17 +15,17 @@ from pylstm.inputs.entry import enter, enter_column
 from pylstm.inputs.knowledge import memory_of
 from pylstm.inputs.mask_values import padding_value, several_values
 from pylstm.inputs.model_inputs import (
-    count_inputs,
     declared_inputs,
     declared_shapes,
     map_inputs,
     map_named,
+    separate_inputs,
 )
 from pylstm.inputs.model_outputs import count_outputs, output_shapes
 from pylstm.inputs.padded_targets import unpad_targets
 from pylstm.inputs.padding import PaddedBatch
 from pylstm.inputs.stateful import check_batches
-from pylstm.inputs.structure import split_inputs, split_targets
+from pylstm.inputs.structure import split_targets
 from pylstm.inputs.text import as_text, is_text, read_text
 from pylstm.inputs.time_distributed import check_time_distributed
 
@@ -36,7 +36,7 @@ def enter_model(model, inputs):
     """Makes the inputs of a model's call into what Keras' layers compute on; see `enter`."""
     report = Corrections(model, Known())
     try:
-        inputs = split_inputs(inputs, count_inputs(model))
+        inputs = separate_inputs(model, inputs)
         declared = declared_inputs(model)
 
         def enter_one(x, name):
@@ -81,7 +81,7 @@ def read_data(model, x, y=None, sample_weight=None):
         return None
     report = Corrections(model, Known())
     try:
-        x = split_inputs(x, count_inputs(model), count_samples(y))
+        x = separate_inputs(model, x, count_samples(y))
         x = read_columns(read_text(model, x), report=report)
         count = count_outputs(model)
         y, sample_weight = (split_targets(part, count, x.size) for part in (y, sample_weight))

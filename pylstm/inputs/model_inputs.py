@@ -5,7 +5,7 @@ from keras.src.models.functional import Functional
 
 from pylstm.errors import RankError
 from pylstm.inputs.knowledge import is_recurrent
-from pylstm.inputs.structure import map_parts
+from pylstm.inputs.structure import map_parts, split_inputs
 
 
 def declared_shapes(model):
@@ -36,6 +36,26 @@ def _input_of_first_layer(model):
     cell = getattr(first, "cell", None)
     features = cell.kernel.shape[0] if cell and cell.built else None
     return {"x": keras.KerasTensor((None, None, features))}
+
+
+def separate_inputs(model, x, samples=None):
+    """As `split_inputs`, for a model. A dict of one entry is that entry where there are no names.
+
+    Raises:
+        RankError: As `split_inputs`, and for a dict of several entries where there is one input.
+    """
+    if isinstance(x, dict) and isinstance(model, keras.Sequential) and declared_inputs(model):
+        if len(x) > 1:
+            raise RankError(
+                "PYL101",
+                "the model has 1 input",
+                expected="one input, or a dict of one",
+                got=f"the keys {', '.join(map(repr, x))}",
+                fix=f"x[{next(iter(x))!r}]",
+            )
+        # Of a dict that holds no data, `read_column` says so.
+        x = next((part for part in x.values() if not isinstance(part, (dict, type(None)))), x)
+    return split_inputs(x, count_inputs(model), samples)
 
 
 def map_inputs(model, function, inputs):

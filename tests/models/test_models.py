@@ -577,6 +577,17 @@ def test_a_dict_without_an_input():
             assert caught.value.fix == "{'signal': ..., 'meta': ...}"
 
 
+def test_a_dict_for_a_sequential_model():
+    seqs, model = sequences(), classifier()
+    for run in (model, lambda x: model.predict(x, verbose=0)):
+        np.testing.assert_allclose(run({"x": seqs}), run(seqs), atol=1e-6)
+        with pytest.raises(errors.RankError, match=r"PYL101.*the model has 1 input") as caught:
+            run({"x": seqs, "y": seqs})
+        assert caught.value.fix == "x['x']"
+    assert pylstm.diagnose(model, {"x": seqs}).ok
+    assert not pylstm.diagnose(model, {"x": seqs, "y": seqs}).ok
+
+
 def test_text_beside_sequences():
     text, signal = keras.Input((), dtype="string"), keras.Input((None, 5))
     words = keras.layers.Embedding(20, 4)(vectorizer()(text))
