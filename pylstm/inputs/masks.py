@@ -104,12 +104,23 @@ def from_value(x, value, dtype):
 
 
 def check_mask_value(value, layer):
-    """Refuses the value that no step can be compared with.
+    """Refuses what no feature can be compared with.
 
     Raises:
-        MaskError: It is nan.
+        MaskError: It is nan, or not one number.
     """
-    if np.any(value != value):
+    if value is None:
+        return
+    if np.ndim(value) or np.asarray(value).dtype.kind not in "biuf":
+        raise MaskError(
+            "PYL112",
+            "mask_value is not one number",
+            layer=layer.name,
+            expected="mask_value=a number that no real step holds, the same for each feature",
+            got=f"mask_value={value!r}",
+            fix="mask_value=-1.0, with -1.0 for each feature of the steps to mask",
+        )
+    if value != value:
         raise MaskError(
             "PYL112",
             "nan equals no value, so it would mask nothing",

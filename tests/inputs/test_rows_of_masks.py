@@ -78,6 +78,15 @@ def test_row_26_nan_masks_nothing():
     assert_close(layer(x), masked_outputs(layer, X, MASK))
 
 
+@pytest.mark.parametrize("value", ["a", [1, 2], [1.0], 1j])
+def test_row_26_mask_value_is_one_number(value):
+    with pytest.raises(errors.MaskError, match=r"PYL112.*mask_value is not one number") as caught:
+        lstm(3, mask_value=value)
+    assert caught.value.got == f"mask_value={value!r}"
+    for number in (-1, np.float32(-1), np.array(-1.0)):
+        lstm(3, mask_value=number)
+
+
 @pytest.mark.parametrize(
     "mask",
     [
