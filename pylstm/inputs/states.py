@@ -26,6 +26,7 @@ def as_states(initial_state, batch, units, dtype):
 
     Raises:
         StateError: There are not two states, or a shape does not fit.
+        DTypeError: A state does not hold real numbers.
     """
     if not isinstance(initial_state, (list, tuple)):
         got = f"one {type(initial_state).__name__}"
@@ -51,8 +52,14 @@ def _as_state(state, name, batch, units, dtype):
         raise _error(batch, units, f"{name} is a list of tensors", "initial_state=[h, c]")
     try:
         state = as_numbers(as_array(state), dtype, unreported)
-    except DTypeError:
-        raise
+    except DTypeError as error:
+        raise DTypeError(
+            error.code,
+            f"the initial state {name} does not hold real numbers",
+            expected=_expected(batch, units),
+            got=f"{name}: {error.got}",
+            fix="initial_state=[h, c], arrays of float32",
+        ) from None
     except PylstmError as error:
         raise _error(batch, units, f"{name}: {error.got}", "initial_state=[h, c]") from None
     shape = static_shape(state)
@@ -75,5 +82,9 @@ def _as_state(state, name, batch, units, dtype):
 
 
 def _error(batch, units, got, fix):
+    return StateError("PYL116", expected=_expected(batch, units), got=got, fix=fix)
+
+
+def _expected(batch, units):
     size = "batch" if batch is None else f"batch={batch}"
-    return StateError("PYL116", expected=f"[h, c], each ({size}, units={units})", got=got, fix=fix)
+    return f"[h, c], each ({size}, units={units})"

@@ -321,8 +321,21 @@ def test_row_40_states_that_fit():
         assert_close(layer(X, initial_state=given), expected)
     whole = [np.ones((4, UNITS), int)] * 2
     assert_close(layer(X, initial_state=whole), last_outputs(layer, X, whole))
-    with pytest.raises(errors.DTypeError, match="PYL117"):
-        layer(X, initial_state=[s + 1j for s in state])
+
+
+@pytest.mark.parametrize(
+    "state, code, got",
+    [
+        (["a", "b"], "PYL118", "h: str"),
+        ([np.full((4, UNITS), "a")] * 2, "PYL118", "h: (4, 4) str32"),
+        ([data(4, UNITS), data(4, UNITS) + 1j], "PYL117", "c: (4, 4) complex64"),
+    ],
+)
+def test_row_40_states_that_are_no_numbers(state, code, got):
+    with pytest.raises(errors.DTypeError, match=f"{code}.* does not hold real numbers") as caught:
+        lstm(3)(X, initial_state=state)
+    assert caught.value.expected == "[h, c], each (batch=4, units=4)"
+    assert caught.value.got == got
 
 
 class Nested(keras.Model):
