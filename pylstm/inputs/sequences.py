@@ -221,11 +221,21 @@ def _check_numbers(array, index):
             "PYL118",
             expected="numbers",
             got=f"sequence {index} is {array.dtype}",
-            fix="[s.to_numpy('float32', na_value=np.nan) for s in sequences]"
-            if any(type(value).__name__ == "NAType" for value in array.flat)
-            else "[np.asarray(s, 'float32') for s in sequences],\n"
-            "or keras.layers.StringLookup for categories",
+            fix=_way_to_numbers(array),
         )
+
+
+def _way_to_numbers(array):
+    if array.ndim == 0 and array.item() is None:
+        return "[s for s in sequences if s is not None], and y without their targets"
+    if any(value is None for value in array.flat):
+        return "a number in the place of each None, or leave out its step"
+    if any(type(value).__name__ == "NAType" for value in array.flat):
+        return "[s.to_numpy('float32', na_value=np.nan) for s in sequences]"
+    return (
+        "[np.asarray(s, 'float32') for s in sequences],\n"
+        "or keras.layers.StringLookup for categories"
+    )
 
 
 def _without_batch_axes(arrays, report):

@@ -342,6 +342,19 @@ def test_masked_arrays_would_lose_their_mask():
         assert [finding.code for finding in pylstm.diagnose(model, *samples)] == ["PYL118"]
 
 
+@pytest.mark.parametrize(
+    "sequences, fix",
+    [
+        ([None, EQUAL[0]], "[s for s in sequences if s is not None]"),
+        ([[[1.0, None], [2.0, 3.0]], data(2, 2)], "a number in the place of each None"),
+    ],
+)
+def test_none_is_no_number(sequences, fix):
+    with pytest.raises(errors.DTypeError, match="PYL118") as caught:
+        lstm()(sequences)
+    assert caught.value.fix.startswith(fix)
+
+
 def test_a_memoryview_is_its_array():
     x = np.stack(EQUAL)
     assert_reads(memoryview(x), EQUAL)
