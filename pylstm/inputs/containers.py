@@ -93,13 +93,21 @@ def as_numbers(x, dtype, report):
             "PYL118",
             expected="numbers",
             got=f"{static_shape(x)} {name}",
-            fix=("tf.strings.to_number(x)" if is_tensor(x) else "x.astype('float32')")
-            + ", or keras.layers.StringLookup for categories",
+            fix=_way_to_numbers(x),
         )
     if isinstance(x, keras.KerasTensor):
         return x
     report("PYL127", got=name, done=f"was cast to {dtype}", silent=True)
     return x.astype(dtype) if isinstance(x, np.ndarray) else keras.ops.cast(x, dtype)
+
+
+def _way_to_numbers(x):
+    ways = ["keras.layers.StringLookup for categories"]
+    if not is_tensor(x):
+        ways.insert(0, "x.astype('float32')")
+    elif keras.backend.backend() == "tensorflow":
+        ways.insert(0, "tf.strings.to_number(x)")
+    return ", or ".join(ways)
 
 
 def _is_scalar(value):

@@ -53,6 +53,10 @@ for error, call in [
     except error:
         continue
     raise AssertionError(error)
+try:
+    layer(keras.Input((5, 3), dtype="string"))
+except errors.DTypeError as error:
+    assert error.fix == "keras.layers.StringLookup for categories", error.fix
 stack = [pylstm.LSTM(4, return_sequences=True), pylstm.LSTM(4)]
 assert [len(y) for y in pylstm.unpad(stack[0](x), lengths=[5, 2])] == [5, 2]
 model = keras.Sequential([keras.Input((None, 3)), *stack])
