@@ -53,8 +53,10 @@ def separate_inputs(model, x, samples=None):
                 got=f"the keys {', '.join(map(repr, x))}",
                 fix=f"x[{next(iter(x))!r}]",
             )
-        only = next(iter(x.values()), None)
-        x = x if only is None or isinstance(only, (dict, tuple)) else only
+        # Of a dict that holds no data, `read_column` says so.
+        x = next(
+            (part for part in x.values() if not isinstance(part, (dict, tuple, type(None)))), x
+        )
     return split_inputs(x, count_inputs(model), samples)
 
 
