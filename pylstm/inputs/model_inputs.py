@@ -54,9 +54,7 @@ def separate_inputs(model, x, samples=None):
                 fix=f"x[{next(iter(x))!r}]",
             )
         # Of a dict that holds no data, `read_column` says so.
-        x = next(
-            (part for part in x.values() if not isinstance(part, (dict, tuple, type(None)))), x
-        )
+        x = next((part for part in x.values() if not isinstance(part, (dict, type(None)))), x)
     return split_inputs(x, count_inputs(model), samples)
 
 

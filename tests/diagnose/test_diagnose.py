@@ -115,7 +115,7 @@ ROWS = {
     "43 uint8": ("warning", "PYL202", fused(), np.full((6, 4, 5), 255, "uint8"), None, "/ 255"),
     "43 mask": (
         "warning",
-        "PYL211",
+        "PYL213",
         fused(mask_value=-1.0),
         with_value(-1.0, at=slice(1, 3)),
         LABELS,
