@@ -7,6 +7,7 @@ from keras.src.models.model import functional_init_arguments
 from pylstm.inputs.batch_stream import read_batches
 from pylstm.inputs.class_weights import weigh_classes
 from pylstm.inputs.dataset import SequenceDataset
+from pylstm.inputs.kept_values import kept_values, note_values
 from pylstm.inputs.mask_passing import MaskPassing
 from pylstm.inputs.model_data import (
     enter_batch,
@@ -78,7 +79,7 @@ class SequenceInputs:
         if held_out is not None:
             size = kwargs.get("validation_batch_size") or batch_size
             validation_data = feed(self, held_out, size, kwargs.get("validation_steps"))
-        with readable_errors(failures):
+        with kept_values(self), readable_errors(failures):
             return super().fit(
                 x,
                 y,
@@ -104,7 +105,7 @@ class SequenceInputs:
             x = read_batches(self, x, failures)
         else:
             x, y, sample_weight = feed(self, data, batch_size, kwargs.get("steps"))
-        with readable_errors(failures):
+        with kept_values(self), readable_errors(failures):
             return super().evaluate(
                 x, y, batch_size=batch_size, verbose=verbose, sample_weight=sample_weight, **kwargs
             )
@@ -124,7 +125,7 @@ class SequenceInputs:
             x = read_batches(self, x, failures)
         else:
             x, _, _ = feed(self, data, batch_size, kwargs.get("steps"))
-        with readable_errors(failures):
+        with kept_values(self), readable_errors(failures):
             outputs = super().predict(x, batch_size=batch_size, **kwargs)
         return as_lists(outputs)
 
@@ -178,6 +179,10 @@ class SequenceInputs:
         if keras.backend.backend() == "jax":  # whose step returns the model's state, too
             return without_padding(outputs[0], x), outputs[1]
         return without_padding(outputs, x)
+
+    def _purge_model_variables(self, **parts):
+        note_values(self)
+        super()._purge_model_variables(**parts)
 
     @property
     def validate(self):

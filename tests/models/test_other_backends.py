@@ -122,6 +122,36 @@ MASKS = """
         steps = pylstm.LSTM(4, mask_value=-1.0, return_sequences=True)(signal)
         with pytest.raises(pylstm.errors.RaggedError, match="PYL130"):
             pylstm.Model(signal, mix(steps)).predict(seqs, verbose=0)
+
+    model = pylstm.Model(signal, pylstm.LSTM(4)(keras.layers.Conv1D(3, 2)(signal)))
+    model.compile(keras.optimizers.SGD(0.1, momentum=0.5), "mse")
+    padded, y = pylstm.pad(seqs).x, rng.normal(size=(4, 4))
+    model.fit(padded, y, verbose=0)
+    weights = model.get_weights()
+    for run in model.predict, lambda x: model.fit(x, y, verbose=0), lambda x: model.evaluate(x, y):
+        with pytest.raises(pylstm.errors.RaggedError, match="PYL130"):
+            run(seqs)
+        for kept, weight in zip(model.get_weights(), weights, strict=True):
+            np.testing.assert_array_equal(kept, weight)
+    expected = keras.models.clone_model(model)
+    expected.compile(keras.optimizers.SGD(0.1, momentum=0.5), "mse")
+    expected.set_weights(weights)
+    expected.optimizer.build(expected.trainable_variables)
+    states = zip(expected.optimizer.variables, model.optimizer.variables, strict=True)
+    for target, source in states:
+        target.assign(source.numpy() if hasattr(source, "numpy") else source)
+
+    def batches(last):
+        yield padded, y
+        yield padded, y
+        yield last
+
+    with pytest.raises(pylstm.errors.RaggedError, match="PYL130"):
+        model.fit(batches((seqs, y)), verbose=0)
+    for _ in range(2):
+        expected.train_on_batch(padded, y)
+    for kept, weight in zip(model.get_weights(), expected.get_weights(), strict=True):
+        np.testing.assert_allclose(kept, weight, atol=1e-6)
 """
 
 
