@@ -104,15 +104,14 @@ __global__ void __launch_bounds__(Shape::kMaxThreads, 1)
         const int unit = place.unit(e);
         const Gates<float> z = {{sums[e][0], sums[e][1], sums[e][2], sums[e][3]}};
         T h = from_compute<T>(memory.kept(local, e, 1, 2));
-        saved[e] =
-            forward_cell(arrays.active(b, step), z, memory.kept(local, e, 0, 2), h,
-                     [&](const Gates<float>& z, float c) {
-                       if (Shape::kAnyCell && !arrays.activations.are_default) {
-                         return runtime_cell_forward(arrays.activations, z, c);
-                       }
-                       return cell_forward(act::Tanh(), act::Sigmoid(), z.value[0], z.value[1],
-                                           z.value[2], z.value[3], c);
-                     });
+        saved[e] = forward_cell(arrays.active(b, step), z, memory.kept(local, e, 0, 2), h,
+                                [&](const Gates<float>& z, float c) {
+                                  if (Shape::kAnyCell && !arrays.activations.are_default) {
+                                    return runtime_cell_forward(arrays.activations, z, c);
+                                  }
+                                  return cell_forward(act::Tanh(), act::Sigmoid(), z.value[0],
+                                                      z.value[1], z.value[2], z.value[3], c);
+                                });
         if constexpr (Shape::kExchange == Exchange::kGrid) {
           arrays.write_state(step + 1, b, unit, h);
         } else {
