@@ -51,7 +51,7 @@ def separate_inputs(model, x, samples=None):
                 "the model has 1 input",
                 expected="one input, or a dict of one",
                 got=f"the keys {', '.join(map(repr, x))}",
-                fix=f"x[{next(iter(x))!r}]",
+                fix=f"x[{next(iter(x))!r}]\nlist(x.values())     if they are one input's sequences",
             )
         # Of a dict that holds no data, `read_column` says so.
         x = next((part for part in x.values() if not isinstance(part, (dict, type(None)))), x)

@@ -687,7 +687,7 @@ def test_row_45_what_is_no_data():
             model.fit(wrong, verbose=0)
     with pytest.raises(errors.RankError, match=r"PYL101.*no sequences"):
         model.predict([])
-    with pytest.raises(errors.BatchMismatchError, match=r"PYL110.*inputs differ") as caught:
+    with pytest.raises(errors.RankError, match=r"PYL101.*has 1 input") as caught:
         model.predict(dict(enumerate(sequences())))
     assert "list(x.values())" in caught.value.fix
 
