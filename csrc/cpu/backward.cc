@@ -491,8 +491,9 @@ class Backward {
     const int64_t pairs = panels_.count() / 2, rest = panels_.count() % 2;
     for (int64_t g = 0; g < kGates; ++g) {
       T* out[kDroppedRows];
-      for (int64_t r = 0; r < rows; ++r)
+      for (int64_t r = 0; r < rows; ++r) {
         out[r] = s.products + (g * kDroppedRows + r) * kTileColumns;
+      }
       const auto add = [&](int64_t panel, int64_t run, int64_t runs, T* const* from) {
         const auto place = panels_.place(panel, g);
         const int64_t offset = place.offset / kDepth<O>;
