@@ -26,17 +26,55 @@ LARGEST_DIFFERENCE = 1e-5  # between the two models' probabilities, with the sam
 
 
 class EpochTimer(keras.callbacks.Callback):
-    """Seconds that each epoch of training took, validation not counted."""
-
-    def __init__(self):
-        super().__init__()
-        self.seconds = []
+    """Seconds that the last epoch of training took, validation not counted."""
 
     def on_epoch_begin(self, epoch, logs=None):
         self._start = time.perf_counter()
 
     def on_test_begin(self, logs=None):
-        self.seconds.append(time.perf_counter() - self._start)
+        self.seconds = time.perf_counter() - self._start
+
+
+class Run:
+    """A model on `lstm`, and for each epoch of its training the test accuracy and the seconds."""
+
+    def __init__(self, lstm, train: Split, test: Split, seed: int):
+        self._train, self._test, self._seed = train, test, seed
+        self._timer = EpochTimer()
+        self.accuracies, self.seconds = [], []
+        keras.utils.set_random_seed(seed)  # of initializers and noise
+        self.model = pylstm.Sequential(
+            [
+                keras.layers.GaussianNoise(0.3),
+                lstm(UNITS),
+                keras.layers.Dropout(0.3),
+                keras.layers.Dense(N_SPEAKERS, activation="softmax"),
+            ]
+        )
+        n_steps = EPOCHS * math.ceil(len(train.speakers) / BATCH_SIZE)
+        decay = keras.optimizers.schedules.CosineDecay(LEARNING_RATE, n_steps)
+        optimizer = keras.optimizers.Adam(decay)
+        self.model.compile(optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"])
+
+    def train_an_epoch(self):
+        # The same batches and, in the first epoch, weights for both.
+        keras.utils.set_random_seed(self._seed + len(self.seconds))
+        with native_logs_hidden():
+            history = self.model.fit(
+                self._train.recordings,
+                self._train.speakers,
+                batch_size=BATCH_SIZE,
+                validation_data=(self._test.recordings, self._test.speakers),
+                callbacks=[self._timer],
+                verbose=0,
+            )
+        self.accuracies += history.history["val_accuracy"]
+        self.seconds.append(self._timer.seconds)
+
+    @property
+    def typical_milliseconds(self) -> float:
+        """The median of the epochs after the first, which also builds the graph."""
+        return 1e3 * float(np.median(self.seconds[1:]))
 
 
 def main() -> int:
@@ -45,17 +83,25 @@ def main() -> int:
     print(
         f"Japanese Vowels: {len(train.recordings)} recordings to learn from, "
         f"{len(test.recordings)} to test, as a list of (T_i, 12) arrays, "
-        f"T_i from {min(map(len, test.recordings))} to {max(map(len, test.recordings))}."
+        f"T_i from {min(map(len, test.recordings))} to {max(map(len, test.recordings))}.\n"
     )
-    ours, our_curve, our_seconds = run("pylstm", pylstm.LSTM, train, test, options.seed)
-    stock, stock_curve, stock_seconds = run("Keras", keras.layers.LSTM, train, test, options.seed)
-    stock.set_weights(ours.get_weights())
-    difference = largest_difference(ours, stock, test.recordings)
-    curves = {"pylstm.LSTM": our_curve, "keras.layers.LSTM": stock_curve}
-    seconds = {"pylstm.LSTM": our_seconds, "keras.layers.LSTM": stock_seconds}
-    draw(curves, seconds, options.picture)
-    layer = next(layer for layer in ours.layers if isinstance(layer, pylstm.LSTM))
-    return report(layer, curves, seconds, difference, options.picture)
+    lstms = {"pylstm.LSTM": pylstm.LSTM, "keras.layers.LSTM": keras.layers.LSTM}
+    runs = {name: Run(lstm, train, test, options.seed) for name, lstm in lstms.items()}
+    ours, stock = runs.values()
+    print_row("test accuracy", *runs)
+    for epoch in range(1, EPOCHS + 1):
+        for one in (ours, stock):  # in turns: the machine's speed may change
+            one.train_an_epoch()
+        print_row(f"epoch {epoch}/{EPOCHS}", *(f"{r.accuracies[-1]:.3f}" for r in (ours, stock)))
+    print_row("an epoch takes", *(f"{r.typical_milliseconds:.0f} ms" for r in (ours, stock)))
+    stock.model.set_weights(ours.model.get_weights())
+    difference = largest_difference(ours.model, stock.model, test.recordings)
+    draw(runs, options.picture)
+    return report(ours, stock, difference, options.picture)
+
+
+def print_row(*cells):
+    print("".join(f"{cell:<20}" for cell in cells).rstrip(), flush=True)
 
 
 def standardized(train: Split, test: Split) -> tuple[Split, Split]:
@@ -69,41 +115,12 @@ def standardized(train: Split, test: Split) -> tuple[Split, Split]:
     return scale(train), scale(test)
 
 
-def run(name, lstm, train, test, seed):
-    """Trains a model on `lstm`; returns it, its test accuracies and its seconds, by epoch."""
-    print(f"\n{name}: LSTM({UNITS}), {EPOCHS} epochs")
-    keras.utils.set_random_seed(seed)  # the same initial weights and batches for both
-    model = pylstm.Sequential(
-        [
-            keras.layers.GaussianNoise(0.3),
-            lstm(UNITS),
-            keras.layers.Dropout(0.3),
-            keras.layers.Dense(N_SPEAKERS, activation="softmax"),
-        ]
-    )
-    n_steps = EPOCHS * math.ceil(len(train.speakers) / BATCH_SIZE)
-    decay = keras.optimizers.schedules.CosineDecay(LEARNING_RATE, n_steps)
-    optimizer = keras.optimizers.Adam(decay)
-    model.compile(optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"])
-    timer = EpochTimer()
-    with native_logs_hidden():
-        history = model.fit(
-            train.recordings,
-            train.speakers,
-            batch_size=BATCH_SIZE,
-            epochs=EPOCHS,
-            validation_data=(test.recordings, test.speakers),
-            callbacks=[timer],
-        )
-    return model, history.history["val_accuracy"], timer.seconds
-
-
 def largest_difference(ours, stock, recordings) -> float:
     predictions = [model.predict(recordings, verbose=0) for model in (ours, stock)]
     return float(np.abs(predictions[0] - predictions[1]).max())
 
 
-def draw(curves: dict, seconds: dict, path: Path):
+def draw(runs: dict[str, Run], path: Path):
     """Draws test accuracy and training time by epoch."""
     import matplotlib
 
@@ -111,14 +128,15 @@ def draw(curves: dict, seconds: dict, path: Path):
     import matplotlib.pyplot as plt
 
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
-    colors = dict(zip(curves, ("#d1495b", "#4a5560"), strict=True))
-    for (name, curve), style in zip(curves.items(), ("-", "--"), strict=True):  # may coincide
-        left.plot(range(1, len(curve) + 1), curve, style, color=colors[name], label=name)
+    colors = dict(zip(runs, ("#d1495b", "#4a5560"), strict=True))
+    for (name, one), style in zip(runs.items(), ("-", "--"), strict=True):  # may coincide
+        epochs = range(1, len(one.accuracies) + 1)
+        left.plot(epochs, one.accuracies, style, color=colors[name], label=name)
     left.axhline(LEAST_ACCURACY, color="black", linewidth=0.8, linestyle=":")
     left.set(title="Test accuracy", xlabel="epoch")
     left.legend(frameon=False, loc="lower right")
-    milliseconds = [1e3 * typical(s) for s in seconds.values()]
-    bars = right.barh(list(seconds), milliseconds, color=list(colors.values()))
+    milliseconds = [one.typical_milliseconds for one in runs.values()]
+    bars = right.barh(list(runs), milliseconds, color=list(colors.values()))
     right.bar_label(bars, fmt="%.0f ms", padding=3)
     right.invert_yaxis()
     right.margins(x=0.15)
@@ -130,24 +148,17 @@ def draw(curves: dict, seconds: dict, path: Path):
     plt.close(figure)
 
 
-def typical(seconds) -> float:
-    """The median of the epochs after the first, which also builds the graph."""
-    return float(np.median(seconds[1:]))
-
-
-def report(layer, curves, seconds, difference, picture) -> int:
+def report(ours: Run, stock: Run, difference: float, picture: Path) -> int:
     """Prints the outcome; returns the exit code."""
-    times = [typical(s) for s in seconds.values()]
-    print(f"\n{'':20}{'test accuracy':>14}{'an epoch':>12}")
-    for name, one in zip(curves, times, strict=True):
-        print(f"{name:20}{curves[name][-1]:>14.3f}{1e3 * one:>9.0f} ms")
-    print(f"\npylstm trains {times[1] / times[0]:.1f} times as fast.")
+    speedup = stock.typical_milliseconds / ours.typical_milliseconds
+    print(f"\npylstm trains {speedup:.1f} times as fast.")
     print(f"Largest difference of the two models' outputs, same weights: {difference:.1e}")
     print(f"Picture: {picture}")
+    layer = next(layer for layer in ours.model.layers if isinstance(layer, pylstm.LSTM))
     failures = []
     if layer.path != "fused":
         failures.append(f"pylstm.LSTM did not run its fused kernel: {layer.path_reason}")
-    if not curves["pylstm.LSTM"][-1] >= LEAST_ACCURACY:
+    if not ours.accuracies[-1] >= LEAST_ACCURACY:
         failures.append(f"the test accuracy is below {LEAST_ACCURACY}")
     if not difference <= LARGEST_DIFFERENCE:
         failures.append(f"the outputs differ by more than {LARGEST_DIFFERENCE}")

@@ -6,8 +6,9 @@ import numpy as np
 
 from pylstm.array_types import is_dense
 from pylstm.errors import DTypeError, StateError
+from pylstm.lengths import check_lengths, read_lengths
 from pylstm.ops import INPUTS, load_ops
-from pylstm.ops.checks import check_call, check_lengths, read_lengths
+from pylstm.ops.checks import check_call
 
 # Top-level package of an array's type to the module of pylstm.ops that computes on it.
 _MODULES = {

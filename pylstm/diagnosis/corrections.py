@@ -11,7 +11,7 @@ from pylstm.models import SequenceInputs
 _CONTAINERS = ("PYL126", "PYL127")
 
 
-class Corrections:
+class CorrectionFindings:
     """Takes the corrections of one input; the report of `read_column` and `enter_column`.
 
     Args:

@@ -8,7 +8,7 @@ import numpy as np
 from keras import tree
 from keras.src.models.functional import Functional
 
-from pylstm.diagnosis.corrections import Corrections
+from pylstm.diagnosis.corrections import CorrectionFindings
 from pylstm.diagnosis.report import Finding, of_error, summary_of
 from pylstm.diagnosis.targets import check_lists, check_targets, named
 from pylstm.diagnosis.values import check_column, check_masked_steps, check_rows
@@ -116,7 +116,7 @@ def _check_samples(model, x, y, padded, in_batches=False):
     for name, where, part in _named_inputs(model, x):
         is_ragged = hasattr(part, "row_splits")
         is_ragged |= isinstance(part, PaddedBatch) and isinstance(model, SequenceInputs)
-        report = Corrections(model, name, where, is_ragged, in_batches, findings)
+        report = CorrectionFindings(model, name, where, is_ragged, in_batches, findings)
         try:
             column = read_column(part, report)
         except PylstmError as error:

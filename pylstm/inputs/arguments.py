@@ -117,7 +117,7 @@ def _own_masks(layer, x, joined, lengths, known):
     wrapper = None if mask is None else loses_mask(layer)
     if wrapper is not None:
         value = layer.mask_value if joined is None else None
-        raise explain.mask_lost(static_shape(x), dtype_name(x), known, wrapper, value)
+        raise explain.mask_made_inside(static_shape(x), dtype_name(x), known, wrapper, value)
     return mask if lengths is None else both(mask, from_lengths(lengths, x))
 
 

@@ -157,7 +157,7 @@ def unknown_features(shape, dtype, known):
     )
 
 
-def mask_lost(shape, dtype, known, wrapper, mask_value):
+def mask_made_inside(shape, dtype, known, wrapper, mask_value):
     """The error for a mask made inside a wrapper, behind which later layers would not see it.
 
     Args:

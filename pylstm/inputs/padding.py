@@ -7,7 +7,7 @@ from numpy.typing import DTypeLike
 
 from pylstm.errors import DTypeError, MaskError, RankError, TimestepError
 from pylstm.inputs.sequences import as_numpy, as_sequences
-from pylstm.ops.checks import check_lengths, read_lengths
+from pylstm.lengths import check_lengths, read_lengths
 
 
 class PaddedBatch(NamedTuple):
