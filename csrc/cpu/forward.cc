@@ -40,10 +40,11 @@ struct Scratch {
   const E** h_rows;
   const T** from_rows;  // what z starts from: the bias, or x W + b
   T** z_rows;
-  T* z;  // [kStepRows][gate][width], pre-activations of the panels computed together; all when
-         // streaming
-  E* x;  // [rows][F], only where x needs conversion
-  T* projected;       // [panel][entry][gate][width], x W + b of the next steps' active rows
+  T** part_rows;  // the rows of `parts_` of the active rows, when streaming
+  T* z;           // [kStepRows][gate][width], pre-activations of the panels computed together; all
+                  // when streaming
+  E* x;           // [rows][F], only where x needs conversion
+  T* projected;   // [panel][entry][gate][width], x W + b of the next steps' active rows
   Operand<S>* block;  // [k][gate][width], a block of W in one panel, where W is not packed whole
 };
 
@@ -78,6 +79,7 @@ class Forward {
       dropout_ = arena.take<T>(all * kGates * padded);
       dropped_h_ = arena.take<E>(all * 2 * kGates * padded);
     }
+    if (streams_) parts_ = arena.take<T>(p_.batch * part_count() * part_stride());
     place_of_row_ = arena.take<RowPlace>(p_.batch);
     dealing_ = arena.take<int64_t>(2 * p_.batch);
     scratch_ = arena.take<Scratch<S>>(threads);
@@ -92,6 +94,7 @@ class Forward {
       const int64_t rows = min(p_.batch, kStepRows);
       s.from_rows = arena.take<const T*>(max(rows, projected_capacity()));
       s.z_rows = arena.take<T*>(max(rows * panels_.together(), projected_capacity()));
+      s.part_rows = arena.take<T*>(streams_ ? p_.batch : 0);
       s.z = arena.take<T>(rows * (streams_ ? panels_.count() : panels_.together()) *
                           panels_.kGateWidth);
       s.x = reads_x_in_place() ? nullptr : arena.take<E>(entry_capacity() * x_stride());
@@ -122,8 +125,8 @@ class Forward {
     const int group = rank / split.unit_groups;
     const int member = rank % split.unit_groups;
     const bool works = rank < split.threads();
-    const Range units{panels_.begin(member, split.unit_groups),
-                      panels_.begin(member + 1, split.unit_groups)};
+    const Range units = this->units(member, member + 1, split.unit_groups);
+    const Share share{team, group, member, split.unit_groups, units};
     const Scratch<S>& s = scratch_[rank];
     team.barrier();  // place_of_row_
     if (works) begin(group, units, s);
@@ -134,7 +137,7 @@ class Forward {
         ready = project(step, group, units, s);
         entry = 0;
       }
-      entry += run_step(step, projects_ ? entry : kNotProjected, group, units, s);
+      entry += run_step(step, projects_ ? entry : kNotProjected, share, s);
       team.barrier(group, split.unit_groups);
     }
     end(group, units, s);
@@ -143,6 +146,9 @@ class Forward {
  private:
   // With at most so many (row, step), R is read where it lies.
   static constexpr int64_t kStreamEntries = 8;
+  // Up to so many bytes of weights, threads that share rows then take parts of k instead of units,
+  // to read longer runs of them. Of more, which the caches do not hold, shorter runs come sooner.
+  static constexpr int64_t kSharedBytes = 8 << 20;
   // With at most so many rows to a step, x W comes first for several steps: W is read less often.
   static constexpr int64_t kProjectRows = 3 * kTileRows;
   static constexpr int64_t kProjectedEntries = 72 * kTileRows;
@@ -154,6 +160,16 @@ class Forward {
     int64_t first, last;
   };
 
+  // A thread's part of the work: some units of the rows of a group, which it shares with others.
+  struct Share {
+    Team& team;
+    int group, member, members;
+    Range units;
+  };
+
+  Range units(int first, int last, int members) const {
+    return {panels_.begin(first, members), panels_.begin(last, members)};
+  }
   int64_t time_of(int64_t step) const { return p_.go_backwards ? p_.time - 1 - step : step; }
   bool active(int64_t row, int64_t step) const {
     return !buffers_.mask || buffers_.mask[row * p_.time + time_of(step)];
@@ -187,6 +203,12 @@ class Forward {
   int64_t slot(int64_t row) const { return place_of_row_[row].slot; }
   E* h(int64_t row, int which) const { return h_ + (slot(row) * 2 + which) * panels_.padded(); }
   T* c(int64_t row) const { return c_ + slot(row) * panels_.padded(); }
+  // By the problem alone, so that sums do not depend on the number of threads.
+  int part_count() const {
+    return (p_.features + p_.units) * kGates * p_.units * int64_t{sizeof(S)} <= kSharedBytes ? 2
+                                                                                             : 1;
+  }
+  int64_t part_stride() const { return ceil_div(kGates * p_.units, V::kWidth) * V::kWidth; }
   // [gate][padded units]
   T* dropout(int64_t row) const { return dropout_ + slot(row) * kGates * panels_.padded(); }
   E* dropped_h(int64_t row, int which) const {
@@ -319,15 +341,16 @@ class Forward {
 
   // One step of a group's rows; `entry` is the place of the first in `projected`. Returns how many
   // rows are active.
-  int64_t run_step(int64_t step, int64_t entry, int group, Range units, const Scratch<S>& s) {
+  int64_t run_step(int64_t step, int64_t entry, const Share& share, const Scratch<S>& s) {
     int64_t n = 0;
-    for_each_row(group, [&](int64_t row) {
+    for_each_row(share.group, [&](int64_t row) {
       if (!active(row, step)) {
-        repeat_output(step, row, units, s);
+        repeat_output(step, row, share.units, s);
         return;
       }
       if (entry == kNotProjected) s.x_rows[n] = input(row, step, n, s);
       s.h_rows[n] = dropout_ ? dropped_h(row, s.current[row]) : h(row, s.current[row]);
+      if (streams_) s.part_rows[n] = parts_ + row * part_count() * part_stride();
       s.current[row] ^= 1;
       s.started[row] = 1;
       s.active[n++] = active_row(row, step, s.current[row]);
@@ -337,15 +360,20 @@ class Forward {
       part.active = s.active + first;
       part.x_rows = s.x_rows + first;
       part.h_rows = s.h_rows + first;
-      run_rows(block % 2, units, entry == kNotProjected ? entry : entry + first,
+      run_rows(block % 2, share, entry == kNotProjected ? entry : entry + first,
                min(kStepRows, n - first), part);
     }
     return n;
   }
 
   // A step of the n rows listed in the scratch.
-  void run_rows(bool back, Range units, int64_t entry, int64_t n, const Scratch<S>& s) {
-    if (streams_) stream((call_ + back) % 2, units, entry, n, s);
+  void run_rows(bool back, const Share& share, int64_t entry, int64_t n, const Scratch<S>& s) {
+    const Range units = share.units;
+    if (streams_) {
+      stream((call_ + back) % 2, share, entry, n, s);
+      share.team.barrier(share.group, share.members);
+      add_parts(units, entry, n, s);
+    }
     const int64_t together = panels_.together(), last_group = (units.last - 1) & -together;
     for (int64_t at = units.first; at < units.last; at += together) {
       // There and back: the last panels of some rows are still in the cache for the next.
@@ -387,32 +415,70 @@ class Forward {
                 panels_.shared(panel));
   }
 
-  // The same for all panels, with the weights where they lie. z is [row][gate][units of the range].
-  // The last gates of a step are still in the cache at the next, of a next call, too: those are
-  // taken first then.
-  void stream(bool back, Range units, int64_t entry, int64_t n, const Scratch<S>& s) {
+  // This thread's share of x W + h R, with the weights where they lie. The last gates of a step are
+  // still in the cache at the next, of a next call, too: those are taken first then.
+  void stream(bool back, const Share& share, int64_t entry, int64_t n, const Scratch<S>& s) {
+    const int parts = part_count();
+    for (int turn = 0; turn < parts; ++turn) {
+      const int part = back ? parts - 1 - turn : turn;
+      const auto begin = [&](int member) {  // of the member's units in the part, in members' units
+        const int at = parts * member - part * share.members;
+        return at < 0 ? 0 : at < share.members ? at : share.members;
+      };
+      const Range units = this->units(begin(share.member), begin(share.member + 1), share.members);
+      if (units.first < units.last) stream_part(part, back, units, entry, n, s);
+    }
+  }
+
+  // Summed in z, [row][gate][units of the range], which no other core fetches, then copied.
+  void stream_part(int part, bool back, Range units, int64_t entry, int64_t n,
+                   const Scratch<S>& s) {
     const int64_t first = first_unit(units.first);
     const int64_t columns = min(first_unit(units.last), p_.units) - first;
-    const int64_t matrix_stride = kGates * p_.units;
     const int64_t z_stride = this->z_stride(units.first, units);
-    for (int64_t i = 0; i < n; ++i) s.z_rows[i] = s.z + i * kGates * z_stride;
+    for (int64_t i = 0; i < n; ++i) {
+      s.z_rows[i] = s.z + i * kGates * z_stride;
+      for (int64_t j = 0; j < kGates * z_stride; j += V::kWidth) V(0.0).store(s.z_rows[i] + j);
+    }
     for (int64_t turn = 0; turn < kGates; ++turn) {
       const int64_t g = back ? kGates - 1 - turn : turn;
-      const int64_t at = g * p_.units + first, z_at = g * z_stride;
-      for (int64_t panel = units.first; panel < units.last; ++panel) {
-        const auto place = panels_.place(panel, g);
-        for (int64_t i = 0; i < n; ++i) {
-          V::load(start(place.panel, entry, i, s) + place.offset)
-              .store(s.z_rows[i] + z_at + first_unit(panel - units.first));
+      const auto add = [&](const E* const* left, int64_t offset, int64_t k, const void* matrix) {
+        const int64_t blocks = ceil_div(k, kStreamBlock);
+        const int64_t begin = blocks * part / part_count() * kStreamBlock;
+        const int64_t end = min(k, blocks * (part + 1) / part_count() * kStreamBlock);
+        stream_product(left, offset + begin, n, end - begin,
+                       static_cast<const S*>(matrix) + (begin * kGates + g) * p_.units + first,
+                       kGates * p_.units, columns, s.z_rows, g * z_stride);
+      };
+      if (entry == kNotProjected) add(s.x_rows, 0, p_.features, buffers_.kernel);
+      add(s.h_rows, dropout_ ? g * panels_.padded() : 0, p_.units, buffers_.recurrent_kernel);
+    }
+    for (int64_t i = 0; i < n; ++i) {
+      for (int64_t g = 0; g < kGates; ++g) {
+        T* to = s.part_rows[i] + part * part_stride() + g * p_.units + first;
+        for (int64_t j = 0; j < columns; j += V::kWidth) {
+          V::load(s.z_rows[i] + g * z_stride + j).store_n(to + j, min(V::kWidth, columns - j));
         }
       }
-      if (entry == kNotProjected) {
-        stream_product(s.x_rows, 0, n, p_.features, static_cast<const S*>(buffers_.kernel) + at,
-                       matrix_stride, columns, s.z_rows, z_at);
+    }
+  }
+
+  // z = what it starts from + all parts.
+  void add_parts(Range units, int64_t entry, int64_t n, const Scratch<S>& s) {
+    const int64_t z_stride = this->z_stride(units.first, units);
+    for (int64_t i = 0; i < n; ++i) {
+      s.z_rows[i] = s.z + i * kGates * z_stride;
+      for (int64_t panel = units.first; panel < units.last; ++panel) {
+        for (int64_t g = 0; g < kGates; ++g) {
+          const auto place = panels_.place(panel, g);
+          V z = V::load(start(place.panel, entry, i, s) + place.offset);
+          const T* from = s.part_rows[i] + g * p_.units + first_unit(panel);
+          for (int part = 0; part < part_count(); ++part, from += part_stride()) {
+            z += V::load_n(from, panels_.lanes(panel));
+          }
+          z.store(s.z_rows[i] + g * z_stride + first_unit(panel - units.first));
+        }
       }
-      stream_product(s.h_rows, dropout_ ? g * panels_.padded() : 0, n, p_.units,
-                     static_cast<const S*>(buffers_.recurrent_kernel) + at, matrix_stride, columns,
-                     s.z_rows, z_at);
     }
   }
 
@@ -527,6 +593,7 @@ class Forward {
   T* c_;                    // [slot][padded units]
   T* dropout_ = nullptr;    // [slot][gate][padded units]
   E* dropped_h_ = nullptr;  // [slot][2][gate][padded units], h times dropout
+  T* parts_ = nullptr;      // [row][part][gate][units], of x W + h R, when streaming
   RowPlace* place_of_row_;
   int64_t* dealing_;     // scratch of `deal_rows`
   Scratch<S>* scratch_;  // [threads]

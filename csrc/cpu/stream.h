@@ -9,6 +9,9 @@
 
 namespace pylstm::cpu::PYLSTM_ISA {
 
+// So many rows of the matrix are read together.
+inline constexpr int kStreamBlock = 8;
+
 // Σ_k factor[row][k] matrix[k][column] is added to out[row][column] for kVectors vectors of
 // columns, `lanes` of each.
 template <int kRows, int kK, int kVectors, class S, class V = Vec<Compute<S>>>
@@ -71,20 +74,28 @@ template <class E, class S>
 void stream_product(const E* const* left, int64_t left_offset, int64_t n, int64_t k,
                     const S* matrix, int64_t stride, int64_t columns, Compute<S>* const* out,
                     int64_t out_offset) {
-  constexpr int kBlock = 8;
+  // Several pairs of rows read the weights from the first cache; a pair reads as far as it can.
+  constexpr int64_t kCached = 512;
+  const int64_t at_once = n > 2 ? kCached : columns;
   const auto add = [&](auto block, int64_t i) {
-    int64_t row = 0;
-    for (; row + 2 <= n; row += 2) {
-      stream_rows<2, block>(left + row, left_offset + i, matrix + i * stride, stride, columns,
-                            out + row, out_offset);
-    }
-    if (row < n) {
-      stream_rows<1, block>(left + row, left_offset + i, matrix + i * stride, stride, columns,
-                            out + row, out_offset);
+    for (int64_t column = 0; column < columns; column += at_once) {
+      const S* from = matrix + i * stride + column;
+      const int64_t some = min(at_once, columns - column);
+      int64_t row = 0;
+      for (; row + 2 <= n; row += 2) {
+        stream_rows<2, block>(left + row, left_offset + i, from, stride, some, out + row,
+                              out_offset + column);
+      }
+      if (row < n) {
+        stream_rows<1, block>(left + row, left_offset + i, from, stride, some, out + row,
+                              out_offset + column);
+      }
     }
   };
   int64_t i = 0;
-  for (; i + kBlock <= k; i += kBlock) add(std::integral_constant<int, kBlock>{}, i);
+  for (; i + kStreamBlock <= k; i += kStreamBlock) {
+    add(std::integral_constant<int, kStreamBlock>{}, i);
+  }
   for (; i < k; ++i) add(std::integral_constant<int, 1>{}, i);
 }
 
