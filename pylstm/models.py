@@ -27,11 +27,11 @@ class SequenceInputs:
 
     `fit`, `evaluate`, `predict`, the `*_on_batch` methods and the call itself also take lists
     of arrays of equal or different lengths, nested lists, object arrays, `tf.RaggedTensor`,
-    pandas Series of arrays, `PaddedBatch`, and generators of batches of these; as x, and as
+    pandas Series of arrays, `PaddedBatch`, and generators and `PyDataset`s of these; as x, and as
     targets and weights per step. `fit` puts sequences of similar lengths in a batch. Each
     layer sees the Keras mask, as after `keras.layers.Masking`. In a graph, `Embedding` layers and
     pointwise operations of `keras.ops` pass it on, too, and what would lose it is an error.
-    Arrays, `tf.data.Dataset` and `PyDataset` go to Keras as they are.
+    Arrays, `tf.data.Dataset` and a `PyDataset` of arrays go to Keras as they are.
 
     Where a model has several inputs, x is a dict, or a tuple or list with one entry for each.
     A subclassed model, whose inputs Keras does not know, takes several inputs as a tuple.

@@ -14,14 +14,14 @@ from pylstm.diagnosis.targets import check_lists, check_targets, named
 from pylstm.diagnosis.values import check_column, check_masked_steps, check_rows
 from pylstm.errors import PylstmError
 from pylstm.inputs import explain
-from pylstm.inputs.batch_stream import check_is_batch
+from pylstm.inputs.batch_stream import check_is_batch, is_of_arrays, reads_dataset
 from pylstm.inputs.columns import Dense, Sequences, Text, read_column
 from pylstm.inputs.contract import Known
 from pylstm.inputs.dataset import SequenceDataset
 from pylstm.inputs.entry import enter_column
 from pylstm.inputs.knowledge import is_recurrent, memory_of
 from pylstm.inputs.mask_values import padding_value
-from pylstm.inputs.model_data import count_samples, is_columns, takes_ragged
+from pylstm.inputs.model_data import count_samples, is_columns, takes_ragged, unpack_batch
 from pylstm.inputs.model_inputs import declared_shapes, separate_inputs
 from pylstm.inputs.padding import PaddedBatch
 from pylstm.inputs.pipeline import readable_errors
@@ -56,7 +56,8 @@ def check_data(model, x, y, padded):
         fix = "an array, a list of arrays (time, features), or a dataset of batches"
         return [Finding("error", "PYL118", "x", f"{type(x).__name__} holds no samples", fix)]
     findings = list(_check_ranks(x))
-    if isinstance(x, SequenceDataset) and isinstance(model, SequenceInputs):
+    reads_lists = isinstance(model, SequenceInputs)
+    if isinstance(x, SequenceDataset) and reads_lists:
         x = x.for_model(takes_ragged(model))
     try:
         if isinstance(x, SequenceDataset) and x.padding is not None:
@@ -66,7 +67,9 @@ def check_data(model, x, y, padded):
             check_is_batch(model, "dataset", *spec[:2])
         with readable_errors():
             for batch in itertools.islice(_batches(x), _MAX_BATCHES):
-                findings += _check_samples(model, *batch, padded, in_batches=True)
+                is_read = reads_lists and reads_dataset(model, x) and not is_of_arrays(batch)
+                parts = unpack_batch(batch)[:2]
+                findings += _check_samples(model, *parts, padded, in_batches=not is_read)
     except PylstmError as error:
         findings.append(of_error("x", error))
     # What is wrong with one batch is mostly wrong with all.
@@ -81,8 +84,7 @@ def _check_ranks(dataset):
 
 def _batches(data):
     is_py_dataset = isinstance(data, keras.utils.PyDataset)
-    for batch in map(data.__getitem__, range(data.num_batches)) if is_py_dataset else data:
-        yield keras.utils.unpack_x_y_sample_weight(batch)[:2]
+    return map(data.__getitem__, range(data.num_batches)) if is_py_dataset else data
 
 
 def _check_padding(model, dataset):

@@ -1,4 +1,4 @@
-"""Batches that come from an iterator, one by one, as Keras' trainer takes them."""
+"""Batches that come from an iterator or a `PyDataset`, one by one, as Keras' trainer takes them."""
 
 from collections.abc import Iterator
 
@@ -10,18 +10,20 @@ from pylstm.array_types import static_shape
 from pylstm.errors import PylstmError, RaggedError, RankError
 from pylstm.inputs.columns import Dense, Sequences, Stacked, columns_of, map_columns
 from pylstm.inputs.dataset import SequenceDataset, open_time
-from pylstm.inputs.model_data import feed, read_data, takes_ragged
+from pylstm.inputs.model_data import feed, read_data, takes_ragged, unpack_batch
 from pylstm.inputs.model_inputs import map_inputs
 from pylstm.inputs.model_outputs import output_shapes
 from pylstm.inputs.padded_targets import unpad_targets
+from pylstm.inputs.padding import PaddedBatch
 
 
 def read_batches(model, batches, failures):
-    """Reads the batches of an iterator; returns any other data as it is, or as the model takes it.
+    """Reads batches as they come; returns any other data as it is, or as the model takes it.
 
     Args:
         model: The model that is to take them.
-        batches: A generator or other iterator of `(x,)`, `(x, y)` or `(x, y, sample_weight)`.
+        batches: A generator, other iterator or `PyDataset` of `(x,)`, `(x, y)` or
+            `(x, y, sample_weight)`.
         failures: A list that grows by the errors raised: `tf.data` keeps their text only.
 
     Raises:
@@ -34,25 +36,72 @@ def read_batches(model, batches, failures):
         _check_targets_are_dense(model, y)
     if isinstance(batches, SequenceDataset):
         return batches.for_model(takes_ragged(model))
+    if reads_dataset(model, batches):
+        return _ReadDataset(model, batches, failures)
     if not isinstance(batches, Iterator):
         return batches
-    return _read_each(model, batches, failures)
+    return (_read_batch(model, batch, "generator", failures) for batch in batches)
 
 
-def _read_each(model, batches, failures):
-    for batch in batches:
-        try:
-            x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
-            check_is_batch(model, "generator", x, y)
-            data = read_data(model, x, y, sample_weight)
-            parts = (x, y, sample_weight)
-            if data is not None:
-                x, *parts = feed(model, _of_any_length(model, data), data.size, steps=1)
-                parts = x[0] if isinstance(x, SequenceDataset) else (x, *parts)
-        except PylstmError as error:
-            failures.append(error.at(model.name))
-            raise failures[-1] from None
-        yield tuple(part for part in parts if part is not None)
+def reads_dataset(model, batches):
+    """Whether `batches` is a `PyDataset` of which `read_batches` reads what is not of arrays.
+
+    Elsewhere lists and padded batches come to the model's steps, but `tf.data` takes none.
+    """
+    in_process = isinstance(batches, keras.utils.PyDataset) and not batches.use_multiprocessing
+    return in_process and takes_ragged(model)
+
+
+class _ReadDataset(keras.utils.PyDataset):
+    """The batches of another `PyDataset`; those of arrays as they are."""
+
+    def __init__(self, model, batches, failures):
+        super().__init__(batches.workers, max_queue_size=batches.max_queue_size)
+        self._model = model
+        self._batches = batches
+        self._failures = failures
+
+    @property
+    def num_batches(self):
+        return self._batches.num_batches
+
+    def __getitem__(self, index):
+        batch = self._batches[index]
+        if is_of_arrays(batch):
+            return batch
+        return _read_batch(self._model, batch, "PyDataset", self._failures)
+
+    def on_epoch_begin(self):
+        self._batches.on_epoch_begin()
+
+    def on_epoch_end(self):
+        self._batches.on_epoch_end()
+
+
+def is_of_arrays(batch):
+    """Whether a batch holds arrays and tensors of numbers alone."""
+    if isinstance(batch, PaddedBatch):
+        return False
+    if isinstance(batch, dict):
+        batch = tuple(batch.values())
+    if isinstance(batch, tuple):
+        return all(map(is_of_arrays, batch))
+    return batch is None or (hasattr(batch, "dtype") and batch.dtype != np.dtype(object))
+
+
+def _read_batch(model, batch, source, failures):
+    try:
+        x, y, sample_weight = unpack_batch(batch)
+        check_is_batch(model, source, x, y)
+        data = read_data(model, x, y, sample_weight)
+        parts = (x, y, sample_weight)
+        if data is not None:
+            x, *parts = feed(model, _of_any_length(model, data), data.size, steps=1)
+            parts = x[0] if isinstance(x, SequenceDataset) else (x, *parts)
+    except PylstmError as error:
+        failures.append(error.at(model.name))
+        raise failures[-1] from None
+    return tuple(part for part in parts if part is not None)
 
 
 def _of_any_length(model, data):
@@ -94,7 +143,7 @@ def _has_open_steps(column, declared):
 
 
 def check_is_batch(model, source, x, y):
-    """Checks that what a `"dataset"` or `"generator"` yields is a batch, as far as shapes tell."""
+    """Checks that what a source (`"generator"`) yields is a batch, as far as shapes tell."""
     samples = [_shape_of(y) == ()]
 
     def note_sample(part, declared):
@@ -153,6 +202,8 @@ def _way_to_batches(source, x, y):
         shapes = [_shape_of(spec) or () for spec in tree.flatten((x, y))]
         is_open = any(None in shape for shape in shapes)
         return "dataset.ragged_batch(32)" if is_open else "dataset.batch(32)"
+    if source == "PyDataset":
+        return "batches of samples from its __getitem__"
     if y is None:
         return "list(generator)     if it yields x\n[x for (x,) in generator]     if it yields (x,)"
     return "x, y = zip(*generator); pylstm.dataset(list(x), list(y))"

@@ -58,10 +58,15 @@ def enter_batch(model, batch):
 
     Keras' steps take an array for x, and on JAX pass the model's own `__call__` by.
     """
+    x, y, sample_weight = unpack_batch(batch)
+    return enter_model(model, x), y, sample_weight
+
+
+def unpack_batch(batch):
+    """x, y and sample_weight of a batch, None where it has none."""
     if isinstance(batch, PaddedBatch):  # a tuple, which Keras would take for all three
         batch = (batch,)
-    x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
-    return enter_model(model, x), y, sample_weight
+    return keras.utils.unpack_x_y_sample_weight(batch)
 
 
 def read_data(model, x, y=None, sample_weight=None):

@@ -15,9 +15,10 @@ _UNEQUAL = re.compile(
     r"\[tensor\]: \[([\d,]*)\], \[batch\]: \[([\d,]*)\]",
     re.DOTALL,
 )
-# What Keras says of a generator's third batch, or a later one.
+# What Keras says of a generator's third batch, or a later one, and tf.data of a PyDataset's.
 _OTHER_BATCH = re.compile(
-    r"Generator yielded an element of shape (\(.*?\)) where an element of shape (\(.*?\)) was"
+    r"(G|`g)enerator`? yielded an element of shape (\(.*?\)) "
+    r"where an element of shape (\(.*?\)) was"
 )
 # What tf.data says of one, for ragged tensors after dense ones, or before them.
 _OTHER_KIND = re.compile(r"`generator` yielded an element .*Ragged")
@@ -27,6 +28,18 @@ _OTHER_PARTS = re.compile(r"tuple arity mismatch; expected: (\d), got: (\d)")
 _LISTS = "`output_signature` must contain objects that are subclass of `tf.TypeSpec`"
 # Keras quotes the data, and means its container.
 _UNKNOWN_TYPE = re.compile(r"Unrecognized data type: x=.*\(of type <class '(.*)'>\)", re.DOTALL)
+# What Keras, JAX and torch say of batches that hold these.
+_HOLDS_NO_NUMBERS = {
+    "Invalid dtype: object": ("arrays of objects", "list(x)     in the place of x"),
+    "The problematic value is of type <class 'numpy.ndarray'>": (
+        "arrays of objects",
+        "list(x)     in the place of x",
+    ),
+    "NestedTensorImpl doesn't support sizes": (
+        "nested tensors",
+        "list(x.unbind())     in the place of x",
+    ),
+}
 # What Keras says where it builds or calls a model.
 _UNKNOWN_RANK = (
     "as_list() is not defined on an unknown TensorShape",
@@ -75,12 +88,15 @@ def _explained(text):
         )
     other_batch = _OTHER_BATCH.search(text)
     if other_batch:
+        of_generator = other_batch[1] == "G"
         return RaggedError(
             "PYL114",
-            "the generator's batches differ in their sizes",
-            expected=f"{other_batch[2]}, as the first batches",
-            got=other_batch[1],
-            fix="keras.Input((None, features)) in front     for any number of steps",
+            f"the {'generator' if of_generator else 'dataset'}'s batches differ in their sizes",
+            expected=f"{other_batch[3]}, as the first batches",
+            got=other_batch[2],
+            fix="keras.Input((None, features)) in front     for any number of steps"
+            if of_generator
+            else "list(x)     in the place of an array x, and of targets per step",
         )
     if _OTHER_KIND.search(text):
         return RaggedError(
@@ -109,6 +125,11 @@ def _explained(text):
             fix="pylstm.ragged(x)     in the place of a list of sequences x, "
             "np.asarray(y) of a list of targets y",
         )
+    for said, (got, fix) in _HOLDS_NO_NUMBERS.items():
+        if said in text:
+            expected = "batches (x, y) of numbers, or x a list of sequences"
+            what = f"the batches of the dataset hold {got}"
+            return RaggedError("PYL114", what, expected=expected, got=got, fix=fix)
     unknown = _UNKNOWN_TYPE.search(text)
     if unknown:
         return DTypeError(

@@ -482,7 +482,12 @@ def test_batches_of_lists():
         def __getitem__(self, index):
             return sequences(), np.array(LABELS)
 
-    assert "pylstm.ragged(x)" in found(diagnose(fused(), Batches()), "PYL114").fix
+    plain = keras.Sequential(fused().layers)
+    assert "pylstm.ragged(x)" in found(diagnose(plain, Batches()), "PYL114").fix
+    in_processes = Batches(use_multiprocessing=True)
+    assert "pylstm.ragged(x)" in found(diagnose(fused(), in_processes), "PYL114").fix
+    report = diagnose(fused(), Batches())
+    assert report.ok, report
 
 
 def test_everything_at_once():

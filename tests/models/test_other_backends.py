@@ -187,6 +187,48 @@ PADDED_BATCHES = """
 """
 
 
+BATCHES_OF_NO_NUMBERS = """
+    import keras, numpy as np, pylstm, pytest
+
+    class OneBatch(keras.utils.PyDataset):
+        def __init__(self, x):
+            super().__init__()
+            self.x = x
+
+        def __len__(self):
+            return 1
+
+        def __getitem__(self, index):
+            return self.x, np.zeros(len(self.x), "float32")
+
+    seqs = [np.ones((steps, 3), "float32") for steps in (2, 5)]
+    objects = np.empty(2, object)
+    objects[:] = seqs
+    model = pylstm.Sequential([keras.Input((None, 3)), pylstm.LSTM(4), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    if keras.backend.backend() == "torch":
+        import torch
+
+        nested = torch.nested.nested_tensor([torch.tensor(seq) for seq in seqs])
+        loader = torch.utils.data.DataLoader(
+            [0], collate_fn=lambda _: (nested, torch.zeros(2, 1))
+        )
+        with pytest.raises(pylstm.errors.RaggedError, match="PYL114.*nested tensors") as caught:
+            model.fit(loader, verbose=0)
+        assert len(eval(caught.value.fix.partition("     ")[0], None, {"x": nested})) == 2
+    for method in "fit", "evaluate", "predict":
+        with pytest.raises(pylstm.errors.RaggedError, match="PYL114.*objects") as caught:
+            getattr(model, method)(OneBatch(objects), verbose=0)
+        fixed = eval(caught.value.fix.partition("     ")[0], None, {"x": objects})
+        getattr(model, method)(OneBatch(fixed), verbose=0)
+"""
+
+
+@pytest.mark.parametrize("backend", backends.OTHERS)
+def test_batches_of_a_dataset_that_hold_no_numbers(backend):
+    backends.run_python(backend, "-W", "ignore", "-c", textwrap.dedent(BATCHES_OF_NO_NUMBERS))
+
+
 @pytest.mark.parametrize("backend", backends.OTHERS)
 def test_sequences_of_several_lengths(backend):
     backends.run_python(backend, "-c", textwrap.dedent(SCRIPT))

@@ -569,9 +569,10 @@ def test_row_45_batches_without_a_feature_axis_are_no_samples():
 
 
 class Batches(keras.utils.PyDataset):
-    def __init__(self, *batches):
-        super().__init__()
+    def __init__(self, *batches, **workers):
+        super().__init__(**workers)
         self.batches = batches
+        self.epochs = 0
 
     def __len__(self):
         return len(self.batches)
@@ -579,12 +580,52 @@ class Batches(keras.utils.PyDataset):
     def __getitem__(self, index):
         return self.batches[index]
 
+    def on_epoch_end(self):
+        self.epochs += 1
 
-def test_row_45_a_dataset_whose_batches_hold_lists():
+
+def of_objects(seqs):
+    array = np.empty(len(seqs), object)
+    array[:] = seqs
+    return array
+
+
+@pytest.mark.parametrize("form", [list, of_objects, pylstm.pad, pylstm.ragged])
+@pytest.mark.parametrize("workers", [1, 2])
+def test_row_45_a_dataset_whose_batches_are_no_arrays(form, workers):
+    # The first two batches are equally long, which Keras would take for the length of all.
+    seqs = [np.ones((steps, 5), "float32") * steps for steps in (4, 4, 4, 4, 2, 7)]
+    batches = [seqs[i : i + 2] for i in (0, 2, 4)]
+    x = Batches(*((form(batch), np.zeros(2)) for batch in batches), workers=workers)
+    model = classifier()
+    model.fit(x, epochs=2, verbose=0)
+    assert x.epochs >= 2  # Keras ends one more at the end
+    model.evaluate(x, verbose=0)
+    alone = [model.predict([seq], verbose=0)[0] for seq in seqs]
+    np.testing.assert_allclose(model.predict(x, verbose=0), alone, atol=1e-6)
+
+
+def test_row_45_a_dataset_of_arrays_of_other_lengths_than_the_first_two():
+    x = Batches(*((np.ones((2, steps, 5), "float32"), np.zeros(2)) for steps in (4, 4, 7)))
+    model = classifier()
+    with pytest.raises(errors.RaggedError, match=r"PYL114.*dataset's batches differ") as caught:
+        model.fit(x, verbose=0)
+    assert caught.value.got == "(2, 7, 5)"
+    fixed = (eval(caught.value.fix.partition("     ")[0], None, {"x": x}) for x, _ in x.batches)
+    model.fit(Batches(*((x, np.zeros(2)) for x in fixed)), verbose=0)
+
+
+def test_row_45_an_error_in_a_dataset_is_raised_as_it_is():
+    x = Batches(([np.ones((2, 6)), np.ones((3, 6))], np.zeros(2)))
+    with pytest.raises(errors.FeatureMismatchError, match="PYL103"):
+        classifier().fit(x, verbose=0)
+
+
+def test_row_45_a_dataset_in_other_processes_whose_batches_hold_lists():
     seqs, model = sequences(), classifier()
     x = seqs[:3]
     with pytest.raises(errors.RaggedError, match=r"PYL114.*hold lists") as caught:
-        model.fit(Batches((x, np.zeros(3))), verbose=0)
+        model.fit(Batches((x, np.zeros(3)), use_multiprocessing=True), verbose=0)
     assert caught.value.expected == "batches (x, y) of arrays or ragged tensors"
     assert "<class 'list'>" in caught.value.got
     fixed = eval(caught.value.fix.partition("     ")[0], None, {"x": x, "pylstm": pylstm})
