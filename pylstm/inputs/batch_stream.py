@@ -143,7 +143,7 @@ def _has_open_steps(column, declared):
 
 
 def check_is_batch(model, source, x, y):
-    """Checks that what a source (`"generator"`) yields is a batch, as far as shapes tell."""
+    """Checks that what a `source`, by its name, yields is a batch, as far as shapes tell."""
     samples = [_shape_of(y) == ()]
 
     def note_sample(part, declared):

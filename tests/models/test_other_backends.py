@@ -155,12 +155,8 @@ MASKS = """
 """
 
 
-PADDED_BATCHES = """
-    import keras, numpy as np, pylstm
-
-    rng = np.random.default_rng(0)
-    seqs = [rng.normal(size=(t, 3)).astype("float32") for t in (3, 2, 4, 1)]
-    targets = rng.normal(size=(4, 2)).astype("float32")
+ONE_BATCH = """
+    import keras
 
     class OneBatch(keras.utils.PyDataset):
         def __init__(self, batch):
@@ -172,6 +168,16 @@ PADDED_BATCHES = """
 
         def __getitem__(self, index):
             return self.batch
+"""
+
+PADDED_BATCHES = (
+    ONE_BATCH
+    + """
+    import keras, numpy as np, pylstm
+
+    rng = np.random.default_rng(0)
+    seqs = [rng.normal(size=(t, 3)).astype("float32") for t in (3, 2, 4, 1)]
+    targets = rng.normal(size=(4, 2)).astype("float32")
 
     layers = [keras.layers.Dense(5, "relu"), pylstm.LSTM(2)]
     model = pylstm.Sequential([keras.Input((None, 3)), *layers])
@@ -185,25 +191,18 @@ PADDED_BATCHES = """
     history = model.fit(OneBatch((batch, targets)), verbose=0).history
     np.testing.assert_allclose(history["loss"], loss, 1e-5)
 """
+)
 
 
-BATCHES_OF_NO_NUMBERS = """
+BATCHES_OF_NO_NUMBERS = (
+    ONE_BATCH
+    + """
     import keras, numpy as np, pylstm, pytest
-
-    class OneBatch(keras.utils.PyDataset):
-        def __init__(self, x):
-            super().__init__()
-            self.x = x
-
-        def __len__(self):
-            return 1
-
-        def __getitem__(self, index):
-            return self.x, np.zeros(len(self.x), "float32")
 
     seqs = [np.ones((steps, 3), "float32") for steps in (2, 5)]
     objects = np.empty(2, object)
     objects[:] = seqs
+    zeros = np.zeros(2, "float32")
     model = pylstm.Sequential([keras.Input((None, 3)), pylstm.LSTM(4), keras.layers.Dense(1)])
     model.compile("sgd", "mse")
     if keras.backend.backend() == "torch":
@@ -218,10 +217,11 @@ BATCHES_OF_NO_NUMBERS = """
         assert len(eval(caught.value.fix.partition("     ")[0], None, {"x": nested})) == 2
     for method in "fit", "evaluate", "predict":
         with pytest.raises(pylstm.errors.RaggedError, match="PYL114.*objects") as caught:
-            getattr(model, method)(OneBatch(objects), verbose=0)
+            getattr(model, method)(OneBatch((objects, zeros)), verbose=0)
         fixed = eval(caught.value.fix.partition("     ")[0], None, {"x": objects})
-        getattr(model, method)(OneBatch(fixed), verbose=0)
+        getattr(model, method)(OneBatch((fixed, zeros)), verbose=0)
 """
+)
 
 
 @pytest.mark.parametrize("backend", backends.OTHERS)
