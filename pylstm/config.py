@@ -98,6 +98,9 @@ def _kernels():
             else:
                 state = "selected" if isa == selected else "can run"
             yield f"cpu {isa}", state
+        quota = core.quota_cores()
+        if quota is not None:
+            yield "cpu threads", f"at most {quota}: the container's CPU quota"
     backend = keras.backend.backend()
     if backend in KERAS_BACKENDS:
         try:

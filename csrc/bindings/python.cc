@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <climits>
 #include <cstring>
 #include <optional>
 #include <string>
@@ -17,6 +18,7 @@
 #include "bindings/thread_pool.h"
 #include "core/activation_names.h"
 #include "cpu/lstm.h"
+#include "cpu/quota.h"
 #ifdef PYLSTM_HAS_XLA_FFI
 #include "bindings/xla_ffi.h"
 #endif
@@ -539,6 +541,15 @@ PYBIND11_MODULE(_core, module) {
   module.def(
       "selected_isa", [] { return std::string(cpu::isa_name(cpu::select_isa())); },
       "The best instruction set, or the one that the environment variable PYLSTM_ISA names.");
+
+  module.def(
+      "quota_cores",
+      [](const std::string& root) -> std::optional<int> {
+        const int cores = cpu::quota_cores(root);
+        return cores == INT_MAX ? std::nullopt : std::optional<int>(cores);
+      },
+      "Cores' worth of time that the container grants, rounded up, or None without a limit.",
+      py::arg("root") = "");
 
   py::module_::import("atexit").attr("register")(py::cpp_function(stop_pool));
 }

@@ -14,12 +14,13 @@ class WorkerPool : public cpu::Executor {
   explicit WorkerPool(tensorflow::OpKernelContext* context)
       : workers_(*context->device()->tensorflow_cpu_worker_threads()) {}
 
-  int concurrency() const override { return workers_.num_threads; }
   void schedule(std::function<void()> task) override {
     workers_.workers->Schedule(std::move(task));
   }
 
  private:
+  int threads() const override { return workers_.num_threads; }
+
   const tensorflow::DeviceBase::CpuWorkerThreads& workers_;
 };
 

@@ -130,7 +130,7 @@ int usable_cores() {
 
 }  // namespace
 
-PoolExecutor::PoolExecutor(int threads) : concurrency_(threads == 0 ? usable_cores() : threads) {
+PoolExecutor::PoolExecutor(int threads) : threads_(threads == 0 ? usable_cores() : threads) {
   if (threads < 0 || threads > kMaxThreads) {
     throw std::invalid_argument("pylstm: threads is " + std::to_string(threads) +
                                 ", expected 0 (all cores) to " + std::to_string(kMaxThreads));
@@ -138,11 +138,11 @@ PoolExecutor::PoolExecutor(int threads) : concurrency_(threads == 0 ? usable_cor
 }
 
 void PoolExecutor::schedule(std::function<void()> task) {
-  pool().schedule(std::move(task), concurrency_ - 1);
+  pool().schedule(std::move(task), concurrency() - 1);
 }
 
 int PoolExecutor::awake() {
-  return concurrency_ == 1 ? 0 : std::min(pool().awake(concurrency_ - 1), concurrency_ - 1);
+  return concurrency() == 1 ? 0 : std::min(pool().awake(concurrency() - 1), concurrency() - 1);
 }
 
 void stop_pool() {

@@ -12,17 +12,18 @@ namespace pylstm {
 class PoolExecutor final : public cpu::Executor {
  public:
   // Throws std::invalid_argument unless 0 <= threads <= kMaxThreads; 0 means one for each core
-  // that this process may use.
+  // that the caller's thread may use.
   explicit PoolExecutor(int threads);
 
-  int concurrency() const override { return concurrency_; }
   int awake() override;
   void schedule(std::function<void()> task) override;
 
   static constexpr int kMaxThreads = 1024;
 
  private:
-  int concurrency_;
+  int threads() const override { return threads_; }
+
+  int threads_;
 };
 
 // Joins the pool's threads. For the end of the process: calls after it run on their caller's thread

@@ -21,15 +21,14 @@ namespace ffi = xla::ffi;
 
 class XlaExecutor final : public cpu::Executor {
  public:
-  explicit XlaExecutor(ffi::ThreadPool pool)
-      : pool_(pool), concurrency_(std::max(1, static_cast<int>(pool_.num_threads()))) {}
+  explicit XlaExecutor(ffi::ThreadPool pool) : pool_(pool) {}
 
-  int concurrency() const override { return concurrency_; }
   void schedule(std::function<void()> task) override { pool_.Schedule(std::move(task)); }
 
  private:
+  int threads() const override { return static_cast<int>(pool_.num_threads()); }
+
   ffi::ThreadPool pool_;
-  int concurrency_;
 };
 
 template <class T>

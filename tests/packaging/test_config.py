@@ -27,11 +27,15 @@ def test_says_what_a_kernel_needs(capsys, monkeypatch):
         def selected_isa():
             return "baseline"
 
+        def quota_cores():
+            return 2
+
     monkeypatch.setattr(config, "load_core", lambda: Processor)
     pylstm.show_config()
     printed = capsys.readouterr().out
     assert "cpu avx2        cannot run: needs AVX2" in printed
     assert "cpu baseline    selected" in printed
+    assert "cpu threads     at most 2" in printed
 
 
 class CudaError(RuntimeError):
