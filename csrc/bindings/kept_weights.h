@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <mutex>
 #include <optional>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -43,42 +44,52 @@ class KeptWeights {
   // Calls at the same time may have packed the same weights: the first's stay.
   void keep(const Key& key, const Tensor& packed) {
     const std::lock_guard<std::mutex> lock(mutex_);
-    if (entry_of(key) == packed_.end()) packed_.emplace_back(key, packed);
+    if (entry_of(key) != packed_.end()) return;
+    count(key, 1);
+    packed_.emplace_back(key, packed);
   }
 
   void drop_changed() {
     const std::lock_guard<std::mutex> lock(mutex_);
     for (auto entry = packed_.begin(); entry != packed_.end();) {
       const Key& key = entry->first;
-      const bool changed = only_here(key.kernel) || only_here(key.recurrent_kernel);
-      entry = changed ? packed_.erase(entry) : entry + 1;
+      if (only_here(key.kernel) || only_here(key.recurrent_kernel)) {
+        count(key, -1);
+        entry = packed_.erase(entry);
+      } else {
+        ++entry;
+      }
     }
   }
 
  private:
   using Buffer = tensorflow::TensorBuffer;
 
+  static const Buffer* buffer_of(const Tensor& tensor) {
+    return tensorflow::DMAHelper::buffer(&tensor);  // null without elements
+  }
+
   std::vector<std::pair<Key, Tensor>>::iterator entry_of(const Key& key) {
     return std::find_if(packed_.begin(), packed_.end(),
                         [&](const auto& entry) { return entry.first == key; });
   }
 
-  // Layers may share one of their variables, so that several entries refer to its buffer.
-  bool only_here(const Tensor& tensor) const {
-    const Buffer* buffer = tensorflow::DMAHelper::buffer(&tensor);
-    if (!buffer) return false;  // of no elements
-    const auto refers = [buffer](const Tensor& other) {
-      return tensorflow::DMAHelper::buffer(&other) == buffer;
-    };
-    int64_t references = 0;
-    for (const auto& [key, packed] : packed_) {
-      references += refers(key.kernel) + refers(key.recurrent_kernel);
+  void count(const Key& key, int by) {
+    for (const Tensor* tensor : {&key.kernel, &key.recurrent_kernel}) {
+      const auto of_buffer = references_.try_emplace(buffer_of(*tensor), 0).first;
+      if ((of_buffer->second += by) == 0) references_.erase(of_buffer);
     }
-    return buffer->RefCount() == references;
+  }
+
+  bool only_here(const Tensor& tensor) const {
+    const Buffer* buffer = buffer_of(tensor);
+    return buffer && buffer->RefCount() == references_.at(buffer);
   }
 
   std::mutex mutex_;
   std::vector<std::pair<Key, Tensor>> packed_;
+  // By the keys to each buffer: several where layers share a variable.
+  std::unordered_map<const Buffer*, int> references_;
 };
 
 // One for the process, since all graphs of a model have the same variables. Never freed: a thread
