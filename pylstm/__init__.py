@@ -1,7 +1,7 @@
 """pylstm: a drop-in for `keras.layers.LSTM` on fused kernels."""
 
-from pylstm._library import register_tensorflow_op
 from pylstm._version import __version__
+from pylstm.ops import register_tensorflow_op
 
 register_tensorflow_op()  # before Keras is imported: without TensorFlow it gives the clearer error
 
@@ -10,10 +10,9 @@ from pylstm.config import show_config
 from pylstm.convert import convert, to_keras
 from pylstm.diagnosis import diagnose
 from pylstm.functional import lstm
-from pylstm.inputs.dataset import dataset
 from pylstm.inputs.padding import PaddedBatch, pad, ragged, unpad
 from pylstm.layer import LSTM
-from pylstm.models import Model, Sequential
+from pylstm.models import Model, Sequential, dataset
 
 __all__ = [
     "LSTM",

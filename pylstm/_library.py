@@ -72,7 +72,7 @@ def load_tensorflow_ops():
         BackendLoadError: TensorFlow or the op's library is absent or cannot be loaded, or one was
             not made for the other.
     """
-    with _tensorflow_required():
+    with tensorflow_required():
         import tensorflow as tf
     library = _PACKAGE / "_tensorflow_ops.so"
     built = built_with("TENSORFLOW_VERSION")
@@ -93,22 +93,13 @@ def load_tensorflow_ops():
         raise _broken(library, error) from error
 
 
-def register_tensorflow_op():
-    """Makes the op known to TensorFlow where Keras runs on it: a SavedModel that holds the op loads
-    after `import pylstm`. A library that cannot be loaded is reported when a layer needs it.
+@contextlib.contextmanager
+def tensorflow_required():
+    """Says how to install TensorFlow where an import of it fails.
 
     Raises:
-        BackendLoadError: Keras runs on TensorFlow, which is not installed.
+        BackendLoadError: It is not installed.
     """
-    with _tensorflow_required():
-        import keras
-    if keras.backend.backend() == "tensorflow":
-        with contextlib.suppress(BackendLoadError):
-            import pylstm.ops.tensorflow  # noqa: F401
-
-
-@contextlib.contextmanager
-def _tensorflow_required():
     try:
         yield
     except ModuleNotFoundError as error:
@@ -116,7 +107,7 @@ def _tensorflow_required():
             raise
         raise BackendLoadError(
             "PYL131", "TensorFlow is not installed", fix=_tensorflow_pip()
-        ) from error
+        ) from None
 
 
 def _minor(version):

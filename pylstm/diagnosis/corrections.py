@@ -4,7 +4,7 @@ import keras
 from keras.src.models.functional import Functional
 
 from pylstm.diagnosis.report import Finding, summary_of
-from pylstm.inputs.knowledge import is_recurrent, nodes_in_turn
+from pylstm.keras_graph import is_recurrent, nodes_in_turn
 from pylstm.layer import LSTM
 from pylstm.models import SequenceInputs
 

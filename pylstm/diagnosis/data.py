@@ -14,20 +14,21 @@ from pylstm.diagnosis.targets import check_lists, check_targets, named
 from pylstm.diagnosis.values import check_column, check_masked_steps, check_rows
 from pylstm.errors import PylstmError
 from pylstm.inputs import explain
-from pylstm.inputs.batch_stream import check_is_batch, is_of_arrays, reads_dataset
-from pylstm.inputs.columns import Dense, Sequences, Text, read_column
 from pylstm.inputs.contract import Known
-from pylstm.inputs.dataset import SequenceDataset
-from pylstm.inputs.entry import enter_column
-from pylstm.inputs.knowledge import is_recurrent, memory_of
-from pylstm.inputs.mask_values import padding_value
-from pylstm.inputs.model_data import count_samples, is_columns, takes_ragged, unpack_batch
-from pylstm.inputs.model_inputs import declared_shapes, separate_inputs
+from pylstm.inputs.knowledge import memory_of
 from pylstm.inputs.padding import PaddedBatch
-from pylstm.inputs.pipeline import readable_errors
-from pylstm.inputs.text import read_text
+from pylstm.keras_graph import is_recurrent
 from pylstm.layer import LSTM
 from pylstm.models import SequenceInputs
+from pylstm.models.batch_stream import check_is_batch, is_of_arrays, reads_dataset
+from pylstm.models.columns import Dense, Sequences, Text, read_column
+from pylstm.models.data import count_samples, is_columns, takes_ragged, unpack_batch
+from pylstm.models.dataset import SequenceDataset
+from pylstm.models.entry import enter_column
+from pylstm.models.foreign_errors import readable_errors
+from pylstm.models.inputs import declared_shapes, separate_inputs
+from pylstm.models.mask_values import padding_value
+from pylstm.models.text import read_text
 
 _MAX_BATCHES = 16
 

@@ -6,11 +6,11 @@ from keras.src.models.functional import Functional
 
 from pylstm.diagnosis.report import Finding, of_error
 from pylstm.errors import PylstmError
-from pylstm.inputs.knowledge import is_recurrent, nodes_in_turn
-from pylstm.inputs.mask_passing import computes_each_step, mask_lost, passes_mask
-from pylstm.inputs.mask_values import padding_value
-from pylstm.inputs.model_inputs import declared_shapes
+from pylstm.keras_graph import is_recurrent, nodes_in_turn
 from pylstm.models import SequenceInputs
+from pylstm.models.inputs import declared_shapes
+from pylstm.models.mask_passing import computes_each_step, mask_lost, passes_mask
+from pylstm.models.mask_values import padding_value
 
 
 def check_masks(model, padded):

@@ -5,10 +5,10 @@ from keras import tree
 
 from pylstm.diagnosis.report import Finding, of_error
 from pylstm.errors import CODES, PylstmError
-from pylstm.inputs.knowledge import is_recurrent
-from pylstm.inputs.model_data import has_open_steps
-from pylstm.inputs.time_distributed import check_time_distributed
+from pylstm.keras_graph import is_recurrent
 from pylstm.layer import LSTM
+from pylstm.models.data import has_open_steps
+from pylstm.models.time_distributed import check_time_distributed
 from pylstm.routing import choose_route
 
 

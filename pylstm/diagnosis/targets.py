@@ -6,14 +6,14 @@ from pylstm.diagnosis.model import check_stacking
 from pylstm.diagnosis.report import Finding, of_error, summary_of
 from pylstm.diagnosis.values import check_classes, check_finite
 from pylstm.errors import PylstmError
-from pylstm.inputs.columns import Columns, Sequences, columns_of, read_columns
-from pylstm.inputs.model_data import count_samples, feed
-from pylstm.inputs.model_inputs import declared_shapes
-from pylstm.inputs.model_outputs import count_outputs, output_shapes
-from pylstm.inputs.padded_targets import unpad_targets
-from pylstm.inputs.stateful import check_batch
-from pylstm.inputs.structure import split_targets
 from pylstm.models import SequenceInputs
+from pylstm.models.columns import Columns, Sequences, columns_of, read_columns
+from pylstm.models.data import count_samples, feed
+from pylstm.models.inputs import declared_shapes
+from pylstm.models.outputs import count_outputs, output_shapes
+from pylstm.models.padded_targets import unpad_targets
+from pylstm.models.stateful import check_batch
+from pylstm.models.structure import split_targets
 
 _CLASS_LOSSES = ("sparse_categorical_crossentropy", keras.losses.sparse_categorical_crossentropy)
 

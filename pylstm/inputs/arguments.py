@@ -15,7 +15,6 @@ from pylstm.inputs.corrections import Corrections
 from pylstm.inputs.knowledge import (
     built_from,
     known_to,
-    last_step_layer,
     loses_mask,
     memory_of,
     origin_of,
@@ -24,6 +23,7 @@ from pylstm.inputs.knowledge import (
 from pylstm.inputs.masks import as_mask, both, from_lengths, from_value
 from pylstm.inputs.reading import apply_reading, choose_reading
 from pylstm.inputs.states import as_states
+from pylstm.keras_graph import last_step_layer
 
 
 class Prepared(NamedTuple):

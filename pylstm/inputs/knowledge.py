@@ -6,6 +6,7 @@ import keras
 from keras.src.backend.common.global_state import get_global_attribute
 
 from pylstm.inputs.contract import Known, Origin
+from pylstm.keras_graph import is_recurrent, producer
 
 
 @dataclass
@@ -40,17 +41,6 @@ def known_to(layer):
     )
 
 
-def nodes_in_turn(model):
-    """The nodes of a functional model's graph, each behind those whose outputs it takes."""
-    by_depth = model._nodes_by_depth
-    return [node for depth in sorted(by_depth, reverse=True) for node in by_depth[depth]]
-
-
-def is_recurrent(layer):
-    """Whether a layer is recurrent, or wraps one that is."""
-    return hasattr(layer, "return_sequences")
-
-
 def built_from(layer):
     """The shape that the layer was built for, or None."""
     return (getattr(layer, "_build_shapes_dict", None) or {}).get("sequences_shape")
@@ -59,7 +49,7 @@ def built_from(layer):
 def origin_of(x, layer):
     """The `contract.Origin` of a dense input."""
     if isinstance(x, keras.KerasTensor):
-        if not isinstance(_producer(x), keras.layers.InputLayer):
+        if not isinstance(producer(x), keras.layers.InputLayer):
             return Origin.LAYER
         return Origin.DECLARED if _is_declaration(x) else Origin.MODEL
     context = get_global_attribute("current_call_ctx")
@@ -81,28 +71,8 @@ def loses_mask(layer):
 def remember_timesteps(symbolic, layer):
     """Keeps the number of steps that a symbolic input declares for a layer."""
     # A layer on top of another recurrent layer need not repeat what that one says.
-    if _is_declaration(symbolic) and not is_recurrent(_producer(symbolic)):
+    if _is_declaration(symbolic) and not is_recurrent(producer(symbolic)):
         memory_of(layer).timesteps |= {symbolic.shape[1]}
-
-
-def last_step_layer(symbolic):
-    """The recurrent layer whose last step a symbolic (batch, features) tensor comes from."""
-    while len(symbolic.shape) == 2:
-        operation = _producer(symbolic)
-        if operation is None:
-            return None
-        if getattr(operation, "return_sequences", None) is False:
-            return operation.name
-        node = operation._inbound_nodes[symbolic._keras_history.node_index]
-        if len(node.input_tensors) != 1:
-            return None
-        symbolic = node.input_tensors[0]
-    return None
-
-
-def _producer(symbolic):
-    history = getattr(symbolic, "_keras_history", None)
-    return history and history.operation
 
 
 def _is_declaration(symbolic):

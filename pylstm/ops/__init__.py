@@ -1,6 +1,10 @@
 """The LSTM as a function, one module for each kind of array."""
 
+import contextlib
 import importlib
+
+from pylstm._library import tensorflow_required
+from pylstm.errors import BackendLoadError
 
 # Those of Keras' backends on which its layer can run a module of this package.
 KERAS_BACKENDS = ("tensorflow", "jax", "torch")
@@ -33,3 +37,17 @@ def load_ops(name):
     if name not in _loaded:
         _loaded[name] = importlib.import_module(f"{__name__}.{name}")
     return _loaded[name]
+
+
+def register_tensorflow_op():
+    """Makes the op known to TensorFlow where Keras runs on it: a SavedModel that holds the op loads
+    after `import pylstm`. A library that cannot be loaded is reported when a layer needs it.
+
+    Raises:
+        BackendLoadError: Keras runs on TensorFlow, which is not installed.
+    """
+    with tensorflow_required():
+        import keras
+    if keras.backend.backend() == "tensorflow":
+        with contextlib.suppress(BackendLoadError):
+            load_ops("tensorflow")

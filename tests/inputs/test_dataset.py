@@ -6,8 +6,8 @@ import pytest
 import tensorflow as tf
 
 from pylstm import errors
-from pylstm.inputs.dataset import dataset
 from pylstm.inputs.padding import pad, unpad
+from pylstm.models.dataset import dataset
 
 LENGTHS = np.random.default_rng(1).integers(1, 30, 200)
 

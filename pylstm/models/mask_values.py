@@ -8,7 +8,7 @@ import keras
 from keras.src.models.functional import Functional
 
 from pylstm.errors import RaggedError
-from pylstm.inputs.knowledge import is_recurrent, nodes_in_turn
+from pylstm.keras_graph import is_recurrent, nodes_in_turn
 
 
 def padding_value(model, name):

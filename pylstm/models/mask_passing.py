@@ -15,8 +15,8 @@ from keras.src.models.functional import Functional
 
 from pylstm.array_types import dtype_name
 from pylstm.errors import RaggedError
-from pylstm.inputs.knowledge import is_recurrent
 from pylstm.inputs.masks import beside_features
+from pylstm.keras_graph import is_recurrent
 
 # Operations of `keras.ops` that compute each number by itself, by the names of their classes.
 _ARITHMETIC = ["Add", "Divide", "Maximum", "Minimum", "Multiply", "Power", "Subtract", "TrueDivide"]

@@ -8,8 +8,8 @@ import numpy as np
 from keras import tree
 
 from pylstm.errors import TimestepError
-from pylstm.inputs.columns import Dense, Sequences, columns_of
 from pylstm.inputs.padding import unpad
+from pylstm.models.columns import Dense, Sequences, columns_of
 
 
 def unpad_targets(columns, shapes=None):

@@ -17,7 +17,7 @@ from pylstm.errors import BatchMismatchError, DTypeError, RankError, TimestepErr
 from pylstm.inputs.containers import as_numbers, unreported
 from pylstm.inputs.padding import PaddedBatch, unpad
 from pylstm.inputs.sequences import as_sequences, unpacked
-from pylstm.inputs.structure import map_parts
+from pylstm.models.structure import map_parts
 
 
 @dataclasses.dataclass(frozen=True)

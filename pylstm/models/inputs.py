@@ -4,8 +4,8 @@ import keras
 from keras.src.models.functional import Functional
 
 from pylstm.errors import RankError
-from pylstm.inputs.knowledge import is_recurrent
-from pylstm.inputs.structure import map_parts, split_inputs
+from pylstm.keras_graph import is_recurrent
+from pylstm.models.structure import map_parts, split_inputs
 
 
 def declared_shapes(model):

@@ -1,15 +1,10 @@
-"""Keras models that take sequences as people have them: lists of arrays of any length."""
+"""What pylstm's models add to Keras': data that Keras' trainer refuses."""
 
 import keras
-from keras.src.models.functional import Functional as KerasFunctional
-from keras.src.models.model import functional_init_arguments
 
-from pylstm.inputs.batch_stream import read_batches
-from pylstm.inputs.class_weights import weigh_classes
-from pylstm.inputs.dataset import SequenceDataset
-from pylstm.inputs.kept_values import kept_values, note_values
-from pylstm.inputs.mask_passing import MaskPassing
-from pylstm.inputs.model_data import (
+from pylstm.models.batch_stream import read_batches
+from pylstm.models.class_weights import weigh_classes
+from pylstm.models.data import (
     enter_batch,
     enter_model,
     feed,
@@ -17,9 +12,12 @@ from pylstm.inputs.model_data import (
     read_batch,
     read_data,
 )
-from pylstm.inputs.pipeline import readable_errors
-from pylstm.inputs.rows import as_lists, without_padding
-from pylstm.inputs.traces import make_by_rank
+from pylstm.models.dataset import SequenceDataset
+from pylstm.models.foreign_errors import readable_errors
+from pylstm.models.kept_values import kept_values, note_values
+from pylstm.models.mask_passing import MaskPassing
+from pylstm.models.traces import make_by_rank
+from pylstm.models.unpadding import as_lists, without_padding
 
 
 class SequenceInputs:
@@ -189,52 +187,3 @@ class SequenceInputs:
         """The strictest `validate` of the model's `pylstm.LSTM` layers."""
         asked = {getattr(layer, "validate", "auto") for layer in self._flatten_layers(False)}
         return next((choice for choice in ("strict", "warn") if choice in asked), "auto")
-
-
-@keras.saving.register_keras_serializable(package="pylstm")
-class Sequential(SequenceInputs, keras.Sequential):
-    """`keras.Sequential` that takes lists of sequences; see `SequenceInputs`.
-
-        model = pylstm.Sequential([pylstm.LSTM(64), keras.layers.Dense(9, "softmax")])
-        model.compile("adam", "sparse_categorical_crossentropy")
-        model.fit(recordings, labels, epochs=20, validation_split=0.2)
-
-    `keras.models.clone_model` makes a `keras.Sequential` of it, as of every subclass; copy it
-    by `pylstm.Sequential.from_config(model.get_config())`.
-    """
-
-    def build(self, input_shape=None):
-        super().build(input_shape)
-        if graph := self._functional:
-            self._functional = MaskPassing(graph._inputs_struct, graph._outputs_struct)
-
-
-@keras.saving.register_keras_serializable(package="pylstm")
-class Model(SequenceInputs, keras.Model):
-    """`keras.Model` that takes lists of sequences; see `SequenceInputs`.
-
-    `pylstm.Model(inputs, outputs)` makes a functional model; a class derives from it as from
-    `keras.Model`.
-    """
-
-    def __new__(cls, *args, **kwargs):
-        if cls is Model and functional_init_arguments(args, kwargs):
-            cls = Functional
-        return super().__new__(cls)
-
-    def __init__(self, *args, **kwargs):
-        if functional_init_arguments(args, kwargs):
-            _derive_from_functional(type(self))
-        super().__init__(*args, **kwargs)
-
-
-@keras.saving.register_keras_serializable(package="pylstm")
-class Functional(Model, MaskPassing):
-    """What `pylstm.Model(inputs, outputs)` makes."""
-
-
-def _derive_from_functional(cls):
-    """Puts `Functional` in the place of `Model`, as Keras does with its own, below a subclass."""
-    if not issubclass(cls, KerasFunctional):
-        bases = (Functional if base is Model else base for base in cls.__bases__)
-        cls.__bases__ = tuple(bases)

@@ -8,13 +8,13 @@ from keras import tree
 
 from pylstm.array_types import static_shape
 from pylstm.errors import PylstmError, RaggedError, RankError
-from pylstm.inputs.columns import Dense, Sequences, Stacked, columns_of, map_columns
-from pylstm.inputs.dataset import SequenceDataset, open_time
-from pylstm.inputs.model_data import feed, read_data, takes_ragged, unpack_batch
-from pylstm.inputs.model_inputs import map_inputs
-from pylstm.inputs.model_outputs import output_shapes
-from pylstm.inputs.padded_targets import unpad_targets
 from pylstm.inputs.padding import PaddedBatch
+from pylstm.models.columns import Dense, Sequences, Stacked, columns_of, map_columns
+from pylstm.models.data import feed, read_data, takes_ragged, unpack_batch
+from pylstm.models.dataset import SequenceDataset, open_time
+from pylstm.models.inputs import map_inputs
+from pylstm.models.outputs import output_shapes
+from pylstm.models.padded_targets import unpad_targets
 
 
 def read_batches(model, batches, failures):

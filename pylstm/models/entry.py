@@ -8,12 +8,12 @@ import keras
 from keras.src.backend.common.masking import set_keras_mask
 
 from pylstm.array_types import dtype_name, static_shape
-from pylstm.inputs.columns import Dense, Sequences
 from pylstm.inputs.containers import as_dense, as_numbers
 from pylstm.inputs.contract import Known, Origin
 from pylstm.inputs.masks import beside_features
 from pylstm.inputs.padding import PaddedBatch
 from pylstm.inputs.reading import apply_reading, choose_reading
+from pylstm.models.columns import Dense, Sequences
 
 
 def enter(value, declared, report, padding_value):

@@ -7,26 +7,26 @@ from keras import tree
 from keras.src.backend.common.symbolic_scope import in_symbolic_scope
 
 from pylstm.errors import DTypeError, PylstmError
-from pylstm.inputs.columns import read_columns
 from pylstm.inputs.contract import Known
 from pylstm.inputs.corrections import Corrections
-from pylstm.inputs.dataset import SequenceDataset, one_batch
-from pylstm.inputs.entry import enter, enter_column
 from pylstm.inputs.knowledge import memory_of
-from pylstm.inputs.mask_values import padding_value
-from pylstm.inputs.model_inputs import (
+from pylstm.inputs.padding import PaddedBatch
+from pylstm.models.columns import read_columns
+from pylstm.models.dataset import SequenceDataset, one_batch
+from pylstm.models.entry import enter, enter_column
+from pylstm.models.inputs import (
     declared_inputs,
     map_inputs,
     map_named,
     separate_inputs,
 )
-from pylstm.inputs.model_outputs import count_outputs, output_shapes
-from pylstm.inputs.padded_targets import unpad_targets
-from pylstm.inputs.padding import PaddedBatch
-from pylstm.inputs.stateful import check_batches
-from pylstm.inputs.structure import split_targets
-from pylstm.inputs.text import as_text, is_text, read_text
-from pylstm.inputs.time_distributed import check_time_distributed
+from pylstm.models.mask_values import padding_value
+from pylstm.models.outputs import count_outputs, output_shapes
+from pylstm.models.padded_targets import unpad_targets
+from pylstm.models.stateful import check_batches
+from pylstm.models.structure import split_targets
+from pylstm.models.text import as_text, is_text, read_text
+from pylstm.models.time_distributed import check_time_distributed
 
 _DEFAULT_BATCH_SIZE = 32  # as in keras.Model.fit
 

@@ -8,15 +8,15 @@ from keras import tree
 
 from pylstm.array_types import FLOATS, dtype_name
 from pylstm.errors import RaggedError
-from pylstm.inputs.columns import (
+from pylstm.inputs.padding import pad, ragged_of_arrays
+from pylstm.models.columns import (
     Dense,
     Sequences,
     columns_of,
     map_columns,
     read_columns,
 )
-from pylstm.inputs.padded_targets import unpad_targets
-from pylstm.inputs.padding import pad, ragged_of_arrays
+from pylstm.models.padded_targets import unpad_targets
 
 # Batches per pool: within a pool, samples are sorted by length. Large pools make batches of
 # nearly one length; small ones keep the order of samples random.

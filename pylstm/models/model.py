@@ -1,0 +1,57 @@
+"""`pylstm.Sequential` and `pylstm.Model`."""
+
+import keras
+from keras.src.models.functional import Functional as KerasFunctional
+from keras.src.models.model import functional_init_arguments
+
+from pylstm.models.mask_passing import MaskPassing
+from pylstm.models.sequence_inputs import SequenceInputs
+
+
+@keras.saving.register_keras_serializable(package="pylstm")
+class Sequential(SequenceInputs, keras.Sequential):
+    """`keras.Sequential` that takes lists of sequences; see `SequenceInputs`.
+
+        model = pylstm.Sequential([pylstm.LSTM(64), keras.layers.Dense(9, "softmax")])
+        model.compile("adam", "sparse_categorical_crossentropy")
+        model.fit(recordings, labels, epochs=20, validation_split=0.2)
+
+    `keras.models.clone_model` makes a `keras.Sequential` of it, as of every subclass; copy it
+    by `pylstm.Sequential.from_config(model.get_config())`.
+    """
+
+    def build(self, input_shape=None):
+        super().build(input_shape)
+        if graph := self._functional:
+            self._functional = MaskPassing(graph._inputs_struct, graph._outputs_struct)
+
+
+@keras.saving.register_keras_serializable(package="pylstm")
+class Model(SequenceInputs, keras.Model):
+    """`keras.Model` that takes lists of sequences; see `SequenceInputs`.
+
+    `pylstm.Model(inputs, outputs)` makes a functional model; a class derives from it as from
+    `keras.Model`.
+    """
+
+    def __new__(cls, *args, **kwargs):
+        if cls is Model and functional_init_arguments(args, kwargs):
+            cls = Functional
+        return super().__new__(cls)
+
+    def __init__(self, *args, **kwargs):
+        if functional_init_arguments(args, kwargs):
+            _derive_from_functional(type(self))
+        super().__init__(*args, **kwargs)
+
+
+@keras.saving.register_keras_serializable(package="pylstm")
+class Functional(Model, MaskPassing):
+    """What `pylstm.Model(inputs, outputs)` makes."""
+
+
+def _derive_from_functional(cls):
+    """Puts `Functional` in the place of `Model`, as Keras does with its own, below a subclass."""
+    if not issubclass(cls, KerasFunctional):
+        bases = (Functional if base is Model else base for base in cls.__bases__)
+        cls.__bases__ = tuple(bases)
