@@ -69,6 +69,8 @@ class CpuBackend {
       return pass();
     } catch (const std::bad_alloc& error) {
       return absl::ResourceExhaustedError(error.what());
+    } catch (const std::exception& error) {
+      return absl::InternalError(error.what());
     }
   }
 

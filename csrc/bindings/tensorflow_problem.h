@@ -36,7 +36,7 @@ absl::Status read_options(Context* context, Problem* problem) {
     *present = count == 1;
     return status;
   };
-  tensorflow::DataType dtype;
+  tensorflow::DataType dtype = tensorflow::DT_INVALID;
   absl::Status status = context->GetAttr("T", &dtype);
   status.Update(read_activation("activation", &problem->activation));
   status.Update(read_activation("recurrent_activation", &problem->recurrent_activation));

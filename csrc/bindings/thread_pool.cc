@@ -28,12 +28,13 @@ constexpr std::chrono::microseconds kPatience{200};
 
 class Pool {
  public:
-  // Queues `task`, with at least `workers` threads at work on the queue.
+  // Queues `task`; one more thread starts for it where none is idle and there are not `workers`.
   void schedule(std::function<void()> task, int workers) {
     {
       const std::lock_guard<std::mutex> lock(mutex_);
       if (stopped_) return;
-      start_workers(workers);
+      const int idle = sleeping_ + looking_.load(std::memory_order_relaxed);
+      if (static_cast<int>(tasks_.size()) >= idle) start_worker(workers);
       if (workers_.empty()) return;  // lest the queue grow with each call
       tasks_.push_back(std::move(task));
       waiting_.fetch_add(1, std::memory_order_relaxed);
@@ -62,9 +63,9 @@ class Pool {
   }
 
  private:
-  void start_workers(int count) {
+  void start_worker(int most) {
     try {
-      while (static_cast<int>(workers_.size()) < count) workers_.emplace_back([this] { work(); });
+      if (static_cast<int>(workers_.size()) < most) workers_.emplace_back([this] { work(); });
     } catch (const std::system_error&) {
       // The system refuses more threads: the kernels get by with fewer.
     }
@@ -73,7 +74,9 @@ class Pool {
   void work() {
     std::unique_lock<std::mutex> lock(mutex_);
     for (;;) {
+      ++sleeping_;
       wake_.wait(lock, [this] { return stopped_ || !tasks_.empty(); });
+      --sleeping_;
       if (stopped_) return;
       const std::function<void()> task = std::move(tasks_.front());
       tasks_.pop_front();
@@ -99,6 +102,7 @@ class Pool {
   std::condition_variable wake_;
   std::deque<std::function<void()>> tasks_;
   std::vector<std::thread> workers_;
+  int sleeping_ = 0;
   std::atomic<int> waiting_{0};  // size of tasks_, to be read without the mutex
   std::atomic<int> looking_{0};  // threads in await_briefly
   std::atomic<Clock::time_point> last_asked_{};

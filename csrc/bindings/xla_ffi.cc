@@ -8,7 +8,7 @@
 #include <string_view>
 #include <utility>
 
-#include "bindings/aligned_memory.h"
+#include "bindings/kept_memory.h"
 #include "bindings/shapes.h"
 #include "core/activation_names.h"
 #include "cpu/lstm.h"
@@ -57,6 +57,12 @@ Activation to_activation(const ffi::Dictionary& attributes, const char* name) {
   const std::optional<Activation> found = find_activation(keras_name);
   if (!found) throw std::invalid_argument("pylstm: unknown " + std::string(name));
   return *found;
+}
+
+// Chosen once: here another thread may be changing the environment.
+cpu::Isa selected_isa() {
+  static const cpu::Isa isa = cpu::select_isa();
+  return isa;
 }
 
 // A buffer argument that may be absent.
@@ -192,9 +198,9 @@ void forward(ffi::ThreadPool pool, ffi::RemainingArgs arguments, ffi::RemainingR
   }
 
   XlaExecutor executor(pool);
-  const cpu::Isa isa = cpu::select_isa();
-  const AlignedMemory workspace =
-      allocate_aligned(cpu::forward_workspace_bytes(problem, isa, executor.concurrency()));
+  const cpu::Isa isa = selected_isa();
+  const KeptMemory workspace(
+      cpu::forward_workspace_bytes(problem, isa, executor.concurrency()));
   buffers.workspace = workspace.get();
   cpu::lstm_forward(problem, buffers, isa, executor);
 }
@@ -236,9 +242,9 @@ void backward(ffi::ThreadPool pool, ffi::RemainingArgs arguments, ffi::Remaining
   if (problem.use_bias) buffers.dbias = result(results, 5, in.bias.bytes());
 
   XlaExecutor executor(pool);
-  const cpu::Isa isa = cpu::select_isa();
-  const AlignedMemory workspace =
-      allocate_aligned(cpu::backward_workspace_bytes(problem, isa, executor.concurrency()));
+  const cpu::Isa isa = selected_isa();
+  const KeptMemory workspace(
+      cpu::backward_workspace_bytes(problem, isa, executor.concurrency()));
   buffers.workspace = workspace.get();
   cpu::lstm_backward(problem, buffers, isa, executor);
 }

@@ -140,7 +140,7 @@ class Backward {
         weight_products(part, first_chunk, rank, team.size(), s);
         if (p_.input_gradient) input_products(part, rank, team.size(), s);
       });
-      wait_for_others();
+      if (chunk.begin > 0) wait_for_others();
       end = chunk.begin;
     }
     if (works) finish(group, units);

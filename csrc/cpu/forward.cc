@@ -28,7 +28,7 @@ struct ActiveRow {
   E* dropped_h;
 };
 
-// Scratch of one thread, for up to B rows, or `kStepRows` of them, or the entries of `projected`.
+// Scratch of one thread, for up to B rows, or `kStepRows` of them, or the entries of x W + b.
 template <class S>
 struct Scratch {
   using T = Compute<S>;
@@ -44,7 +44,8 @@ struct Scratch {
   T* z;           // [kStepRows][gate][width], pre-activations of the panels computed together; all
                   // when streaming
   E* x;           // [rows][F], only where x needs conversion
-  T* projected;   // [panel][entry][gate][width], x W + b of the next steps' active rows
+  T* projected;   // of its group, [panel][entry][gate][width]: x W + b of the next steps' rows
+  int64_t projected_entries;
   Operand<S>* block;  // [k][gate][width], a block of W in one panel, where W is not packed whole
 };
 
@@ -80,6 +81,12 @@ class Forward {
       dropped_h_ = arena.take<E>(all * 2 * kGates * padded);
     }
     if (streams_) parts_ = arena.take<T>(p_.batch * part_count() * part_stride());
+    if (projects_) {
+      const int64_t groups = most_groups(p_, threads, kTileRows);
+      // Each has room for its rows, of which some have one more than others.
+      projected_entries_ = p_.batch + groups + min(p_.batch * p_.time, groups * kProjectedEntries);
+      projected_ = arena.take<T>(panels_.count() * projected_entries_ * panels_.kGateWidth);
+    }
     place_of_row_ = arena.take<RowPlace>(p_.batch);
     dealing_ = arena.take<int64_t>(2 * p_.batch);
     scratch_ = arena.take<Scratch<S>>(threads);
@@ -99,13 +106,8 @@ class Forward {
                           panels_.kGateWidth);
       s.x = reads_x_in_place() ? nullptr : arena.take<E>(entry_capacity() * x_stride());
       s.projected = nullptr;
-      s.block = nullptr;
-      if (projects_) {
-        s.projected = arena.take<T>(panels_.count() * projected_capacity() * panels_.kGateWidth);
-      }
-      if (packs_blocks_) {
-        s.block = arena.take<O>(kLargestBlock * panels_.kGateWidth);
-      }
+      s.projected_entries = 0;
+      s.block = packs_blocks_ ? arena.take<O>(kLargestBlock * panels_.kGateWidth) : nullptr;
       if (scratch_) scratch_[i] = s;
     }
     bytes_ = arena.used();
@@ -127,18 +129,23 @@ class Forward {
     const bool works = rank < split.threads();
     const Range units = this->units(member, member + 1, split.unit_groups);
     const Share share{team, group, member, split.unit_groups, units};
-    const Scratch<S>& s = scratch_[rank];
-    team.barrier();  // place_of_row_
-    if (works) begin(group, units, s);
-    team.barrier();
+    Scratch<S> s = scratch_[rank];
+    if (projects_) {
+      const int64_t first = projected_entries_ * group / split.row_groups;
+      const int64_t end = projected_entries_ * (group + 1) / split.row_groups;
+      s.projected = projected_ + first * panels_.count() * panels_.kGateWidth;
+      s.projected_entries = end - first;
+    }
+    team.barrier();  // weights, place_of_row_
     if (!works) return;
+    begin(group, units, s);
     for (int64_t step = 0, ready = 0, entry = 0; step < p_.time; ++step) {
       if (projects_ && step == ready) {
         ready = project(step, group, units, s);
         entry = 0;
       }
+      team.barrier(group, split.unit_groups);  // h
       entry += run_step(step, projects_ ? entry : kNotProjected, share, s);
-      team.barrier(group, split.unit_groups);
     }
     end(group, units, s);
   }
@@ -293,7 +300,7 @@ class Forward {
     for (; step < p_.time; ++step) {
       int64_t n = 0;
       for_each_row(group, [&](int64_t row) { n += active(row, step); });
-      if (entries + n > entry_capacity()) break;
+      if (entries + n > min(s.projected_entries, projected_capacity())) break;
       for_each_row(group, [&](int64_t row) {
         if (!active(row, step)) return;
         s.x_rows[entries] = input(row, step, entries, s);
@@ -330,7 +337,7 @@ class Forward {
   }
 
   T* projected(int64_t panel, int64_t entry, const Scratch<S>& s) const {
-    return s.projected + (panel * projected_capacity() + entry) * panels_.kGateWidth;
+    return s.projected + (panel * s.projected_entries + entry) * panels_.kGateWidth;
   }
 
   // What a row's z starts from in a panel: x W + b, or b.
@@ -594,6 +601,8 @@ class Forward {
   T* dropout_ = nullptr;    // [slot][gate][padded units]
   E* dropped_h_ = nullptr;  // [slot][2][gate][padded units], h times dropout
   T* parts_ = nullptr;      // [row][part][gate][units], of x W + h R, when streaming
+  T* projected_ = nullptr;  // what the groups divide among them
+  int64_t projected_entries_ = 0;
   RowPlace* place_of_row_;
   int64_t* dealing_;     // scratch of `deal_rows`
   Scratch<S>* scratch_;  // [threads]

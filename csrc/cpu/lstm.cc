@@ -97,13 +97,15 @@ int64_t packed_weights_bytes(const Problem& problem, Isa isa) {
   return kernels(problem, isa).packed_weights_bytes(problem);
 }
 
-int64_t forward_workspace_bytes(const Problem& problem, Isa isa, int concurrency,
+int64_t forward_workspace_bytes(const Problem& given, Isa isa, int concurrency,
                                 bool keeps_weights) {
+  const Problem problem = without_idle_loops(given);
   return kernels(problem, isa)
       .forward_workspace_bytes(problem, useful_threads(problem, concurrency), keeps_weights);
 }
 
-int64_t backward_workspace_bytes(const Problem& problem, Isa isa, int concurrency) {
+int64_t backward_workspace_bytes(const Problem& given, Isa isa, int concurrency) {
+  const Problem problem = without_idle_loops(given);
   return kernels(problem, isa)
       .backward_workspace_bytes(problem, useful_threads(problem, concurrency));
 }

@@ -1,6 +1,7 @@
 #include "cpu/split.h"
 
 #include <algorithm>
+#include <limits>
 #include <numeric>
 
 namespace pylstm::cpu {
@@ -55,8 +56,21 @@ Split choose_split(const Problem& problem, int threads, int tile_rows, int width
   }
   // Fewer units are computed sooner than threads wait for each other.
   constexpr int64_t kFewestUnits = 32;
-  const int row_groups = at_most(tiles, 1);
-  return {row_groups, at_most(std::min(panels, problem.units / kFewestUnits), row_groups)};
+  const auto unit_groups = [&](int row_groups) {
+    return at_most(std::min(panels, problem.units / kFewestUnits), row_groups);
+  };
+  Split best{at_most(tiles, 1), 1};
+  if (best.row_groups == threads) return best;
+  // Fewer groups of rows may leave fewer threads without work.
+  int64_t least = std::numeric_limits<int64_t>::max();
+  for (int row_groups = best.row_groups; row_groups > 0; --row_groups) {
+    const int ranges = unit_groups(row_groups);
+    const int64_t work = ceil_div(problem.batch, row_groups) * ceil_div(panels, ranges);
+    if (work >= least) continue;
+    least = work;
+    best = {row_groups, ranges};
+  }
+  return best;
 }
 
 int sum_parts(const Problem& problem, int tile_rows) {
@@ -65,9 +79,12 @@ int sum_parts(const Problem& problem, int tile_rows) {
   return problem.batch > tile_rows && weight_bytes(problem) <= kLargest ? kMaxParts : 1;
 }
 
+int64_t most_groups(const Problem& problem, int threads, int tile_rows) {
+  return std::clamp<int64_t>(ceil_div(problem.batch, tile_rows), 1, std::max(1, threads));
+}
+
 int64_t slots(const Problem& problem, int threads, int tile_rows, int64_t slot_bytes) {
-  const int64_t groups =
-      std::clamp<int64_t>(ceil_div(problem.batch, tile_rows), 1, std::max(1, threads));
+  const int64_t groups = most_groups(problem, threads, tile_rows);
   return problem.batch + groups * (1 + slots_of_page(slot_bytes));
 }
 

@@ -42,6 +42,9 @@ struct RowPlace {
   int64_t slot;  // where its states lie: those of a group follow each other
 };
 
+// How many groups of rows `threads` may form.
+int64_t most_groups(const Problem& problem, int threads, int tile_rows);
+
 // Slots in all, for as many groups as `threads` may form. A page lies between groups: what a thread
 // writes is fetched by no other's prefetcher, for those stop at the end of a page.
 int64_t slots(const Problem& problem, int threads, int tile_rows, int64_t slot_bytes);

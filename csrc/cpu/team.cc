@@ -6,7 +6,6 @@
 #include <atomic>
 #include <chrono>
 #include <memory>
-#include <new>
 #include <thread>
 #include <vector>
 
@@ -46,10 +45,10 @@ void spin_until(Condition condition) {
 
 struct alignas(64) Barrier {
   std::atomic<int> arrived{0};
-  std::atomic<int> generation{0};
+  std::atomic<unsigned> generation{0};
 
   void wait(int members) {
-    const int current = generation.load(std::memory_order_relaxed);
+    const unsigned current = generation.load(std::memory_order_relaxed);
     if (arrived.fetch_add(1, std::memory_order_acq_rel) == members - 1) {
       arrived.store(0, std::memory_order_relaxed);
       generation.store(current + 1, std::memory_order_release);
@@ -180,7 +179,7 @@ void run_team(Executor& executor, int wanted, bool wakes, double microseconds, T
   const auto team = std::make_shared<ClosedTeam>(wanted, body, context);
   try {
     for (int i = 1; i < wanted; ++i) executor.schedule([team] { team->join(); });
-  } catch (const std::bad_alloc&) {
+  } catch (...) {
     // Those that were scheduled wait for the team to close; it does without the others.
   }
   team->lead(share, patience);

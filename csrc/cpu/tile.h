@@ -54,8 +54,10 @@ PYLSTM_FN void multiply_add(Vec<Sum<O>> (&acc)[kRows][kVectors], const O* const 
           left[r] = V::broadcast(a[r] + k + v / kShared * copy_stride);
         }
       }
-      // One row or two read the panel faster than the hardware foresees.
-      if constexpr (kRows <= 2) __builtin_prefetch(b + (16 * kVectors + v) * V::kWidth);
+      // A few rows read the panel faster than the hardware foresees.
+      if (kRows <= kTileRows / 3 && v * kVectorBytes % 64 == 0) {
+        __builtin_prefetch(b + (16 * kVectors + v) * V::kWidth);
+      }
       const V right = V::load(b + v * V::kWidth);
 #pragma GCC unroll 6
       for (int r = 0; r < kRows; ++r) accumulate(left[r], right, &acc[r][v]);
