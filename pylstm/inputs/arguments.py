@@ -95,7 +95,8 @@ def _prepare(layer, sequences, mask, lengths, initial_state):
         x, joined, one_sequence = sequences, None, False
     else:
         x, joined, one_sequence = _read(layer, sequences, known, corrections)
-    mask = carried if mask is None else mask
+    is_carried = mask is None
+    mask = carried if is_carried else mask
     if mask is not None:
         mask = as_mask(mask, x, corrections, one_sequence)
     mask = both(mask, _own_masks(layer, x, joined, lengths, known))
@@ -104,8 +105,8 @@ def _prepare(layer, sequences, mask, lengths, initial_state):
     if initial_state is not None:
         batch = static_shape(x)[0]
         initial_state = as_states(initial_state, batch, layer.units, layer.compute_dtype)
-    if mask is carried and x is sequences:
-        mask = None  # Keras finds it there, too.
+    if is_carried and mask is carried and x is sequences:
+        mask = None  # Keras finds it there, too, or, with initial states, ignores it.
     return Prepared(x, mask, initial_state, corrections.warn(memory_of(layer).warned))
 
 

@@ -195,8 +195,10 @@ def _before(lengths, x, steps):
     if isinstance(lengths, np.ndarray) and steps is not None:
         return np.arange(steps) < lengths[:, None]
     if steps is None and isinstance(x, keras.KerasTensor):
-        # A symbolic tensor has no number of steps yet: count them in the graph.
-        position = keras.ops.cumsum(keras.ops.ones_like(x[..., 0], dtype="int32"), axis=1) - 1
+        # A symbolic tensor has no number of steps yet: count them in the graph, by comparisons,
+        # which lose no mask.
+        steps = keras.ops.logical_not(keras.ops.any(keras.ops.less(x, x), axis=-1))
+        position = keras.ops.cumsum(keras.ops.cast(steps, "int32"), axis=1) - 1
     else:
         position = keras.ops.arange(keras.ops.shape(x)[1], dtype="int32")
     lengths = keras.ops.cast(lengths, "int32")

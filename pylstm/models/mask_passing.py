@@ -15,7 +15,7 @@ from keras.src.models.functional import Functional
 
 from pylstm.array_types import dtype_name
 from pylstm.errors import RaggedError
-from pylstm.inputs.masks import beside_features
+from pylstm.inputs.masks import beside_features, both
 from pylstm.keras_graph import is_recurrent
 
 # Operations of `keras.ops` that compute each number by itself, by the names of their classes.
@@ -118,6 +118,8 @@ def _call_and_pass(operation, call, *args, **kwargs):
 
 def _prepared(operation, args, kwargs, x, mask):
     """The arguments as those layers need them that do not go by the mask of x, or not rightly."""
+    if isinstance(operation, keras.Layer):
+        kwargs = {**kwargs, **_joined_masks(operation, args, kwargs)}
     if isinstance(operation, keras.layers.Embedding):  # Keras would warn that the mask is lost
         args = tree.map_structure(keras.ops.copy, args)
     elif isinstance(operation, keras.layers.Dot):
@@ -125,8 +127,34 @@ def _prepared(operation, args, kwargs, x, mask):
     elif isinstance(operation, keras.layers.Softmax):
         given = kwargs.get("mask")
         if given is None or len(given.shape) == 2:  # which it would lay over steps and features
-            kwargs = {**kwargs, "mask": beside_features(mask, x)}
+            kwargs = {**kwargs, "mask": beside_features(both(given, mask), x)}
     return args, kwargs
+
+
+def _joined_masks(layer, args, kwargs):
+    """The mask arguments that have to say more than those which a layer would get.
+
+    A graph holds the masks that its own layers made, such as `Embedding`'s, and they would count in
+    the place of those that come with the tensors. Of several tensors, such as initial states, Keras
+    hands on no `mask`.
+    """
+    joined = {}
+    tensors = layer._call_signature.bind_partial(*args, **kwargs).arguments
+    for position, (name, value) in enumerate(tensors.items()):
+        argument = f"{name}_mask" if position else "mask"
+        own, given = tree.map_structure(_mask_of, value), kwargs.get(argument)
+        if given is not None or (position == 0 and is_recurrent(layer)):
+            joined[argument] = _both_of_each(own, given)
+    return joined
+
+
+def _both_of_each(own, given):
+    if isinstance(own, (list, tuple)) and isinstance(given, (list, tuple)):
+        return [_both_of_each(*pair) for pair in zip(own, given, strict=True)]
+    if given is None:
+        return own
+    of_steps = all(len(getattr(mask, "shape", ())) == 2 for mask in (own, given))
+    return both(own, given) if of_steps else given
 
 
 def _passing_masks(operation):

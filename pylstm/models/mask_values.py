@@ -91,6 +91,8 @@ def _layers_of_graph(model, source):
 def _opened(layer, place, reads_input):
     """An operation, or those in it; its input at `place` is the model's where `reads_input`."""
     if isinstance(layer, Functional):
+        if place >= len(layer.inputs):  # a mask
+            return
         inner = _layers_of_graph(layer, layer.inputs[place])
     elif isinstance(layer, keras.Model):
         inner = layers_behind(layer)

@@ -260,6 +260,94 @@ def test_behind_the_last_step_nothing_is_lost():
     assert_each_alone(pylstm.Sequential([keras.Input((None, 5)), *layers]), sequences())
 
 
+def decoder(x, states):
+    _, *encoded = pylstm.LSTM(3, return_state=True)(x, initial_state=states)
+    return pylstm.LSTM(3)(outputs_per_step(x), initial_state=encoded)
+
+
+# Keras hands a layer of several tensors no mask.
+WITH_STATES = {
+    "pylstm": lambda x, states: pylstm.LSTM(3)(x, initial_state=states),
+    "lstm": lambda x, states: keras.layers.LSTM(3)(x, initial_state=states),
+    "gru": lambda x, states: keras.layers.GRU(3)(x, initial_state=states[0]),
+    "by position": lambda x, states: pylstm.LSTM(3)(x, states),
+    "state": lambda x, states: pylstm.LSTM(3, return_state=True)(x, initial_state=states)[2],
+    "bidirectional": lambda x, states: keras.layers.Bidirectional(pylstm.LSTM(3))(
+        x, initial_state=states * 2
+    ),
+    "behind outputs per step": lambda x, states: average(
+        pylstm.LSTM(3, return_sequences=True)(x, initial_state=states)
+    ),
+    "decoder": decoder,
+}
+
+
+@pytest.mark.parametrize("name", WITH_STATES)
+def test_layers_with_initial_states_see_no_padding(name):
+    x, h, c = keras.Input((None, 5)), keras.Input((3,)), keras.Input((3,))
+    model = pylstm.Model([x, h, c], WITH_STATES[name](x, [h, c]))
+    seqs = sequences()
+    h, c = np.random.default_rng(1).normal(size=(2, len(seqs), 3)).astype("float32")
+    alone = [
+        model.predict([seq[None], h[i : i + 1], c[i : i + 1]], verbose=0)[0]
+        for i, seq in enumerate(seqs)
+    ]
+    assert_close(model.predict([seqs, h, c], verbose=0), alone, "float32")
+    assert_close(model([seqs, h, c]), alone, "float32")
+
+
+def tokens_and_numbers(ids, x):
+    return keras.layers.Concatenate()([keras.layers.Embedding(9, 2, mask_zero=True)(ids), x])
+
+
+# Keras makes the mask of these a part of the graph, which knows nothing of the lists' own padding.
+WITH_GRAPH_MASKS = {
+    "last step": lambda ids, x: pylstm.LSTM(4)(tokens_and_numbers(ids, x)),
+    "outputs per step": lambda ids, x: outputs_per_step(tokens_and_numbers(ids, x)),
+    "average": lambda ids, x: average(tokens_and_numbers(ids, x)),
+    "attention": lambda ids, x: average(residual_attention(tokens_and_numbers(ids, x))),
+    "dot product attention": lambda ids, x: average(
+        keras.layers.Attention()([tokens_and_numbers(ids, x)] * 2)
+    ),
+    "model inside": lambda ids, x: inside(pylstm.LSTM(3), tokens_and_numbers(ids, x)),
+    "two embeddings": lambda ids, x: pylstm.LSTM(3)(
+        tokens_and_numbers(ids, keras.layers.Embedding(9, 2)(ids))
+    ),
+    "masking": lambda ids, x: pylstm.LSTM(3)(
+        keras.layers.Concatenate()([keras.layers.Masking(-9.0)(x), keras.layers.Dense(2)(x)])
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WITH_GRAPH_MASKS)
+def test_masks_of_the_graph_count_beside_those_of_the_lists(name):
+    ids, x = keras.Input((None,), dtype="int32"), keras.Input((None, 5))
+    seqs = sequences()
+    words = [np.arange(1, len(seq) + 1) for seq in seqs]
+    with warnings.catch_warnings(action="ignore"):  # where Keras' own graph loses it
+        model = pylstm.Model([ids, x], WITH_GRAPH_MASKS[name](ids, x))
+        alone = [
+            model.predict([word[None], seq[None]], verbose=0)[0]
+            for word, seq in zip(words, seqs, strict=True)
+        ]
+    got = model.predict([words, seqs], verbose=0)
+    for one, other in zip(got, alone, strict=True):
+        assert_close(one, other, "float32")
+
+
+def test_lengths_count_beside_the_lists_own():
+    x, lengths = keras.Input((None, 5)), keras.Input((), dtype="int32")
+    model = pylstm.Model([x, lengths], pylstm.LSTM(4)(x, lengths=lengths))
+    seqs = sequences()
+    shorter = np.array([max(1, len(seq) - 1) for seq in seqs])
+    alone = [
+        model.predict([seq[None, :n], np.array([n])], verbose=0)[0]
+        for seq, n in zip(seqs, shorter, strict=True)
+    ]
+    assert_close(model.predict([seqs, shorter], verbose=0), alone, "float32")
+    assert_close(model.predict([pylstm.pad(seqs).x, shorter], verbose=0), alone, "float32")
+
+
 def test_every_pointwise_name_is_one_of_keras():
     from keras.src.ops import core, nn, numpy
 
