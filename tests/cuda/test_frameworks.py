@@ -4,6 +4,7 @@ import contextlib
 import functools
 import sys
 import types
+from typing import ClassVar
 
 import harness
 import numpy as np
@@ -50,7 +51,7 @@ def recorder(binding, monkeypatch):
 class Device(contextlib.AbstractContextManager):
     """CuPy's; as a context it is the current one."""
 
-    current = [0]  # the last
+    current: ClassVar = [0]  # the last
 
     def __init__(self, number):
         self.id = number
