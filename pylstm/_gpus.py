@@ -78,7 +78,10 @@ def out_of_memory(error):
 def _runs_on(architecture, capability):
     """Whether code for one of CMake's architectures, such as "86-real" or "90", runs there: machine
     code on its own generation, the rest on all that is newer."""
-    number, specific, kind = re.fullmatch(r"(\d+)([a-z]?)(?:-(\w+))?", architecture).groups()
+    named = re.fullmatch(r"(\d+)([a-z]?)(?:-(\w+))?", architecture)
+    if named is None:  # "all", of a CMake that does not say which: no reason to blame it
+        return True
+    number, specific, kind = named.groups()
     number = int(number)
     if specific:
         return number == capability

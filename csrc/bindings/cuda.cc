@@ -108,8 +108,8 @@ class Call {
     buffers.y = arrays.required("y");
     buffers.h = arrays.required("h");
     buffers.c = arrays.required("c");
-    buffers.reserve = arrays.required_if(problem_.save_for_backward, "reserve");
-    buffers.workspace = arrays.required("workspace");
+    if (problem_.save_for_backward) buffers.reserve = arrays.aligned("reserve");
+    buffers.workspace = arrays.aligned("workspace");
     cuda::lstm_forward(problem_, buffers, device_, reinterpret_cast<cudaStream_t>(stream));
   }
 
@@ -124,7 +124,7 @@ class Call {
     buffers.mask = static_cast<const uint8_t*>(arrays.required_if(problem_.has_mask, "mask"));
     buffers.recurrent_dropout =
         arrays.required_if(problem_.has_recurrent_dropout, "recurrent_dropout");
-    buffers.reserve = arrays.required("reserve");
+    buffers.reserve = arrays.aligned("reserve");
     buffers.dy = arrays.optional("dy");
     buffers.dh = arrays.optional("dh");
     buffers.dc = arrays.optional("dc");
@@ -134,7 +134,7 @@ class Call {
     buffers.dkernel = arrays.required("dkernel");
     buffers.drecurrent_kernel = arrays.required("drecurrent_kernel");
     buffers.dbias = arrays.required_if(problem_.use_bias, "dbias");
-    buffers.workspace = arrays.required("workspace");
+    buffers.workspace = arrays.aligned("workspace");
     cuda::lstm_backward(problem_, buffers, device_, reinterpret_cast<cudaStream_t>(stream));
   }
 
@@ -149,6 +149,12 @@ class Call {
     void* required(const char* name) const {
       if (pointers.count(name) == 0) throw py::key_error(name);
       return optional(name);
+    }
+    // Of the buffers that the kernels read in vectors; see ForwardBuffers.
+    void* aligned(const char* name) const {
+      void* const pointer = required(name);
+      if (reinterpret_cast<uintptr_t>(pointer) % 64 == 0) return pointer;
+      throw py::value_error("pylstm: " + std::string(name) + " is not aligned to 64 bytes");
     }
     void* required_if(bool present, const char* name) const {
       return present ? required(name) : nullptr;

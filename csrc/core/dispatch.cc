@@ -15,7 +15,7 @@ struct Division {
   int splits;
 };
 constexpr Division kDivisions[] = {{8, 2}, {16, 2}, {16, 4}};
-// The first takes at most 8 blocks, the largest portable cluster.
+// The first takes at most kMaxClusterBlocks.
 constexpr const Division* kClusterDivision = kDivisions;
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
@@ -117,8 +117,8 @@ Choice choose_kernel(const Problem& problem, const DeviceProperties& device) {
   ResidentPlan plan =
       make_plan(problem, division->depth_steps, 0, division->splits, ResidentPlan::kMaxWarps);
 
-  if (device.compute_capability >= 90 && division == kClusterDivision) {
-    divide_rows(plan, problem, device.multiprocessors / plan.slices);
+  if (device.clusters > 0 && division == kClusterDivision) {
+    divide_rows(plan, problem, device.clusters * ResidentPlan::kMaxClusterBlocks / plan.slices);
     if (fits(plan, 2, device)) {
       return {Kernel::kCluster, false, plan,
               "the recurrent weights fit into the registers of a cluster of " +
@@ -126,6 +126,7 @@ Choice choose_kernel(const Problem& problem, const DeviceProperties& device) {
     }
   }
 
+  if (!device.cooperative) return because("the device has no cooperative launches");
   const int groups_that_fit = device.multiprocessors / plan.slices;
   if (groups_that_fit == 0) return because("too few multiprocessors for the recurrent weights");
   divide_rows(plan, problem, groups_that_fit);

@@ -12,6 +12,8 @@ struct DeviceProperties {
   int compute_capability;  // 10 · major + minor; of the code, where that is for an older device
   int multiprocessors;
   int shared_bytes_per_block;  // with opt-in
+  int clusters;  // of kMaxClusterBlocks, that run at once; 0 where none does, or code knows none
+  bool cooperative;  // a launch may ask for all its blocks to run at once
 };
 
 // All but the first keep the recurrent weights on chip for the whole sequence, on tensor cores.
@@ -28,9 +30,10 @@ enum class Kernel {
 struct ResidentPlan {
   static constexpr int kUnitsPerWarp = 8;
   static constexpr int kTileRows = 16;
-  static constexpr int kMaxWarps = 8;         // more would leave each thread too few registers
-  static constexpr int kWideBlockWarps = 16;  // of a block that has weights in shared memory too
-  static constexpr int kStepBytes = 1024;     // a warp's weights of one depth, in any type
+  static constexpr int kMaxClusterBlocks = 8;  // the largest portable
+  static constexpr int kMaxWarps = 8;          // more would leave each thread too few registers
+  static constexpr int kWideBlockWarps = 16;   // of a block that has weights in shared memory too
+  static constexpr int kStepBytes = 1024;      // a warp's weights of one depth, in any type
 
   int depth_steps;
   int shared_steps;

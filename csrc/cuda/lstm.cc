@@ -28,6 +28,8 @@ DeviceProperties query_device(int ordinal) {
                                        compiled_capability());
   device.multiprocessors = attribute(cudaDevAttrMultiProcessorCount);
   device.shared_bytes_per_block = attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin);
+  if (device.compute_capability >= 90) device.clusters = resident_clusters();
+  device.cooperative = attribute(cudaDevAttrCooperativeLaunch) != 0;
   return device;
 }
 
@@ -67,6 +69,7 @@ const DeviceProperties& device_properties() {
   static std::array<std::once_flag, kMaxDevices> asked;
   int ordinal = 0;
   PYLSTM_CUDA_CHECK(cudaGetDevice(&ordinal));
+  const RelaxedCapture relaxed;
   std::call_once(asked.at(ordinal), [&] { devices.at(ordinal) = query_device(ordinal); });
   return devices.at(ordinal);
 }
@@ -81,10 +84,11 @@ int64_t backward_workspace_bytes(const Problem& problem, const DeviceProperties&
 
 void lstm_forward(const Problem& wanted, const ForwardBuffers& buffers,
                   const DeviceProperties& device, cudaStream_t stream) {
+  const RelaxedCapture relaxed;
   const Problem problem = supported(wanted, device);
   const Choice choice = choose_kernel(problem, device);
   if (choice.kernel == Kernel::kStep) {
-    launch_step_forward(problem, buffers, choice, device.multiprocessors, stream);
+    launch_step_forward(problem, buffers, choice, device, stream);
   } else {
     launch_resident_forward(problem, buffers, choice, stream);
   }
@@ -92,12 +96,13 @@ void lstm_forward(const Problem& wanted, const ForwardBuffers& buffers,
 
 void lstm_backward(const Problem& wanted, const BackwardBuffers& buffers,
                    const DeviceProperties& device, cudaStream_t stream) {
+  const RelaxedCapture relaxed;
   const Problem problem = supported(wanted, device);
   const BackwardWorkspace workspace(problem, device, buffers.workspace);
   const Choice choice = choose_kernel(problem, device);
   if (choice.kernel == Kernel::kStep) {
     launch_step_backward(problem, buffers, workspace.dz, workspace.previous_h, workspace.time_pass,
-                         choice, device.multiprocessors, stream);
+                         choice, device, stream);
   } else {
     launch_resident_backward(problem, buffers, workspace.dz, workspace.previous_h,
                              workspace.time_pass, choice, stream);

@@ -154,6 +154,23 @@ int compiled_capability() {
   return attributes.ptxVersion;
 }
 
+int resident_clusters() {
+  using Shape = ResidentShape<TensorCore<Half>, Exchange::kCluster, 8, 2>;
+  const auto kernel = resident_forward<Shape>;
+  Launch launch;
+  launch.cluster = ResidentPlan::kMaxClusterBlocks;
+  launch.grid = launch.cluster;
+  launch.block = Shape::kMaxThreads;
+  launch.shared_bytes = allow_all_shared_memory("resident_forward", kernel);
+  int clusters = 0;
+  const LaunchConfig made(launch);
+  if (cudaOccupancyMaxActiveClusters(&clusters, kernel, &made.config) == cudaSuccess) {
+    return clusters;
+  }
+  cudaGetLastError();  // where clusters are not supported it is no error of ours
+  return 0;
+}
+
 void launch_resident_forward(const Problem& problem, const ForwardBuffers& buffers,
                              const Choice& choice, cudaStream_t stream) {
   visit_tensor_core(problem, [&](auto arithmetic) {

@@ -12,6 +12,10 @@ namespace pylstm::cuda {
 // compiled. The driver makes PTX for an older one run, without what only newer ones can do.
 int compiled_capability();
 
+// How many clusters of kMaxClusterBlocks blocks, with all the shared memory there is, run at once
+// on the current device. It may be 0 where one has few multiprocessors together, as in a MIG slice.
+int resident_clusters();
+
 // The workspace is that of launch_step_forward.
 void launch_resident_forward(const Problem& problem, const ForwardBuffers& buffers,
                              const Choice& choice, cudaStream_t stream);

@@ -72,13 +72,14 @@ __global__ void __launch_bounds__(kBlockThreads)
 
 template <class Arithmetic, class ShapeT, class T>
 void launch_tiles(const Problem& problem, const BackwardArrays<T>& arrays,
-                  const Operand<T>& recurrent_kernel, int multiprocessors, cudaStream_t stream) {
+                  const Operand<T>& recurrent_kernel, const DeviceProperties& device,
+                  cudaStream_t stream) {
   using Product = BlockProduct<Arithmetic, ShapeT, Contiguous::kDepth, Contiguous::kDepth>;
   const dim3 grid(static_cast<unsigned>(ceil_div(problem.batch, ShapeT::kTileRows)),
                   static_cast<unsigned>(ceil_div(problem.units, ShapeT::kTileColumns)));
   launch_steps("step_backward", step_backward<Arithmetic, ShapeT>,
-               {grid, kBlockThreads, Product::kSharedBytes, stream}, problem.time + 1,
-               multiprocessors, arrays, recurrent_kernel);
+               {grid, kBlockThreads, Product::kSharedBytes, stream}, problem.time + 1, device,
+               arrays, recurrent_kernel);
 }
 
 }  // namespace
@@ -94,7 +95,7 @@ int64_t step_backward_workspace_bytes(const Problem& problem) {
 
 void launch_step_backward(const Problem& problem, const BackwardBuffers& buffers, void* dz,
                           void* previous_h, void* workspace_data, const Choice& choice,
-                          int multiprocessors, cudaStream_t stream) {
+                          const DeviceProperties& device, cudaStream_t stream) {
   visit_math(problem, [&](auto arithmetic) {
     using Arithmetic = decltype(arithmetic);
     using T = typename Arithmetic::Element;
@@ -107,11 +108,9 @@ void launch_step_backward(const Problem& problem, const BackwardBuffers& buffers
         make_operand(static_cast<const T*>(buffers.recurrent_kernel), kGates * units, units,
                      kGates * units, units);
     if (choice.small_tiles) {
-      launch_tiles<Arithmetic, SmallShape>(problem, arrays, recurrent_kernel, multiprocessors,
-                                           stream);
+      launch_tiles<Arithmetic, SmallShape>(problem, arrays, recurrent_kernel, device, stream);
     } else {
-      launch_tiles<Arithmetic, LargeShape>(problem, arrays, recurrent_kernel, multiprocessors,
-                                           stream);
+      launch_tiles<Arithmetic, LargeShape>(problem, arrays, recurrent_kernel, device, stream);
     }
   });
 }

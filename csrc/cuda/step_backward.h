@@ -13,6 +13,6 @@ int64_t step_backward_workspace_bytes(const Problem& problem);
 // Fills dh0, dc0 and the arrays that weight_gradients.h describes.
 void launch_step_backward(const Problem& problem, const BackwardBuffers& buffers, void* dz,
                           void* previous_h, void* workspace, const Choice& choice,
-                          int multiprocessors, cudaStream_t stream);
+                          const DeviceProperties& device, cudaStream_t stream);
 
 }  // namespace pylstm::cuda

@@ -50,13 +50,14 @@ __global__ void __launch_bounds__(kBlockThreads)
 
 template <class Arithmetic, class ShapeT, class T>
 void launch_tiles(const Problem& problem, const ForwardArrays<T>& arrays,
-                  const Operand<T>& recurrent_kernel, int multiprocessors, cudaStream_t stream) {
+                  const Operand<T>& recurrent_kernel, const DeviceProperties& device,
+                  cudaStream_t stream) {
   using Product = BlockProduct<Arithmetic, ShapeT, Contiguous::kDepth, Contiguous::kOuter>;
   const dim3 grid(static_cast<unsigned>(ceil_div(problem.batch, ShapeT::kTileRows)),
                   static_cast<unsigned>(ceil_div(problem.units, ShapeT::kTileColumns / 4)));
   launch_steps("step_forward", step_forward<Arithmetic, ShapeT>,
-               {grid, kBlockThreads, Product::kSharedBytes, stream}, problem.time, multiprocessors,
-               arrays, recurrent_kernel);
+               {grid, kBlockThreads, Product::kSharedBytes, stream}, problem.time, device, arrays,
+               recurrent_kernel);
 }
 
 }  // namespace
@@ -71,7 +72,8 @@ int64_t step_forward_workspace_bytes(const Problem& problem) {
 }
 
 void launch_step_forward(const Problem& problem, const ForwardBuffers& buffers,
-                         const Choice& choice, int multiprocessors, cudaStream_t stream) {
+                         const Choice& choice, const DeviceProperties& device,
+                         cudaStream_t stream) {
   visit_math(problem, [&](auto arithmetic) {
     using Arithmetic = decltype(arithmetic);
     using T = typename Arithmetic::Element;
@@ -83,11 +85,9 @@ void launch_step_forward(const Problem& problem, const ForwardBuffers& buffers,
         make_operand(static_cast<const T*>(buffers.recurrent_kernel), kGates * units, units,
                      kGates * units, units);
     if (choice.small_tiles) {
-      launch_tiles<Arithmetic, SmallShape>(problem, arrays, recurrent_kernel, multiprocessors,
-                                           stream);
+      launch_tiles<Arithmetic, SmallShape>(problem, arrays, recurrent_kernel, device, stream);
     } else {
-      launch_tiles<Arithmetic, LargeShape>(problem, arrays, recurrent_kernel, multiprocessors,
-                                           stream);
+      launch_tiles<Arithmetic, LargeShape>(problem, arrays, recurrent_kernel, device, stream);
     }
   });
 }

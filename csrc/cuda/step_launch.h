@@ -2,6 +2,7 @@
 // grid: with a barrier in one launch where all blocks run at once, else with a launch each.
 #pragma once
 
+#include "core/dispatch.h"
 #include "cuda/check.h"
 #include "cuda/ptx.h"
 
@@ -22,13 +23,14 @@ __device__ inline void grid_barrier(unsigned* arrivals, int64_t meeting) {
 // in which they run, and the one after the last.
 template <class... Parameters, class... Arguments>
 void launch_steps(const char* name, void (*kernel)(Parameters...), Launch launch, int64_t count,
-                  int multiprocessors, const Arguments&... arguments) {
+                  const DeviceProperties& device, const Arguments&... arguments) {
   int resident_blocks = 0;
   check(cudaOccupancyMaxActiveBlocksPerMultiprocessor(
             &resident_blocks, kernel, static_cast<int>(launch.block.x), launch.shared_bytes),
         name);
   const int64_t blocks = int64_t{launch.grid.x} * launch.grid.y;
-  launch.cooperative = blocks <= int64_t{resident_blocks} * multiprocessors &&
+  launch.cooperative = device.cooperative &&
+                       blocks <= int64_t{resident_blocks} * device.multiprocessors &&
                        blocks * count <= UINT32_MAX;  // what the barrier's counter can hold
   const int64_t steps_per_launch = launch.cooperative ? count : 1;
   for (int64_t first = 0; first < count; first += steps_per_launch) {

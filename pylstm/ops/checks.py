@@ -88,18 +88,21 @@ def check_devices(arrays, device_of, reachable, fix):
     Args:
         arrays: The arrays of one framework, by name.
         device_of: A function of an array that gives its device, such as "cuda:0" as text.
-        reachable: The kinds of devices, such as "cuda", that the kernels reach.
+        reachable: The kinds of devices, such as "cuda", that the kernels reach; None for whatever
+            they are on.
         fix: What to write instead.
 
     Raises:
         DeviceError: They are on several devices, or on one that is not reachable.
     """
     devices = {device_of(array) for array in arrays.values()}
-    if len(devices) < 2 and all(str(d).partition(":")[0] in reachable for d in devices):
+    if len(devices) < 2 and (
+        reachable is None or all(str(d).partition(":")[0] in reachable for d in devices)
+    ):
         return
     raise DeviceError(
         "PYL138",
-        expected=f"all arrays on one device: {' or '.join(reachable)}",
+        expected="all arrays on one device" + (f": {' or '.join(reachable)}" if reachable else ""),
         got=", ".join(f"{name} on {device_of(array)}" for name, array in arrays.items()),
         fix=fix,
     )

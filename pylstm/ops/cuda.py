@@ -3,6 +3,7 @@
 A framework is a module or object with
     dense(array)              the array, or a copy of it that is row-major
     address(array)            where its memory begins on the device
+    device(array)             the device that it is on, to compare and to print
     empty(shape, dtype, like) a new array on the device of `like`; dtype None is that of `like`,
                               "uint8" bytes aligned to at least 64
     current_stream(array)     the CUDA stream that work on its device is queued on, as an integer
@@ -17,6 +18,7 @@ from pylstm import _gpus
 from pylstm._library import load_cuda
 from pylstm.array_types import dtype_name
 from pylstm.ops import INPUTS
+from pylstm.ops.checks import check_devices, check_dtypes
 
 _WITH_GRADIENT = INPUTS[:6]
 
@@ -37,12 +39,14 @@ def forward(framework, tensors, *, save_for_backward=False, **options):
 
     Raises:
         ValueError: A shape or an option does not fit.
-        DeviceError: The GPU cannot run the kernels or lacks the memory, or CUDA reports an error.
+        DTypeError: mask is not bool, or another array not of x's dtype.
+        DeviceError: The arrays are on several devices, or the GPU cannot run the kernels or lacks
+            the memory, or CUDA reports an error.
         BackendLoadError: pylstm was built without CUDA.
     """
-    inputs = _present(framework, INPUTS, tensors)
-    x, h0 = inputs["x"], inputs["h0"]
-    with _explained_errors(framework), framework.on_device(x):
+    with on_device_of(framework, tensors[0]):
+        inputs = _present(framework, INPUTS, tensors)
+        x, h0 = inputs["x"], inputs["h0"]
         call = _call(framework, inputs, save_for_backward, options)
         batch, time, _ = x.shape
         units = h0.shape[1]
@@ -70,13 +74,17 @@ def backward(framework, tensors, reserve, output_gradients, *, input_gradient=Tr
     Returns:
         The gradients of x, h0, c0, kernel, recurrent_kernel and bias, None for an absent bias and
         for x without `input_gradient`.
+
+    Raises:
+        ValueError: `reserve` is not what `forward` returned for such tensors; also as `forward`.
     """
-    inputs = _present(framework, INPUTS, tensors)
-    given = _present(framework, ("dy", "dh", "dc"), output_gradients)
-    x = inputs["x"]
-    with _explained_errors(framework), framework.on_device(x):
+    with on_device_of(framework, tensors[0]):
+        inputs = _present(framework, INPUTS, tensors)
+        given = _present(framework, ("dy", "dh", "dc"), output_gradients)
+        x = inputs["x"]
         options["input_gradient"] = input_gradient
         call = _call(framework, inputs | given, True, options)
+        reserve = _checked_reserve(framework, reserve, call, x)
         gradients = {
             "d" + name: framework.empty(tuple(inputs[name].shape), None, x)
             for name in (_WITH_GRADIENT if input_gradient else _WITH_GRADIENT[1:])
@@ -89,10 +97,12 @@ def backward(framework, tensors, reserve, output_gradients, *, input_gradient=Tr
 
 
 @contextlib.contextmanager
-def _explained_errors(framework):
+def on_device_of(framework, x):
+    """As a context: x's device is the current one, and errors of the device are explained."""
     cuda_error = load_cuda().CudaError
     try:
-        yield
+        with framework.on_device(x):
+            yield
     except framework.OutOfMemory as error:
         raise _gpus.out_of_memory(error) from error
     except cuda_error as error:
@@ -108,6 +118,10 @@ def _present(framework, names, arrays):
 
 
 def _call(framework, arrays, save_for_backward, options):
+    # A framework's own operator may be called without the checks of `pylstm.lstm`, and from here on
+    # there are addresses alone.
+    check_dtypes(arrays)
+    check_devices(arrays, framework.device, None, "move them to the device of x")
     return load_cuda().Call(
         dtype=dtype_name(arrays["x"]),
         shapes={name: list(array.shape) for name, array in arrays.items()},
@@ -115,6 +129,18 @@ def _call(framework, arrays, save_for_backward, options):
         allow_tf32=framework.allow_tf32(),
         **options,
     )
+
+
+def _checked_reserve(framework, reserve, call, x):
+    device = framework.device(x)
+    found = dtype_name(reserve), tuple(reserve.shape), framework.device(reserve)
+    if found != ("uint8", (call.reserve_bytes,), device):
+        dtype, shape, where = found
+        raise ValueError(
+            f"pylstm: the reserve is {dtype} {shape} on {where}, expected what forward with "
+            f"save_for_backward returned: uint8 ({call.reserve_bytes},) on {device}"
+        )
+    return framework.dense(reserve)
 
 
 def _addresses(framework, arrays):

@@ -1,6 +1,9 @@
-"""The LSTM on CuPy arrays, forward only, on the GPU and stream that are current in CuPy."""
+"""The LSTM on CuPy arrays, forward only, on their GPU and the stream that is current there."""
+
+import contextlib
 
 import cupy
+import numpy as np
 
 from pylstm.ops import INPUTS, cuda
 from pylstm.ops.checks import check_devices
@@ -33,26 +36,39 @@ def lstm(
     }
     fix = "copy them: with cupy.cuda.Device(0): x = cupy.array(x)"
     check_devices(placed, _device, ("cuda",), fix)
-    device = next(iter(placed.values())).device
-    with device:
+    with cuda.on_device_of(_CuPy, next(iter(placed.values()))):
         arrays = [None if array is None else cupy.asarray(array) for array in arrays]
     y, h, c, _ = cuda.forward(_CuPy, arrays, **options)
     return y, h, c
 
 
 def zero_state(x, units):
-    """Returns zeros (B, H) for inputs x (B, T, F)."""
-    return cupy.zeros((x.shape[0], units), x.dtype)
+    """Returns zeros (B, H) for inputs x (B, T, F), beside x, which may be NumPy's."""
+    with _beside(x) as module:
+        return module.zeros((x.shape[0], units), x.dtype)
 
 
 def mask_from_lengths(lengths, x):
     """Returns bool (B, T), True for the first lengths[b] steps of each sequence."""
-    return cupy.arange(x.shape[1]) < cupy.asarray(lengths)[:, None]
+    with _beside(x, lengths) as module:
+        return module.arange(x.shape[1]) < module.asarray(lengths)[:, None]
 
 
 def both(mask, within):
-    """Returns bool (B, T), True where both masks, the first of which may be NumPy's, are."""
-    return cupy.asarray(mask) & within
+    """Returns bool (B, T), True where both masks, CuPy's or NumPy's, are."""
+    with _beside(within, mask) as module:
+        return module.asarray(mask) & module.asarray(within)
+
+
+@contextlib.contextmanager
+def _beside(*arrays):
+    """The module that makes arrays where the first of CuPy's is; NumPy if none is CuPy's."""
+    device = next((a.device for a in arrays if isinstance(a, cupy.ndarray)), None)
+    if device is None:
+        yield np
+    else:
+        with device:
+            yield cupy
 
 
 def _device(array):
@@ -69,6 +85,8 @@ class _CuPy:
     @staticmethod
     def address(array):
         return array.data.ptr
+
+    device = staticmethod(_device)
 
     @staticmethod
     def empty(shape, dtype, like):

@@ -215,6 +215,8 @@ class _Cuda:
     def address(tensor):
         return tensor.data_ptr()
 
+    device = staticmethod(_device)
+
     @staticmethod
     def empty(shape, dtype, like):
         return like.new_empty(shape, dtype=dtype and getattr(torch, dtype))

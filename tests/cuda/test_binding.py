@@ -21,12 +21,16 @@ class HostFramework:
 
     def __init__(self):
         self.made = {}
+        self.elsewhere = set()  # the id of each array that is on another device
 
     def dense(self, array):
         return np.ascontiguousarray(array)
 
     def address(self, array):
         return array.ctypes.data
+
+    def device(self, array):
+        return "cuda:1" if id(array) in self.elsewhere else "cuda:0"
 
     def empty(self, shape, dtype, like):
         array = harness.guarded(shape, dtype or like.dtype)
@@ -106,6 +110,116 @@ def test_an_output_gradient_that_does_not_fit(framework):
     *_, reserve = cuda.forward(framework, tensors, save_for_backward=True)
     with pytest.raises(ValueError, match=r"dh"):
         cuda.backward(framework, tensors, reserve, (None, inputs["h0"][:1], None))
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype", "message"),
+    [
+        ("kernel", np.float64, "expected: kernel of float32, as x(.|\n)*got: +kernel of float64"),
+        ("recurrent_dropout", np.float16, "got: +recurrent_dropout of float16"),
+        ("mask", np.float32, "expected: mask of bool(.|\n)*got: +mask of float32"),
+        ("mask", np.int32, "got: +mask of int32"),
+        ("dh", np.float64, "expected: dh of float32, as x(.|\n)*got: +dh of float64"),
+    ],
+)
+def test_a_dtype_that_does_not_fit(framework, name, dtype, message):
+    case = Case(mask="right", recurrent_dropout=True)
+    arrays = case.inputs() | case.output_gradients()
+    arrays[name] = arrays[name].astype(dtype)
+    tensors = [arrays[name] for name in NAMES]
+    with pytest.raises(TypeError, match=message):
+        cuda.backward(framework, tensors, None, [arrays[name] for name in ("dy", "dh", "dc")])
+    if name in NAMES:
+        with pytest.raises(TypeError, match=message):
+            cuda.forward(framework, tensors)
+
+
+def test_an_array_on_another_device(framework):
+    inputs = Case().inputs()
+    framework.elsewhere.add(id(inputs["bias"]))
+    with pytest.raises(DeviceError, match=r"PYL138(.|\n)*kernel on cuda:0(.|\n)*bias on cuda:1"):
+        cuda.forward(framework, [inputs[name] for name in NAMES])
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda reserve: reserve[:-4], r"is uint8 \(1436,\) on cuda:0, expected .* \(1440,\)"),
+        (lambda reserve: reserve[:0], r"is uint8 \(0,\)"),
+        (lambda reserve: reserve.view(np.int8), r"is int8 \(1440,\)"),
+        (lambda reserve: reserve.reshape(2, -1), r"is uint8 \(2, 720\)"),
+        (lambda reserve: np.append(reserve, reserve)[8:1448], "is not aligned to 64 bytes"),
+    ],
+)
+def test_a_reserve_that_is_not_that_of_forward(framework, spoil, message):
+    inputs = Case().inputs()
+    tensors = [inputs[name] for name in NAMES]
+    *_, reserve = cuda.forward(framework, tensors, save_for_backward=True)
+    with pytest.raises(ValueError, match=message):
+        cuda.backward(framework, tensors, spoil(reserve), (None, None, None))
+
+
+def test_a_reserve_on_another_device(framework):
+    inputs = Case().inputs()
+    tensors = [inputs[name] for name in NAMES]
+    *_, reserve = cuda.forward(framework, tensors, save_for_backward=True)
+    framework.elsewhere.add(id(reserve))
+    with pytest.raises(ValueError, match=r"on cuda:1, expected .* on cuda:0"):
+        cuda.backward(framework, tensors, reserve, (None, None, None))
+
+
+def test_a_reserve_that_is_not_dense_is_copied(framework):
+    case = Case()
+    inputs, upstream = case.inputs(), case.output_gradients().values()
+    tensors = [inputs[name] for name in NAMES]
+    *_, reserve = cuda.forward(framework, tensors, save_for_backward=True)
+    framework.dense = lambda array: array if array.flags.c_contiguous else aligned_copy(array)
+    expected = cuda.backward(framework, tensors, reserve, upstream)
+    sparse = np.repeat(reserve, 2)[::2]
+    for value, want in zip(
+        cuda.backward(framework, tensors, sparse, upstream), expected, strict=True
+    ):
+        np.testing.assert_array_equal(value, want)
+
+
+def aligned_copy(array):
+    return harness.guarded(array.shape, array.dtype, array)
+
+
+def test_a_workspace_that_is_not_aligned(framework, monkeypatch):
+    def empty(shape, dtype, like):
+        return harness.guarded(shape, dtype or like.dtype, unaligned=dtype == "uint8")
+
+    monkeypatch.setattr(framework, "empty", empty)
+    inputs = Case().inputs()
+    with pytest.raises(ValueError, match="workspace is not aligned"):
+        cuda.forward(framework, [inputs[name] for name in NAMES])
+
+
+def test_the_device_is_current_before_an_array_is_copied(framework, monkeypatch):
+    """Also where there is no memory for the copy."""
+    current = []
+
+    @contextlib.contextmanager
+    def on_device(array):
+        current.append(framework.device(array))
+        try:
+            yield
+        finally:
+            current.pop()
+
+    def dense(array):
+        assert current == ["cuda:0"]
+        raise MemoryError("tried to allocate 7 GiB")
+
+    monkeypatch.setattr(framework, "on_device", on_device)
+    monkeypatch.setattr(framework, "dense", dense)
+    inputs = Case().inputs()
+    tensors = [inputs[name] for name in NAMES]
+    with pytest.raises(DeviceError, match=r"PYL136(.|\n)*7 GiB"):
+        cuda.forward(framework, tensors)
+    with pytest.raises(DeviceError, match=r"PYL136(.|\n)*7 GiB"):
+        cuda.backward(framework, tensors, None, (None, None, None))
 
 
 def test_no_memory_left(framework, monkeypatch):

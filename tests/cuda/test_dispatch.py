@@ -3,23 +3,27 @@
 import pytest
 from harness import Case
 
-# compute capability, multiprocessors, shared memory per block with opt-in
+# compute capability, multiprocessors, shared memory per block with opt-in, clusters at once
 DEVICES = {
-    "T4": (75, 40, 65536),
-    "A100": (80, 108, 166912),
-    "RTX 3060": (86, 28, 101376),
-    "H100": (90, 132, 232448),
-    "H200": (90, 132, 232448),
-    "B200": (100, 148, 232448),
+    "T4": (75, 40, 65536, 0),
+    "A100": (80, 108, 166912, 0),
+    "RTX 3060": (86, 28, 101376, 0),
+    "H100": (90, 132, 232448, 16),
+    "H100 in parts": (90, 16, 232448, 1),
+    "scattered": (110, 20, 232448, 0),  # never eight multiprocessors side by side
+    "H200": (90, 132, 232448, 16),
+    "B200": (100, 148, 232448, 16),
 }
 
 
-def choose(shim, device, case):
-    capability, multiprocessors, shared = DEVICES[device]
+def choose(shim, device, case, **properties):
+    capability, multiprocessors, shared, clusters = DEVICES[device]
     properties = shim.DeviceProperties(
         compute_capability=capability,
         multiprocessors=multiprocessors,
         shared_bytes_per_block=shared,
+        clusters=clusters,
+        **properties,
     )
     return shim.choose_kernel(case.problem(shim, save_for_backward=True), properties)
 
@@ -47,6 +51,11 @@ def choose(shim, device, case):
         ("H100", 32, 136, "cluster"),
         ("H100", 4096, 256, "cluster"),
         ("H100", 32, 512, "grid"),
+        ("H100 in parts", 32, 256, "cluster"),
+        ("scattered", 32, 128, "block"),
+        ("scattered", 32, 256, "grid"),
+        ("scattered", 1024, 256, "step"),
+        ("scattered", 32, 650, "step"),
         ("H200", 32, 1024, "grid"),
         ("H200", 32, 1032, "step"),
         ("H200", 32, 650, "grid"),
@@ -96,8 +105,29 @@ def test_tf32_takes_twice_the_registers(shim):
     assert choose(shim, "H100", Case(allow_tf32=True, units=520))[0] == "step"
 
 
-def test_code_for_an_older_device(shim):
-    """PTX for 8.0 runs on a Hopper GPU, too, but knows no clusters."""
-    device = shim.device_properties(80)
+def test_without_cooperative_launches(shim):
+    def kernel(units):
+        case = Case(dtype="float16", batch=32, units=units)
+        return choose(shim, "H100", case, cooperative=False)
+
+    assert [kernel(units)[0] for units in (128, 256, 512)] == ["block", "cluster", "step"]
+    assert "no cooperative launches" in kernel(512)[1]
+
+
+@pytest.mark.parametrize(
+    ("device", "kernel"),
+    [
+        ({}, "cluster"),
+        # PTX for 8.0 runs on a Hopper GPU, too, but knows no clusters.
+        ({"compiled_capability": 80}, "grid"),
+        ({"clusters": 0}, "grid"),
+        ({"clusters": -1}, "grid"),  # not even an answer
+        ({"clusters": 0, "cooperative": 0}, "step"),
+    ],
+)
+def test_what_the_device_says_of_itself(shim, device, kernel):
+    properties = shim.device_properties(**device)
     case = Case(dtype="float16", batch=32, units=256)
-    assert shim.choose_kernel(case.problem(shim, save_for_backward=False), device)[0] == "grid"
+    assert shim.choose_kernel(case.problem(shim, save_for_backward=False), properties)[0] == kernel
+    assert shim.last_error() == 0
+    assert shim.captures_strictly()

@@ -4,6 +4,7 @@ import contextlib
 import functools
 import sys
 import types
+from typing import ClassVar
 
 import harness
 import numpy as np
@@ -47,16 +48,28 @@ def recorder(binding, monkeypatch):
     return recorder
 
 
-class Device(contextlib.nullcontext):
+class Device(contextlib.AbstractContextManager):
+    """CuPy's; as a context it is the current one."""
+
+    current: ClassVar = [0]  # the last
+
     def __init__(self, number):
-        super().__init__()
         self.id = number
+
+    def __enter__(self):
+        self.current.append(self.id)
+
+    def __exit__(self, *_):
+        self.current.pop()
 
 
 class Array(np.ndarray):
-    """CuPy's array as far as pylstm uses it."""
+    """CuPy's array as far as pylstm uses it: it is on the device that was current."""
 
-    device = Device(0)
+    device = None  # NumPy's own cannot be set
+
+    def __array_finalize__(self, _):
+        self.device = Device(Device.current[-1])
 
     @property
     def data(self):
@@ -76,15 +89,17 @@ def cupy(monkeypatch):
     """A module of the name, on host memory."""
 
     def asarray(value):
+        if isinstance(value, Array) and value.device.id == Device.current[-1]:
+            return value
         return np.asarray(value.array if isinstance(value, Foreign) else value).view(Array)
 
     module = types.ModuleType("cupy")
     module.ndarray = Array
     module.asarray = asarray
-    module.ascontiguousarray = lambda array: np.ascontiguousarray(array).view(Array)
+    module.ascontiguousarray = lambda a: asarray(a) if a.flags.c_contiguous else a.copy()
     module.empty = lambda shape, dtype: harness.guarded(shape, dtype).view(Array)
     module.zeros = lambda shape, dtype: np.zeros(shape, dtype).view(Array)
-    module.arange = np.arange
+    module.arange = lambda stop: np.arange(stop).view(Array)
     stream = types.SimpleNamespace(ptr=STREAM)
     memory = types.SimpleNamespace(OutOfMemoryError=MemoryError)
     module.cuda = types.SimpleNamespace(memory=memory, get_current_stream=lambda number: stream)
@@ -118,6 +133,18 @@ def test_cupy(recorder, cupy, among):
     assert recorder.streams == [STREAM]
 
 
+def test_cupy_without_memory_for_a_copy(recorder, cupy, monkeypatch):
+    inputs, state, _ = arguments()
+    inputs["x"] = cupy.asarray(inputs["x"])
+
+    def asarray(value):
+        raise MemoryError("tried to allocate 7 GiB")
+
+    monkeypatch.setattr(cupy, "asarray", asarray)
+    with pytest.raises(DeviceError, match=r"PYL136(.|\n)*7 GiB"):
+        functional.lstm(**inputs, initial_state=state)
+
+
 def test_cuda_array_interface(recorder, cupy):
     inputs, state, expected = arguments()
     y = functional.lstm(**{n: Foreign(a) for n, a in inputs.items()}, initial_state=state)
@@ -131,6 +158,34 @@ def test_cupy_arrays_on_two_gpus(recorder, cupy):
     inputs["kernel"].device = Device(1)
     with pytest.raises(DeviceError, match=r"PYL138(.|\n)*x on cuda:0, kernel on cuda:1"):
         functional.lstm(**inputs, initial_state=state)
+
+
+@pytest.mark.parametrize("among", [(), ("x",)])
+def test_cupy_on_a_gpu_that_is_not_the_current_one(recorder, cupy, monkeypatch, among):
+    """Without a state, with lengths and a mask, and a kernel that is not dense: all that is made
+    for the call is made there."""
+    made = []
+    for name in ("asarray", "ascontiguousarray", "empty", "zeros", "arange"):
+        make = getattr(cupy, name)
+
+        def on_current(*args, make=make):
+            made.append(Device.current[-1])
+            return make(*args)
+
+        monkeypatch.setattr(cupy, name, on_current)
+    inputs, _, _ = arguments()
+    with Device(1):
+        placed = {n: a if n in among else np.asarray(a).view(Array) for n, a in inputs.items()}
+        placed["kernel"] = np.asarray(inputs["kernel"].copy("F")).view(Array)
+    mask, lengths = np.ones((CASE.batch, CASE.time), bool), np.array([4, 2, 3])
+    y = functional.lstm(**placed, mask=mask, lengths=lengths)
+    mask = np.arange(CASE.time) < lengths[:, None]
+    zeros = np.zeros((CASE.batch, CASE.units), np.float32)
+    inputs = inputs | {"h0": zeros, "c0": zeros, "mask": mask}
+    expected = reference.lstm_forward(**inputs)[0]
+    assert harness.relative_error(y, expected) <= CASE.tolerance
+    assert y.device.id == 1
+    assert set(made) == {1}
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ check = pytest.importorskip("benchmarks.gpu.check")
 if not torch.cuda.is_available():
     pytest.skip("there is no GPU: the kernels were not run on one", allow_module_level=True)
 CASES = check.cases(check.SIZES, check.VARIANTS) | check.activation_cases()
+CASES |= check.cases(check.LONG_SIZES, ["plain", "holes"])
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -21,6 +22,7 @@ def test_overlapping_calls():
 
 def test_captured_calls():
     check.a_captured_call_agrees()
+    check.a_captured_first_call_agrees()
 
 
 def test_cupy():

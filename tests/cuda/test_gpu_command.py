@@ -86,8 +86,8 @@ def test_the_report():
     sanitizer = {"memcheck": {"findings": 0, "checks": 7}, "racecheck": {"failed": "race"}}
     made = content(timings=timings, checks=checks, sanitizer=sanitizer)
     text = report.text(made)
-    assert "| A | grid | 0.16 | 1.00 | 4.00 |  | 4.00× |" in text
-    assert "| D | grid | 0.32 | 3.00 |  |" in text
+    assert "| A | grid | 0.70 | 1.00 | 4.00 |  | 4.00× |" in text
+    assert "| D | grid | 1.40 | 3.00 |  |" in text
     assert "| inference: DeepBench and six shapes, against cuDNN | 2.00× | 1.00× | 2 |" in text
     assert "| inference: bfloat16, against cuDNN | 1.00× | 1.00× | 1 |" in text
     assert "| H up to 512, B up to 16, 16-bit | 1.00 | 2.00 | 3 |" in text
@@ -180,7 +180,7 @@ def test_the_whole_command(tmp_path, monkeypatch, capsys, failing):
     assert saved["environment"]["device"] == "Made Up"
     assert saved["environment"]["csrc"] == record.source_hash()
     assert saved["sanitizer"]["memcheck"] == {"refused": "compute-sanitizer is not on the PATH"}
-    assert "| A | grid | 0.16 | 1.00 | 2.00 | 2.00× |" in capsys.readouterr().out
+    assert "| A | grid | 0.70 | 1.00 | 2.00 | 2.00× |" in capsys.readouterr().out
 
 
 def test_it_runs_without_keras_and_tensorflow():

@@ -27,6 +27,9 @@ class OnHost(check.Guarded):
     def on_device(self, tensor):
         return contextlib.nullcontext()
 
+    def synchronize(self):
+        pass
+
     def current_stream(self, tensor):
         return 0
 
@@ -44,6 +47,34 @@ SMALL = check.cases([(3, 3, 5, 7), (5, 3, 4, 40)], check.VARIANTS)
 def test_the_check_passes_on_the_shim(shim_in_place, name):
     result = check.check(SMALL[name], OnHost(SMALL[name]))
     assert 0 < result["error"] <= 2
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
+def test_what_overlaps_and_is_captured(monkeypatch, dtype):
+    """Torch's tensors on the CPU stand for those on a GPU."""
+    monkeypatch.setattr(check, "Guarded", OnHost)
+    size = (3, 4, 5, 6)
+    (y,) = check._call(size, dtype, training=False)()
+    assert not y.requires_grad
+    call = check._call(size, dtype, training=True)
+    first, second = call(), call()
+    assert [tuple(value.shape) for value in first] == [
+        (3, 4, 6),
+        (3, 4, 5),
+        (5, 24),
+        (6, 24),
+        (24,),
+    ]
+    assert check._equal(first, second)
+    assert check._equal(first[:1], (y,))
+    second[-1].add_(1)
+    assert not check._equal(first, second)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
+def test_a_long_sequence_passes_on_the_shim(shim_in_place, dtype):
+    case = harness.Case(dtype=dtype, batch=2, time=200, features=3, units=8)
+    assert 0 < check.check(case, OnHost(case))["error"] <= 2
 
 
 def test_what_the_sanitizer_watches(shim_in_place, monkeypatch, capsys):
@@ -82,8 +113,8 @@ def test_the_check_sees_what_was_not_written(shim_in_place, monkeypatch):
 def test_the_check_sees_what_was_written_outside(shim_in_place):
     class TooSmall(OnHost):
         def empty(self, shape, dtype, like):
-            if dtype == "uint8":
-                shape = (shape[0] - 1,)
+            if len(shape) == 3:  # y
+                shape = (shape[0] - 1, *shape[1:])
             return super().empty(shape, dtype, like)
 
     case = harness.Case(dtype="float16")

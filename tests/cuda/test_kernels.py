@@ -22,7 +22,7 @@ MASKS = ["", "right", "left", "holes"]
 
 def hopper(shim):
     return shim.DeviceProperties(
-        compute_capability=90, multiprocessors=132, shared_bytes_per_block=232448
+        compute_capability=90, multiprocessors=132, shared_bytes_per_block=232448, clusters=16
     )
 
 
@@ -90,7 +90,13 @@ def test_the_step_kernel_is_launched_once_where_its_blocks_run_at_once(shim):
         harness.backward(shim, case, device, inputs, outputs["reserve"], case.output_gradients())
         return np.array([middle - start, shim.launches() - middle])
 
-    for device, more in (hopper(shim), 0), (one_multiprocessor(shim), 6):
+    alone = shim.DeviceProperties(
+        compute_capability=90,
+        multiprocessors=132,
+        shared_bytes_per_block=232448,
+        cooperative=False,
+    )
+    for device, more in (hopper(shim), 0), (one_multiprocessor(shim), 6), (alone, 6):
         np.testing.assert_array_equal(launches(device, 9) - launches(device, 3), more)
 
 
@@ -237,6 +243,13 @@ def test_any_problem(shim, data):
 @pytest.mark.parametrize("dtype", harness.DTYPES)
 def test_inputs_that_are_not_aligned(shim, dtype, device):
     check(shim, Case(dtype=dtype, unaligned=True, **SIZES["aligned"]), device(shim))
+
+
+def test_a_first_call_may_be_captured(shim):
+    """The shim refuses to load a kernel outside of the relaxed mode, and the call goes back."""
+    case = Case()
+    harness.forward(shim, case, hopper(shim), case.inputs())
+    assert shim.captures_strictly()
 
 
 def test_the_largest_limit_of_shared_memory_stays(shim):

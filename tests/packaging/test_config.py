@@ -115,6 +115,8 @@ def test_says_on_which_gpus_it_runs(capsys, cuda):
         ("90-virtual", {90, 100, 120}),
         ("89", {89, 90, 100, 120}),
         ("75-real;80-real;86-real;89-real;90", {75, 80, 86, 89, 90, 100, 120}),
+        ("all-major", {61, 70, 75, 80, 86, 89, 90, 100, 120}),
+        ("No CUDA devices found.-real", {61, 70, 75, 80, 86, 89, 90, 100, 120}),  # CMake's "native"
     ],
 )
 def test_which_code_runs_where(monkeypatch, architectures, runs):

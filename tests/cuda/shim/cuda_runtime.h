@@ -9,6 +9,7 @@
 #include <stdexcept>
 #include <string>
 #include <tuple>
+#include <utility>
 #include <vector>
 
 #include "scheduler.h"
@@ -40,19 +41,40 @@ inline void __syncthreads() { ::shim::block_barrier(); }
 
 using cudaStream_t = struct ShimStream*;
 
-enum cudaError_t { cudaSuccess, cudaErrorInvalidValue, cudaErrorInvalidConfiguration };
+enum cudaError_t {
+  cudaSuccess,
+  cudaErrorInvalidValue,
+  cudaErrorInvalidConfiguration,
+  cudaErrorStreamCaptureUnsupported,
+};
 inline const char* cudaGetErrorString(cudaError_t status) {
   return status == cudaSuccess ? "no error" : "invalid argument";
 }
-inline cudaError_t cudaGetLastError() { return cudaSuccess; }
+inline cudaError_t shim_last_error = cudaSuccess;
+inline cudaError_t cudaGetLastError() { return std::exchange(shim_last_error, cudaSuccess); }
+
+enum cudaStreamCaptureMode { cudaStreamCaptureModeGlobal, cudaStreamCaptureModeRelaxed };
+inline thread_local cudaStreamCaptureMode shim_capture_mode = cudaStreamCaptureModeGlobal;
+inline cudaError_t cudaThreadExchangeStreamCaptureMode(cudaStreamCaptureMode* mode) {
+  std::swap(*mode, shim_capture_mode);
+  return cudaSuccess;
+}
+// Stricter than CUDA: as if each use of a kernel were its first, and a stream always captured.
+inline cudaError_t shim_load_kernel() {
+  return shim_capture_mode == cudaStreamCaptureModeRelaxed ? cudaSuccess
+                                                           : cudaErrorStreamCaptureUnsupported;
+}
 
 // The device that the tests ask for.
 struct ShimDevice {
+  int ordinal = 0;
   int capability_major = 9;
   int capability_minor = 0;
   int multiprocessors = 132;
   int shared_bytes = 232448;
   int compiled_capability = 90;
+  int cooperative = 1;
+  int clusters = 16;  // negative: asking for them is an error
 };
 inline ShimDevice shim_device;
 
@@ -61,6 +83,7 @@ enum cudaDeviceAttr {
   cudaDevAttrComputeCapabilityMinor,
   cudaDevAttrMultiProcessorCount,
   cudaDevAttrMaxSharedMemoryPerBlockOptin,
+  cudaDevAttrCooperativeLaunch,
 };
 inline cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr name, int) {
   switch (name) {
@@ -76,11 +99,14 @@ inline cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr name, int) 
     case cudaDevAttrMaxSharedMemoryPerBlockOptin:
       *value = shim_device.shared_bytes;
       break;
+    case cudaDevAttrCooperativeLaunch:
+      *value = shim_device.cooperative;
+      break;
   }
   return cudaSuccess;
 }
 inline cudaError_t cudaGetDevice(int* ordinal) {
-  *ordinal = 0;
+  *ordinal = shim_device.ordinal;
   return cudaSuccess;
 }
 
@@ -136,6 +162,7 @@ inline int& shim_shared_limit(void* kernel) {
 enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize };
 template <class Kernel>
 cudaError_t cudaFuncSetAttribute(Kernel* kernel, cudaFuncAttribute, int bytes) {
+  if (const cudaError_t error = shim_load_kernel()) return error;
   int& limit = shim_shared_limit(reinterpret_cast<void*>(kernel));
   if (bytes > shim_device.shared_bytes || bytes < limit) return cudaErrorInvalidValue;
   limit = bytes;
@@ -148,19 +175,31 @@ struct cudaFuncAttributes {
 template <class Kernel>
 cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* attributes, Kernel*) {
   attributes->ptxVersion = shim_device.compiled_capability;
-  return cudaSuccess;
+  return shim_load_kernel();
 }
 
 // As if each block took a whole multiprocessor.
 template <class Kernel>
 cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, Kernel*, int, size_t) {
   *blocks = 1;
-  return cudaSuccess;
+  return shim_load_kernel();
+}
+
+template <class Kernel>
+cudaError_t cudaOccupancyMaxActiveClusters(int* clusters, Kernel* kernel,
+                                           const cudaLaunchConfig_t* config) {
+  const auto limit = static_cast<size_t>(shim_shared_limit(reinterpret_cast<void*>(kernel)));
+  if (shim_device.clusters < 0 || config->dynamicSmemBytes > limit) {
+    return shim_last_error = cudaErrorInvalidConfiguration;
+  }
+  *clusters = shim_device.clusters;
+  return shim_load_kernel();
 }
 
 template <class... Parameters, class... Arguments>
 cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(Parameters...),
                                Arguments&&... arguments) {
+  if (const cudaError_t error = shim_load_kernel()) return error;
   const dim3 grid = config->gridDim, block = config->blockDim;
   if (grid.x == 0 || grid.y == 0 || grid.z == 0 || grid.y > 65535 || grid.z > 65535 ||
       block.x * block.y * block.z > 1024 || block.x * block.y * block.z % 32 != 0 ||

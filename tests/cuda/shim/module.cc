@@ -100,15 +100,31 @@ PYBIND11_MODULE(cuda_shim, module) {
       .def("reserve_bytes", &Problem::reserve_bytes);
 
   py::class_<DeviceProperties>(module, "DeviceProperties")
-      .def(py::init([](int compute_capability, int multiprocessors, int shared_bytes_per_block) {
-             return DeviceProperties{compute_capability, multiprocessors, shared_bytes_per_block};
+      .def(py::init([](int compute_capability, int multiprocessors, int shared_bytes_per_block,
+                       int clusters, bool cooperative) {
+             return DeviceProperties{compute_capability, multiprocessors, shared_bytes_per_block,
+                                     clusters, cooperative};
            }),
            py::kw_only(), py::arg("compute_capability"), py::arg("multiprocessors"),
-           py::arg("shared_bytes_per_block"));
-  module.def("device_properties", [](int compiled_capability) {  // the first call's remain
-    shim_device.compiled_capability = compiled_capability;
-    return pylstm::cuda::device_properties();
-  });
+           py::arg("shared_bytes_per_block"), py::arg("clusters") = 0,
+           py::arg("cooperative") = true)
+      .def_readonly("clusters", &DeviceProperties::clusters)
+      .def_readonly("cooperative", &DeviceProperties::cooperative);
+  module.def(
+      "device_properties",
+      [](int compiled_capability, int clusters, int cooperative) {
+        const int next = shim_device.ordinal + 1;  // what was asked once is kept
+        shim_device = {};
+        shim_device.ordinal = next;
+        shim_device.compiled_capability = compiled_capability;
+        shim_device.clusters = clusters;
+        shim_device.cooperative = cooperative;
+        return pylstm::cuda::device_properties();
+      },
+      py::kw_only(), py::arg("compiled_capability") = 90, py::arg("clusters") = 16,
+      py::arg("cooperative") = 1);
+  module.def("captures_strictly", [] { return shim_capture_mode == cudaStreamCaptureModeGlobal; });
+  module.def("last_error", [] { return static_cast<int>(cudaGetLastError()); });
 
   module.def("choose_kernel", [](const Problem& problem, const DeviceProperties& device) {
     const Choice choice = pylstm::choose_kernel(problem, device);
