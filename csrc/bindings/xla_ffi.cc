@@ -199,8 +199,7 @@ void forward(ffi::ThreadPool pool, ffi::RemainingArgs arguments, ffi::RemainingR
 
   XlaExecutor executor(pool);
   const cpu::Isa isa = selected_isa();
-  const KeptMemory workspace(
-      cpu::forward_workspace_bytes(problem, isa, executor.concurrency()));
+  const KeptMemory workspace(cpu::forward_workspace_bytes(problem, isa, executor.concurrency()));
   buffers.workspace = workspace.get();
   cpu::lstm_forward(problem, buffers, isa, executor);
 }
@@ -243,8 +242,7 @@ void backward(ffi::ThreadPool pool, ffi::RemainingArgs arguments, ffi::Remaining
 
   XlaExecutor executor(pool);
   const cpu::Isa isa = selected_isa();
-  const KeptMemory workspace(
-      cpu::backward_workspace_bytes(problem, isa, executor.concurrency()));
+  const KeptMemory workspace(cpu::backward_workspace_bytes(problem, isa, executor.concurrency()));
   buffers.workspace = workspace.get();
   cpu::lstm_backward(problem, buffers, isa, executor);
 }
