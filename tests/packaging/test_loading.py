@@ -162,6 +162,35 @@ def test_other_backends_need_no_tensorflow(backend):
     assert printed.strip().endswith("passed")
 
 
+def test_a_jax_with_an_older_interface_runs_keras_loop():
+    """The handlers are refused where they are registered, as by JAX 0.8.0."""
+    backends.run_python(
+        "jax",
+        "-c",
+        textwrap.dedent(
+            """
+            import warnings
+            import jax, numpy, pylstm
+
+            def refuse(*args, **kwargs):
+                raise jax.errors.JaxRuntimeError("the handler's API version (0.2) is incompatible")
+
+            jax.ffi.register_ffi_target = refuse
+            layer = pylstm.LSTM(5)
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                layer(numpy.ones((2, 3, 4), "float32"))
+            assert layer.path == "keras", layer.path
+            assert "cannot be loaded" in layer.path_reason
+            (text,) = [str(w.message) for w in caught if w.category is RuntimeWarning]
+            assert "[PYL132] JAX does not take the compiled handlers" in text
+            assert f"JAX {jax.__version__}: the handler's API version (0.2)" in text
+            assert "pip install 'jax>=0.8.1'" in text
+            """
+        ),
+    )
+
+
 def main(folder):
     return run(SELF_TEST, folder)
 
