@@ -5,6 +5,7 @@ import types
 
 import keras
 
+from pylstm.errors import DTypeError, OptionError
 from pylstm.layer import LSTM
 
 # What the pylstm layer's configuration has and Keras' does not.
@@ -26,9 +27,9 @@ def convert(model: keras.Layer) -> keras.Layer:
         is compiled where `keras.saving.load_model` does that.
 
     Raises:
-        TypeError: `model` is no model or layer, or one that Keras cannot make from its
-            configuration.
-        ValueError: The model makes LSTM layers in its own Python code, out of reach.
+        DTypeError: `model` is no model or layer.
+        TypeError: Keras cannot make it from its configuration.
+        OptionError: The model makes LSTM layers in its own Python code, out of reach.
     """
     return _rebuild(model, _to_pylstm, keras.layers.LSTM)
 
@@ -40,7 +41,7 @@ def to_keras(model: keras.Layer) -> keras.Layer:
     `validate`, which only `pylstm.LSTM` has, are dropped.
 
     Raises:
-        ValueError: Also where a layer has a `mask_value`, which `keras.layers.LSTM` has not.
+        OptionError: Also where a layer has a `mask_value`, which `keras.layers.LSTM` has not.
     """
     return _rebuild(model, _to_keras, LSTM)
 
@@ -51,9 +52,11 @@ def _rebuild(model, swap, swapped):
     No layer of the class `swapped` may be left.
     """
     if not isinstance(model, keras.layers.Layer):
-        raise TypeError(
-            f"expected a Keras model or layer, got {type(model).__name__}. "
-            "Load a saved one with keras.saving.load_model first."
+        raise DTypeError(
+            "PYL142",
+            expected="a Keras model or layer",
+            got=type(model).__name__,
+            fix="keras.saving.load_model(path)     for a saved one",
         )
     layers = model._flatten_layers()
     original, known = _serialize(model, layers)
@@ -104,9 +107,12 @@ def _to_keras(entry):
     config = {k: v for k, v in entry["config"].items() if k not in _OWN_OPTIONS}
     value = entry["config"]["mask_value"]
     if value is not None:  # without it the numbers would be others
-        raise ValueError(
-            f"Layer '{config['name']}' has mask_value={value}, which keras.layers.LSTM has not. "
-            f"Put keras.layers.Masking({value}) in front of it instead."
+        raise OptionError(
+            "PYL145",
+            layer=config["name"],
+            expected="mask_value=None, as keras.layers.LSTM has no such option",
+            got=f"mask_value={value}",
+            fix=f"keras.layers.Masking({value}) in front of the layer in its place",
         )
     return {**entry, **_identity(keras.layers.LSTM), "config": config}
 
@@ -192,7 +198,10 @@ def _assign(targets, sources):
 def _refuse_leftovers(model, layer_class):
     for layer in model._flatten_layers():
         if type(layer) is layer_class:
-            raise ValueError(
-                f"Layer '{layer.name}' is made by the Python code of a model or layer, not by "
-                "its configuration. Name the other LSTM class in that code instead."
+            raise OptionError(
+                "PYL145",
+                layer=layer.name,
+                expected="a layer that is made by the configuration of the model",
+                got="one made by the Python code of a model or layer",
+                fix="the other LSTM class in that code",
             )

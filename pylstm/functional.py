@@ -97,7 +97,7 @@ def lstm(
             another dtype than x.
         DeviceError: Arrays are on several devices, or on one that the kernels do not reach (JAX's
             on a GPU), or the GPU cannot run them.
-        PylstmError: An activation is unknown.
+        OptionError: An activation is unknown.
     """
     h0, c0 = _states(initial_state)
     tensors = (x, h0, c0, kernel, recurrent_kernel, bias, mask, recurrent_dropout)
