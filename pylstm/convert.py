@@ -1,6 +1,7 @@
 """Swaps the LSTM layers of a model for those of pylstm, and back."""
 
 import contextlib
+import threading
 import types
 
 import keras
@@ -10,6 +11,7 @@ from pylstm.layer import LSTM
 
 # What the pylstm layer's configuration has and Keras' does not.
 _OWN_OPTIONS = ("kernel", "validate", "mask_value")
+_changing = threading.RLock()
 
 
 def convert(model: keras.Layer) -> keras.Layer:
@@ -24,7 +26,8 @@ def convert(model: keras.Layer) -> keras.Layer:
         The copy, with the same names, weights, states, random states and frozen parts and, if
         the model is compiled, the same losses, metrics and optimizer state. Functions, such as
         those of `keras.layers.Lambda`, are the very same. A model with a `compile` of its own
-        is compiled where `keras.saving.load_model` does that.
+        is compiled where `keras.saving.load_model` does that. While the model is read, its
+        functions have other names and its `compiled` is False: train it in no other thread then.
 
     Raises:
         DTypeError: `model` is no model or layer.
@@ -152,15 +155,17 @@ def _serialize(thing, holders):
 
 @contextlib.contextmanager
 def _changed(changes):
-    """Sets attributes for a while. Takes triples of object, attribute and value."""
-    before = [(thing, name, getattr(thing, name)) for thing, name, _ in changes]
-    try:
-        for change in changes:
-            setattr(*change)
-        yield
-    finally:
-        for change in before:
-            setattr(*change)
+    """Sets attributes for a while, one thread at a time: of two, one would take for the old values
+    those of the other. Takes triples of object, attribute and value."""
+    with _changing:
+        before = [(thing, name, getattr(thing, name)) for thing, name, _ in changes]
+        try:
+            for change in changes:
+                setattr(*change)
+            yield
+        finally:
+            for change in before:
+                setattr(*change)
 
 
 def _deserialize(serialized, known):

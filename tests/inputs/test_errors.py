@@ -75,9 +75,9 @@ def incomplete_errors():
     builtin = {"ValueError", "TypeError", "RuntimeError", "Exception"}
     for path in Path(errors.__file__).parent.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
-                if getattr(node.exc.func, "id", None) in builtin:
-                    yield f"{path}:{node.lineno}: no code"
+            raised = node.exc if isinstance(node, ast.Raise) else None
+            if getattr(getattr(raised, "func", None), "id", None) in builtin:
+                yield f"{path}:{node.lineno}: no code"
             if not (isinstance(node, ast.Call) and getattr(node.func, "id", None) in names):
                 continue
             code = getattr(node.args[0], "value", None) if node.args else None

@@ -1,10 +1,13 @@
 """`convert` and `to_keras` swap the layers and keep everything else."""
 
+import threading
+
 import keras
 import numpy as np
 import pytest
 
 import pylstm
+from pylstm.convert import _changed
 
 STOCK = keras.layers.LSTM
 
@@ -265,3 +268,25 @@ def test_a_mask_value_is_not_dropped_in_silence():
         ValueError, match=r"PYL145.*'mine'(.|\n)*got: +mask_value=-1.0\n.*Masking\(-1.0\)"
     ):
         pylstm.to_keras(keras.Sequential([keras.Input((None, 3)), layer]))
+
+
+def test_two_threads_leave_the_names_of_functions_as_they_were():
+    def double(x):
+        return 2 * x
+
+    model = keras.Sequential([keras.Input((None, 3)), keras.layers.Lambda(double)])
+    changes = [(double, "__name__", "other")]
+    entered, left = threading.Event(), threading.Event()
+
+    def second():
+        entered.wait()
+        pylstm.convert(model)
+        left.set()
+
+    thread = threading.Thread(target=second)
+    thread.start()
+    with _changed(changes):
+        entered.set()
+        assert not left.wait(0.5)  # it waits for the first
+    thread.join()
+    assert double.__name__ == "double"

@@ -154,6 +154,25 @@ def test_without_tensorflow():
     assert "pip install 'tensorflow-cpu==2.21.*'" in done.stderr
 
 
+def test_the_self_test_without_tensorflow_says_so_and_no_more(tmp_path):
+    (tmp_path / "sitecustomize.py").write_text(HIDE_TENSORFLOW)
+    done = subprocess.run(
+        [sys.executable, "-m", "pylstm"],
+        env={
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join([str(tmp_path), str(PACKAGE.parent)]),
+            "KERAS_BACKEND": "tensorflow",
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert re.fullmatch(
+        r"failed: \[PYL131\] TensorFlow is not installed\.\n  fix: +pip install .*\n", done.stderr
+    )
+
+
 @pytest.mark.parametrize("backend", backends.OTHERS)
 def test_other_backends_need_no_tensorflow(backend):
     printed = backends.run_python(backend, "-c", HIDE_TENSORFLOW + SELF_TEST)
