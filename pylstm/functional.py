@@ -1,6 +1,7 @@
 """The LSTM as a function, on the arrays of any framework."""
 
 import functools
+from typing import Any
 
 import numpy as np
 
@@ -53,7 +54,7 @@ def lstm(
     return_sequences: bool = True,
     return_state: bool = False,
     zero_output_for_mask: bool = False,
-):
+) -> Any:
     """Runs an LSTM over a batch of sequences, where its arrays are: on the CPU, or, for CuPy, torch
     and TensorFlow, on a GPU.
 

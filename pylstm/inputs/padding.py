@@ -1,6 +1,6 @@
 """Sequences of several lengths to one dense batch, and back."""
 
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -8,6 +8,9 @@ from numpy.typing import DTypeLike
 from pylstm.errors import DTypeError, MaskError, OptionError, RankError, TimestepError
 from pylstm.inputs.sequences import as_numpy, as_sequences
 from pylstm.lengths import check_lengths, read_lengths
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 
 class PaddedBatch(NamedTuple):
@@ -127,7 +130,7 @@ def unpad(batch, *, lengths=None, mask=None) -> list[np.ndarray]:
     return [row[:length] for row, length in zip(x, lengths, strict=True)]
 
 
-def ragged(seqs):
+def ragged(seqs) -> "tf.RaggedTensor":
     """The `tf.RaggedTensor` (N, None, F) of sequences, which `pylstm.LSTM` takes as it is.
 
     Args:

@@ -1,5 +1,7 @@
 """What pylstm's models add to Keras': data that Keras' trainer refuses."""
 
+from typing import Any
+
 import keras
 
 from pylstm.models.batch_stream import read_batches
@@ -61,7 +63,7 @@ class SequenceInputs:
         validation_steps=None,
         validation_batch_size=None,
         validation_freq=1,
-    ):
+    ) -> keras.callbacks.History:
         """As `keras.Model.fit`."""
         failures = []
         data = read_data(self, x, y, sample_weight)
@@ -112,7 +114,7 @@ class SequenceInputs:
         callbacks=None,
         return_dict=False,
         **kwargs,
-    ):
+    ) -> float | list[float] | dict[str, float]:
         """As `keras.Model.evaluate`, which `fit` gives keywords of its own, too."""
         failures = []
         data = read_data(self, x, y, sample_weight)
@@ -125,7 +127,7 @@ class SequenceInputs:
                 x, y, batch_size, verbose, sample_weight, steps, callbacks, return_dict, **kwargs
             )
 
-    def predict(self, x, batch_size=None, verbose="auto", steps=None, callbacks=None):
+    def predict(self, x, batch_size=None, verbose="auto", steps=None, callbacks=None) -> Any:
         """As `keras.Model.predict`.
 
         Returns:
@@ -144,20 +146,22 @@ class SequenceInputs:
             outputs = super().predict(x, batch_size, verbose, steps, callbacks)
         return as_lists(outputs)
 
-    def train_on_batch(self, x, y=None, sample_weight=None, class_weight=None, return_dict=False):
+    def train_on_batch(
+        self, x, y=None, sample_weight=None, class_weight=None, return_dict=False
+    ) -> Any:
         """As `keras.Model.train_on_batch`."""
         data = read_batch(self, x, y, sample_weight)
         data, class_weight = weigh_classes(self, data, class_weight)
         x, y, sample_weight = feed_batch(self, data)
         return super().train_on_batch(x, y, sample_weight, class_weight, return_dict)
 
-    def test_on_batch(self, x, y=None, sample_weight=None, return_dict=False):
+    def test_on_batch(self, x, y=None, sample_weight=None, return_dict=False) -> Any:
         """As `keras.Model.test_on_batch`."""
         data = read_batch(self, x, y, sample_weight)
         x, y, sample_weight = feed_batch(self, data)
         return super().test_on_batch(x, y, sample_weight, return_dict)
 
-    def predict_on_batch(self, x):
+    def predict_on_batch(self, x) -> Any:
         """As `keras.Model.predict_on_batch`; returns lists where `predict` does."""
         data = read_batch(self, x)
         outputs = super().predict_on_batch(feed_batch(self, data)[0])

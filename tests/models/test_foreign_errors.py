@@ -88,3 +88,13 @@ def test_arguments_by_position():
     assert history.epoch == [1, 2]
     assert len(model.evaluate(x, Y, 2, 0, None, 1)) == 2
     assert len(model.predict(x, 2, 0, 1)) == 2  # one batch of two
+
+
+PUBLIC = [getattr(pylstm, name) for name in pylstm.__all__ if name.islower()]
+PUBLIC = [each for each in PUBLIC if inspect.isfunction(each)]
+
+
+@pytest.mark.parametrize("function", [*PUBLIC, *(getattr(pylstm.Model, name) for name in METHODS)])
+def test_a_type_checker_knows_what_a_public_function_returns(function):
+    """Else `mypy --strict` refuses a call of it, though the package says that it has types."""
+    assert "return" in inspect.get_annotations(function), function.__qualname__
