@@ -1,4 +1,4 @@
-# One command for each job; every target first makes what it needs, in $(VENV) and $(BUILD).
+# One command for each job; all but `gpu` first make what they need, in $(VENV) and $(BUILD).
 PYTHON ?= python3.11
 VENV ?= .venv
 BUILD ?= build

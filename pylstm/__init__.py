@@ -1,9 +1,17 @@
 """pylstm: a drop-in for `keras.layers.LSTM` on fused kernels."""
 
+import sys
+
 from pylstm._version import __version__
+from pylstm.errors import BackendLoadError
 from pylstm.ops import register_tensorflow_op
 
-register_tensorflow_op()  # before Keras is imported: without TensorFlow it gives the clearer error
+try:  # before Keras is imported: without TensorFlow it gives the clearer error
+    register_tensorflow_op()
+except BackendLoadError as error:
+    if sys.orig_argv[-2:] != ["-m", "pylstm"]:
+        raise
+    sys.exit(f"failed: {error}")  # `python -m pylstm` imports this first: the message is enough
 
 from pylstm import errors
 from pylstm.config import show_config

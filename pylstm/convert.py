@@ -1,14 +1,17 @@
 """Swaps the LSTM layers of a model for those of pylstm, and back."""
 
 import contextlib
+import threading
 import types
 
 import keras
 
+from pylstm.errors import DTypeError, OptionError
 from pylstm.layer import LSTM
 
 # What the pylstm layer's configuration has and Keras' does not.
 _OWN_OPTIONS = ("kernel", "validate", "mask_value")
+_changing = threading.RLock()
 
 
 def convert(model: keras.Layer) -> keras.Layer:
@@ -23,12 +26,13 @@ def convert(model: keras.Layer) -> keras.Layer:
         The copy, with the same names, weights, states, random states and frozen parts and, if
         the model is compiled, the same losses, metrics and optimizer state. Functions, such as
         those of `keras.layers.Lambda`, are the very same. A model with a `compile` of its own
-        is compiled where `keras.saving.load_model` does that.
+        is compiled where `keras.saving.load_model` does that. While the model is read, its
+        functions have other names and its `compiled` is False: train it in no other thread then.
 
     Raises:
-        TypeError: `model` is no model or layer, or one that Keras cannot make from its
-            configuration.
-        ValueError: The model makes LSTM layers in its own Python code, out of reach.
+        DTypeError: `model` is no model or layer.
+        TypeError: Keras cannot make it from its configuration.
+        OptionError: The model makes LSTM layers in its own Python code, out of reach.
     """
     return _rebuild(model, _to_pylstm, keras.layers.LSTM)
 
@@ -40,7 +44,7 @@ def to_keras(model: keras.Layer) -> keras.Layer:
     `validate`, which only `pylstm.LSTM` has, are dropped.
 
     Raises:
-        ValueError: Also where a layer has a `mask_value`, which `keras.layers.LSTM` has not.
+        OptionError: Also where a layer has a `mask_value`, which `keras.layers.LSTM` has not.
     """
     return _rebuild(model, _to_keras, LSTM)
 
@@ -51,9 +55,11 @@ def _rebuild(model, swap, swapped):
     No layer of the class `swapped` may be left.
     """
     if not isinstance(model, keras.layers.Layer):
-        raise TypeError(
-            f"expected a Keras model or layer, got {type(model).__name__}. "
-            "Load a saved one with keras.saving.load_model first."
+        raise DTypeError(
+            "PYL142",
+            expected="a Keras model or layer",
+            got=type(model).__name__,
+            fix="keras.saving.load_model(path)     for a saved one",
         )
     layers = model._flatten_layers()
     original, known = _serialize(model, layers)
@@ -104,9 +110,12 @@ def _to_keras(entry):
     config = {k: v for k, v in entry["config"].items() if k not in _OWN_OPTIONS}
     value = entry["config"]["mask_value"]
     if value is not None:  # without it the numbers would be others
-        raise ValueError(
-            f"Layer '{config['name']}' has mask_value={value}, which keras.layers.LSTM has not. "
-            f"Put keras.layers.Masking({value}) in front of it instead."
+        raise OptionError(
+            "PYL145",
+            layer=config["name"],
+            expected="mask_value=None, as keras.layers.LSTM has no such option",
+            got=f"mask_value={value}",
+            fix=f"keras.layers.Masking({value}) in front of the layer in its place",
         )
     return {**entry, **_identity(keras.layers.LSTM), "config": config}
 
@@ -146,15 +155,17 @@ def _serialize(thing, holders):
 
 @contextlib.contextmanager
 def _changed(changes):
-    """Sets attributes for a while. Takes triples of object, attribute and value."""
-    before = [(thing, name, getattr(thing, name)) for thing, name, _ in changes]
-    try:
-        for change in changes:
-            setattr(*change)
-        yield
-    finally:
-        for change in before:
-            setattr(*change)
+    """Sets attributes for a while, one thread at a time: of two, one would take for the old values
+    those of the other. Takes triples of object, attribute and value."""
+    with _changing:
+        before = [(thing, name, getattr(thing, name)) for thing, name, _ in changes]
+        try:
+            for change in changes:
+                setattr(*change)
+            yield
+        finally:
+            for change in before:
+                setattr(*change)
 
 
 def _deserialize(serialized, known):
@@ -192,7 +203,10 @@ def _assign(targets, sources):
 def _refuse_leftovers(model, layer_class):
     for layer in model._flatten_layers():
         if type(layer) is layer_class:
-            raise ValueError(
-                f"Layer '{layer.name}' is made by the Python code of a model or layer, not by "
-                "its configuration. Name the other LSTM class in that code instead."
+            raise OptionError(
+                "PYL145",
+                layer=layer.name,
+                expected="a layer that is made by the configuration of the model",
+                got="one made by the Python code of a model or layer",
+                fix="the other LSTM class in that code",
             )

@@ -125,6 +125,10 @@ class DTypeError(PylstmError, TypeError, ValueError):
     """The values are of a kind that an LSTM cannot take without losing something."""
 
 
+class OptionError(PylstmError, ValueError):
+    """An option has a value that it cannot have."""
+
+
 class BackendLoadError(PylstmError, ImportError):
     """The compiled library is absent or cannot be loaded."""
 
@@ -166,9 +170,6 @@ CODES = {
     "PYL118": Code(DTypeError, "the input does not hold numbers"),
     "PYL119": Code(TimestepError, "a sequence is longer than maxlen"),
     "PYL120": Code(TimestepError, "labels and sequences differ in their steps"),
-    "PYL128": Code(RaggedError, "the mask of the padded steps would not leave the wrapper"),
-    "PYL129": Code(TimestepError, "TimeDistributed would drop steps in a graph"),
-    "PYL130": Code(RaggedError, "the mask of the padded steps would be lost"),
     # Corrections: warnings by default, errors under validate="strict".
     "PYL121": Code(RankError, "one sequence without a batch axis"),
     "PYL122": Code(RankError, "sequences without a feature axis"),
@@ -177,6 +178,10 @@ CODES = {
     "PYL125": Code(MaskError, "lengths were passed as the mask"),
     "PYL126": Code(RaggedError, "the sequences were padded to one length"),
     "PYL127": Code(ShapeError, "the input was converted to one array"),
+    # Masks and steps that Keras would lose.
+    "PYL128": Code(RaggedError, "the mask of the padded steps would not leave the wrapper"),
+    "PYL129": Code(TimestepError, "TimeDistributed would drop steps in a graph"),
+    "PYL130": Code(RaggedError, "the mask of the padded steps would be lost"),
     # The software itself.
     "PYL131": Code(BackendLoadError, "the compiled library is absent"),
     "PYL132": Code(BackendLoadError, "the compiled library cannot be loaded"),
@@ -189,6 +194,9 @@ CODES = {
     # The functional op.
     "PYL141": Code(ShapeError, "the shapes do not fit each other"),
     "PYL142": Code(DTypeError, "an argument is of the wrong type"),
-    "PYL143": Code(PylstmError, "the activation is unknown"),
+    "PYL143": Code(OptionError, "the activation is unknown"),
+    # Other options.
+    "PYL144": Code(OptionError, "an option has no such value"),
+    "PYL145": Code(OptionError, "the model cannot be converted"),
 }
 """Code to (error class, summary). docs/errors.md is tested against this table."""

@@ -1,6 +1,7 @@
 """The LSTM as a function, on the arrays of any framework."""
 
 import functools
+from typing import Any
 
 import numpy as np
 
@@ -53,7 +54,7 @@ def lstm(
     return_sequences: bool = True,
     return_state: bool = False,
     zero_output_for_mask: bool = False,
-):
+) -> Any:
     """Runs an LSTM over a batch of sequences, where its arrays are: on the CPU, or, for CuPy, torch
     and TensorFlow, on a GPU.
 
@@ -97,7 +98,7 @@ def lstm(
             another dtype than x.
         DeviceError: Arrays are on several devices, or on one that the kernels do not reach (JAX's
             on a GPU), or the GPU cannot run them.
-        PylstmError: An activation is unknown.
+        OptionError: An activation is unknown.
     """
     h0, c0 = _states(initial_state)
     tensors = (x, h0, c0, kernel, recurrent_kernel, bias, mask, recurrent_dropout)

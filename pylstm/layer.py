@@ -5,6 +5,7 @@ from typing import Literal, get_args
 import keras
 from keras import ops
 
+from pylstm.errors import OptionError
 from pylstm.fused import fused_loop
 from pylstm.inputs import check_mask_value, prepare, readable_shape
 from pylstm.routing import FUSED, choose_route, xla_is_keras_default
@@ -54,7 +55,7 @@ class LSTM(keras.layers.LSTM):
         PylstmError: When called with input that has no single reading, or with
             `kernel="fused"` where the fused kernel cannot run; or made with a
             `mask_value` that is nan.
-        ValueError: When made with another `kernel` or `validate`.
+        OptionError: When made with another `kernel` or `validate`.
     """
 
     def __init__(
@@ -67,8 +68,8 @@ class LSTM(keras.layers.LSTM):
         **kwargs,
     ):
         super().__init__(units, *args, **kwargs)
-        self.kernel = _one_of("kernel", kernel, get_args(Kernel))
-        self.validate = _one_of("validate", validate, get_args(Validate))
+        self.kernel = _one_of(self, "kernel", kernel, get_args(Kernel))
+        self.validate = _one_of(self, "validate", validate, get_args(Validate))
         check_mask_value(mask_value, self)
         self.mask_value = mask_value
         self.corrections = ()
@@ -164,7 +165,9 @@ class LSTM(keras.layers.LSTM):
         }
 
 
-def _one_of(name, value, choices):
+def _one_of(layer, name, value, choices):
     if value not in choices:
-        raise ValueError(f"{name} must be one of {choices}, got {value!r}.")
+        expected = f"{name} one of {', '.join(map(repr, choices))}"
+        fix = f'{name}="auto"'
+        raise OptionError("PYL144", layer=layer.name, expected=expected, got=repr(value), fix=fix)
     return value

@@ -1,13 +1,16 @@
 """Sequences of several lengths to one dense batch, and back."""
 
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import DTypeLike
 
-from pylstm.errors import DTypeError, MaskError, RankError, TimestepError
+from pylstm.errors import DTypeError, MaskError, OptionError, RankError, TimestepError
 from pylstm.inputs.sequences import as_numpy, as_sequences
 from pylstm.lengths import check_lengths, read_lengths
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 
 class PaddedBatch(NamedTuple):
@@ -47,13 +50,18 @@ def pad(
         `PaddedBatch(x, mask, lengths)`.
 
     Raises:
-        ValueError: `padding` is neither `"post"` nor `"pre"`.
+        OptionError: `padding` is neither `"post"` nor `"pre"`.
         TimestepError: A sequence is longer than `maxlen`.
         DTypeError: The values or `value` do not fit `dtype`.
         PylstmError: The sequences cannot be joined; see `as_sequences`.
     """
     if padding not in ("post", "pre"):
-        raise ValueError(f"padding must be 'post' or 'pre', not {padding!r}")
+        raise OptionError(
+            "PYL144",
+            expected="padding 'post' or 'pre'",
+            got=repr(padding),
+            fix="pylstm.pad(sequences), which pads at the end",
+        )
     seqs = as_sequences(seqs)
     lengths = np.array([len(seq) for seq in seqs], np.int32)
     steps = _padded_length(lengths, maxlen)
@@ -115,13 +123,14 @@ def unpad(batch, *, lengths=None, mask=None) -> list[np.ndarray]:
                 "PYL112",
                 expected=f"(batch, time) = {x.shape[:2]}",
                 got=f"mask {mask.shape}",
+                fix="pylstm.unpad(y, mask=batch.mask)",
             )
         return [row[keep] for row, keep in zip(x, mask, strict=True)]
     lengths = check_lengths(read_lengths(lengths, x), x)
     return [row[:length] for row, length in zip(x, lengths, strict=True)]
 
 
-def ragged(seqs):
+def ragged(seqs) -> "tf.RaggedTensor":
     """The `tf.RaggedTensor` (N, None, F) of sequences, which `pylstm.LSTM` takes as it is.
 
     Args:

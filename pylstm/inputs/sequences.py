@@ -50,6 +50,7 @@ def as_sequences(seqs, report=None):
             "there are no sequences",
             expected="a list of N arrays (time, features)",
             got="an empty collection",
+            fix="[np.zeros((0, features))]     for one sequence without steps",
         )
     return _same_dtype(_same_trailing_shape(_without_batch_axes(arrays, report or _warn)))
 
@@ -132,6 +133,7 @@ def _rows_of(seqs):
             "this is not a collection of sequences",
             expected="a list of N arrays (time, features)",
             got=type(seqs).__name__,
+            fix="[sequence, ...]     of arrays (time, features)",
         )
     return list(seqs)
 

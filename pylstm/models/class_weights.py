@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from pylstm.errors import RankError
+from pylstm.errors import OptionError, RankError
 from pylstm.models.columns import Sequences, Stacked, columns_of, map_columns, read_column
 from pylstm.models.outputs import output_shapes
 
@@ -39,7 +39,14 @@ def weigh_classes(model, data, class_weight):
     if not _are_per_step(model, data, targets[0]):
         return data, class_weight
     if data.sample_weight is not None:
-        raise ValueError("class_weight and sample_weight cannot be given at the same time")
+        raise OptionError(
+            "PYL144",
+            "class_weight and sample_weight cannot be given at the same time",
+            layer=model.name,
+            expected="one of the two",
+            got="both",
+            fix="sample_weight alone, multiplied by the weight of each label's class",
+        )
 
     def weigh(column):
         return read_column([_weights_of_classes(labels, class_weight) for labels in column.values])

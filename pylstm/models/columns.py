@@ -100,6 +100,7 @@ class Columns(NamedTuple):
                 "there are too few samples to hold some out",
                 expected="at least one sample on each side of validation_split",
                 got=f"{self.size} samples, {first} of them to train on",
+                fix="validation_data=(x, y) in the place of validation_split",
             )
         return self.take(slice(first)), self.take(slice(first, None))
 
@@ -184,6 +185,7 @@ def _is_array_of_numbers(values):
             "a single number is no batch",
             expected="(batch, ...)",
             got=f"{values.dtype} scalar",
+            fix="np.array([value])     for a batch of one",
         )
     try:
         dtype = keras.backend.standardize_dtype(values.dtype)

@@ -77,7 +77,8 @@ def read_data(model, x, y=None, sample_weight=None):
     """
     if x is None or (isinstance(x, dict) and not x):
         expected, got = "the model's input, or a dataset", repr(x)
-        raise DTypeError("PYL118", "there is no x", layer=model.name, expected=expected, got=got)
+        what, fix = "there is no x", "model.fit(x, y), and so on"
+        raise DTypeError("PYL118", what, layer=model.name, expected=expected, got=got, fix=fix)
     if not is_columns(x):
         return None
     report = Corrections(model, Known())

@@ -7,7 +7,7 @@ import numpy as np
 from keras import tree
 
 from pylstm.array_types import FLOATS, dtype_name
-from pylstm.errors import RaggedError
+from pylstm.errors import OptionError, RaggedError
 from pylstm.inputs.padding import pad, ragged_of_arrays
 from pylstm.models.columns import (
     Dense,
@@ -72,10 +72,15 @@ def dataset(
         PylstmError: The sequences, targets and weights do not fit; see `read_columns`.
         RaggedError: From the first batch: x would be padded for a plain Keras model, and there is
             no `mask_value`.
-        ValueError: `batch_size` is less than 1.
+        OptionError: `batch_size` is no integer of at least 1.
     """
     if not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
-        raise ValueError(f"batch_size must be a positive integer, not {batch_size!r}")
+        raise OptionError(
+            "PYL144",
+            expected="batch_size a positive integer",
+            got=repr(batch_size),
+            fix="pylstm.dataset(sequences, labels, batch_size=32)",
+        )
     return SequenceDataset(
         unpad_targets(read_columns(x, y, sample_weight)),
         batch_size,

@@ -19,15 +19,22 @@ from pylstm.inputs.masks import beside_features, both
 from pylstm.keras_graph import is_recurrent
 
 # Operations of `keras.ops` that compute each number by itself, by the names of their classes.
-_ARITHMETIC = ["Add", "Divide", "Maximum", "Minimum", "Multiply", "Power", "Subtract", "TrueDivide"]
-_ROUNDING = ["Cast", "Ceil", "Clip", "Floor", "FloorDivide", "Mod", "NanToNum", "Round", "Sign"]
-_COMPARISONS = ["Equal", "Greater", "GreaterEqual", "Less", "LessEqual", "NotEqual", "Where"]
-_FUNCTIONS = ["Absolute", "Cos", "Exp", "Expm1", "Log", "Log10", "Log1p", "Log2", "Negative"]
-_MORE_FUNCTIONS = ["Reciprocal", "Sin", "Sqrt", "Square", "StopGradient", "Tanh"]
-_ACTIVATIONS = ["Elu", "Gelu", "HardSigmoid", "HardTanh", "LeakyRelu", "LogSigmoid", "Relu"]
-_MORE_ACTIVATIONS = ["Relu6", "Selu", "Sigmoid", "Silu", "Softplus", "Softsign"]
-_POINTWISE = {*_ARITHMETIC, *_ROUNDING, *_COMPARISONS, *_FUNCTIONS, *_MORE_FUNCTIONS}
-_POINTWISE |= {*_ACTIVATIONS, *_MORE_ACTIVATIONS}
+_POINTWISE = frozenset(
+    """
+    Abs Absolute Add Angle Arccos Arccosh Arcsin Arcsinh Arctan Arctan2 Arctanh Array
+    BinaryCrossentropy BitwiseAnd BitwiseInvert BitwiseLeftShift BitwiseNot BitwiseOr
+    BitwiseRightShift BitwiseXor Cast Cbrt Ceil Celu Clip Conj Conjugate ConvertToTensor Copy
+    Cos Cosh Deg2rad Divide DivideNoNan Elu EmptyLike Equal Erf Erfc Erfinv Exp Exp2 Expm1
+    Fabs Floor FloorDivide Fmax Fmin Fmod FullLike Gcd Gelu Greater GreaterEqual HardShrink
+    HardSigmoid HardSilu HardTanh Heaviside Hypot I0 Imag Isclose Isfinite Isinf Isnan
+    Isneginf Isposinf Isreal Lcm Ldexp LeakyRelu LeftShift Less LessEqual Log Log10 Log1p Log2
+    LogSigmoid Logaddexp Logaddexp2 LogicalAnd LogicalNot LogicalOr LogicalXor Maximum Minimum
+    Mod Multiply NanToNum Negative Nextafter NotEqual OnesLike Polar Power Rad2deg Real
+    Reciprocal Relu Relu6 RightShift Round Rsqrt SaturateCast Selu Sigmoid Sign Signbit Silu
+    Sin Sinc Sinh SoftShrink Softplus Softsign SparsePlus SparseSigmoid Sqrt Square Squareplus
+    StopGradient Subtract Tan Tanh TanhShrink Threshold TrueDivide Trunc Where ZerosLike
+    """.split()  # noqa: SIM905  (a list has a line for each)
+)
 # Keras passes the mask of these on only if all their inputs have one.
 _POINTWISE_LAYERS = tuple(
     getattr(keras.layers, name)

@@ -1,5 +1,7 @@
 """What pylstm's models add to Keras': data that Keras' trainer refuses."""
 
+from typing import Any
+
 import keras
 
 from pylstm.models.batch_stream import read_batches
@@ -56,8 +58,12 @@ class SequenceInputs:
         shuffle=True,
         class_weight=None,
         sample_weight=None,
-        **kwargs,
-    ):
+        initial_epoch=0,
+        steps_per_epoch=None,
+        validation_steps=None,
+        validation_batch_size=None,
+        validation_freq=1,
+    ) -> keras.callbacks.History:
         """As `keras.Model.fit`."""
         failures = []
         data = read_data(self, x, y, sample_weight)
@@ -72,12 +78,12 @@ class SequenceInputs:
             if validation_split and validation_data is None:
                 data, held_out = data.split(1 - validation_split)
             data, class_weight = weigh_classes(self, data, class_weight)
-            steps = kwargs.get("steps_per_epoch")
-            x, y, sample_weight = feed(self, data, batch_size, steps, bool(shuffle))
+            x, y, sample_weight = feed(self, data, batch_size, steps_per_epoch, bool(shuffle))
         if held_out is not None:
-            size = kwargs.get("validation_batch_size") or batch_size
-            validation_data = feed(self, held_out, size, kwargs.get("validation_steps"))
-        with kept_values(self), readable_errors(failures):
+            size = validation_batch_size or batch_size
+            validation_data = feed(self, held_out, size, validation_steps)
+        iterates = data is None or (validation_data is not None and held_out is None)
+        with kept_values(self), readable_errors(failures, iterates):
             return super().fit(
                 x,
                 y,
@@ -90,25 +96,38 @@ class SequenceInputs:
                 shuffle=shuffle and not isinstance(x, SequenceDataset),
                 class_weight=class_weight,
                 sample_weight=sample_weight,
-                **kwargs,
+                initial_epoch=initial_epoch,
+                steps_per_epoch=steps_per_epoch,
+                validation_steps=validation_steps,
+                validation_batch_size=validation_batch_size,
+                validation_freq=validation_freq,
             )
 
     def evaluate(
-        self, x=None, y=None, batch_size=None, verbose="auto", sample_weight=None, **kwargs
-    ):
-        """As `keras.Model.evaluate`."""
+        self,
+        x=None,
+        y=None,
+        batch_size=None,
+        verbose="auto",
+        sample_weight=None,
+        steps=None,
+        callbacks=None,
+        return_dict=False,
+        **kwargs,
+    ) -> float | list[float] | dict[str, float]:
+        """As `keras.Model.evaluate`, which `fit` gives keywords of its own, too."""
         failures = []
         data = read_data(self, x, y, sample_weight)
         if data is None:
             x = read_batches(self, x, failures)
         else:
-            x, y, sample_weight = feed(self, data, batch_size, kwargs.get("steps"))
-        with kept_values(self), readable_errors(failures):
+            x, y, sample_weight = feed(self, data, batch_size, steps)
+        with kept_values(self), readable_errors(failures, data is None):
             return super().evaluate(
-                x, y, batch_size=batch_size, verbose=verbose, sample_weight=sample_weight, **kwargs
+                x, y, batch_size, verbose, sample_weight, steps, callbacks, return_dict, **kwargs
             )
 
-    def predict(self, x, batch_size=None, **kwargs):
+    def predict(self, x, batch_size=None, verbose="auto", steps=None, callbacks=None) -> Any:
         """As `keras.Model.predict`.
 
         Returns:
@@ -122,25 +141,27 @@ class SequenceInputs:
         if data is None:
             x = read_batches(self, x, failures)
         else:
-            x, _, _ = feed(self, data, batch_size, kwargs.get("steps"))
-        with kept_values(self), readable_errors(failures):
-            outputs = super().predict(x, batch_size=batch_size, **kwargs)
+            x, _, _ = feed(self, data, batch_size, steps)
+        with kept_values(self), readable_errors(failures, data is None):
+            outputs = super().predict(x, batch_size, verbose, steps, callbacks)
         return as_lists(outputs)
 
-    def train_on_batch(self, x, y=None, sample_weight=None, class_weight=None, return_dict=False):
+    def train_on_batch(
+        self, x, y=None, sample_weight=None, class_weight=None, return_dict=False
+    ) -> Any:
         """As `keras.Model.train_on_batch`."""
         data = read_batch(self, x, y, sample_weight)
         data, class_weight = weigh_classes(self, data, class_weight)
         x, y, sample_weight = feed_batch(self, data)
         return super().train_on_batch(x, y, sample_weight, class_weight, return_dict)
 
-    def test_on_batch(self, x, y=None, sample_weight=None, return_dict=False):
+    def test_on_batch(self, x, y=None, sample_weight=None, return_dict=False) -> Any:
         """As `keras.Model.test_on_batch`."""
         data = read_batch(self, x, y, sample_weight)
         x, y, sample_weight = feed_batch(self, data)
         return super().test_on_batch(x, y, sample_weight, return_dict)
 
-    def predict_on_batch(self, x):
+    def predict_on_batch(self, x) -> Any:
         """As `keras.Model.predict_on_batch`; returns lists where `predict` does."""
         data = read_batch(self, x)
         outputs = super().predict_on_batch(feed_batch(self, data)[0])

@@ -8,7 +8,7 @@ import functools
 
 from pylstm._library import load_core
 from pylstm.array_types import FLOATS, dtype_name, static_shape
-from pylstm.errors import CODES, DeviceError, DTypeError, PylstmError, ShapeError
+from pylstm.errors import CODES, DeviceError, DTypeError, OptionError, ShapeError
 
 
 def check_call(tensors, activation, recurrent_activation):
@@ -72,9 +72,9 @@ def check_shapes(tensors):
 
 
 def check_activation(argument, name):
-    """Raises PylstmError unless the kernels know the activation."""
+    """Raises OptionError unless the kernels know the activation."""
     if name not in _activations():
-        raise PylstmError(
+        raise OptionError(
             "PYL143",
             expected=f"{argument} of {', '.join(sorted(_activations()))}",
             got=repr(name),

@@ -30,8 +30,17 @@ def _register_targets():
             "pylstm was built without the handlers for JAX",
             fix="pip install 'tensorflow-cpu>=2.21,<2.22' (its headers) and build pylstm again",
         )
-    for name, target in _TARGETS.items():
-        jax.ffi.register_ffi_target(target, handlers[name], platform="cpu")
+    try:
+        for name, target in _TARGETS.items():
+            jax.ffi.register_ffi_target(target, handlers[name], platform="cpu")
+    except jax.errors.JaxRuntimeError as error:  # of an older interface than the handlers'
+        raise BackendLoadError(
+            "PYL132",
+            "JAX does not take the compiled handlers",
+            expected="JAX 0.8.1 or newer",
+            got=f"JAX {jax.__version__}: {error}",
+            fix="pip install 'jax>=0.8.1'",
+        ) from error
 
 
 _register_targets()

@@ -54,12 +54,41 @@ def test_errors_are_also_the_builtin_that_old_code_catches():
     assert issubclass(errors.RankError, ValueError)
     assert issubclass(errors.DTypeError, TypeError)
     assert issubclass(errors.DTypeError, ValueError)
+    assert issubclass(errors.OptionError, ValueError)
     assert issubclass(errors.BackendLoadError, ImportError)
 
 
 def test_an_unknown_code_cannot_be_raised():
     with pytest.raises(KeyError, match="PYL999"):
         errors.PylstmError("PYL999")
+
+
+# Of these the summary says what was expected: that the software and the machine can do it.
+OF_THE_SOFTWARE = {f"PYL{number}" for number in range(131, 138)}
+# What it raises gets its parts from a helper that makes all of them.
+BY_HELPERS = {"errors.py", "explain.py"}
+
+
+def incomplete_errors():
+    """Each place in the package that makes an error without a code or one of its parts."""
+    names = {name for name, value in vars(errors).items() if name.endswith("Error")}
+    builtin = {"ValueError", "TypeError", "RuntimeError", "Exception"}
+    for path in Path(errors.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            raised = node.exc if isinstance(node, ast.Raise) else None
+            if getattr(getattr(raised, "func", None), "id", None) in builtin:
+                yield f"{path}:{node.lineno}: no code"
+            if not (isinstance(node, ast.Call) and getattr(node.func, "id", None) in names):
+                continue
+            code = getattr(node.args[0], "value", None) if node.args else None
+            needed = {"fix"} if code in OF_THE_SOFTWARE else {"expected", "got", "fix"}
+            missing = needed - {keyword.arg for keyword in node.keywords}
+            if path.name not in BY_HELPERS and (not node.args or missing):
+                yield f"{path}:{node.lineno}: no {', '.join(missing)}"
+
+
+def test_every_error_has_a_code_and_all_its_parts():
+    assert list(incomplete_errors()) == []
 
 
 def raised_codes():

@@ -59,6 +59,8 @@ def test_post_and_pre_put_the_padding_where_they_say():
     seqs = [[1, 2], [3]]
     assert pad(seqs).x.tolist() == [[1, 2], [3, 0]]
     assert pad(seqs, padding="pre").x.tolist() == [[1, 2], [0, 3]]
+    with pytest.raises(ValueError, match=r"PYL144(.|\n)*'post' or 'pre'\n.*got: +'left'"):
+        pad(seqs, padding="left")
     assert pad(seqs, maxlen=3, value=9).x.tolist() == [[1, 2, 9], [3, 9, 9]]
 
 

@@ -1,10 +1,13 @@
 """`convert` and `to_keras` swap the layers and keep everything else."""
 
+import threading
+
 import keras
 import numpy as np
 import pytest
 
 import pylstm
+from pylstm.convert import _changed
 
 STOCK = keras.layers.LSTM
 
@@ -233,14 +236,16 @@ class Bare(keras.Model):
 def test_layers_made_by_code_are_refused(model_class, x):
     model = model_class()
     model(x)
-    with pytest.raises(ValueError, match="Layer 'inner' is made by the Python code"):
+    with pytest.raises(ValueError, match=r"PYL145.* 'inner'(.|\n)*made by the Python code"):
         pylstm.convert(model)
 
 
 @pytest.mark.parametrize("model", [None, "model.keras", [STOCK(4)]])
 @pytest.mark.parametrize("swap", [pylstm.convert, pylstm.to_keras])
 def test_what_is_no_model(swap, model):
-    with pytest.raises(TypeError, match=f"got {type(model).__name__}.*load_model first"):
+    with pytest.raises(
+        TypeError, match=rf"PYL142(.|\n)*got: +{type(model).__name__}\n.*load_model"
+    ):
         swap(model)
 
 
@@ -259,5 +264,29 @@ def test_another_reason_why_a_model_cannot_be_copied_stays():
 
 def test_a_mask_value_is_not_dropped_in_silence():
     layer = pylstm.LSTM(4, mask_value=-1.0, name="mine")
-    with pytest.raises(ValueError, match=r"'mine' has mask_value=-1.0.*Masking\(-1.0\)"):
+    with pytest.raises(
+        ValueError, match=r"PYL145.*'mine'(.|\n)*got: +mask_value=-1.0\n.*Masking\(-1.0\)"
+    ):
         pylstm.to_keras(keras.Sequential([keras.Input((None, 3)), layer]))
+
+
+def test_two_threads_leave_the_names_of_functions_as_they_were():
+    def double(x):
+        return 2 * x
+
+    model = keras.Sequential([keras.Input((None, 3)), keras.layers.Lambda(double)])
+    changes = [(double, "__name__", "other")]
+    entered, left = threading.Event(), threading.Event()
+
+    def second():
+        entered.wait()
+        pylstm.convert(model)
+        left.set()
+
+    thread = threading.Thread(target=second)
+    thread.start()
+    with _changed(changes):
+        entered.set()
+        assert not left.wait(0.5)  # it waits for the first
+    thread.join()
+    assert double.__name__ == "double"

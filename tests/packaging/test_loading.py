@@ -154,12 +154,60 @@ def test_without_tensorflow():
     assert "pip install 'tensorflow-cpu==2.21.*'" in done.stderr
 
 
+def test_the_self_test_without_tensorflow_says_so_and_no_more(tmp_path):
+    (tmp_path / "sitecustomize.py").write_text(HIDE_TENSORFLOW)
+    done = subprocess.run(
+        [sys.executable, "-m", "pylstm"],
+        env={
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join([str(tmp_path), str(PACKAGE.parent)]),
+            "KERAS_BACKEND": "tensorflow",
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert re.fullmatch(
+        r"failed: \[PYL131\] TensorFlow is not installed\.\n  fix: +pip install .*\n", done.stderr
+    )
+
+
 @pytest.mark.parametrize("backend", backends.OTHERS)
 def test_other_backends_need_no_tensorflow(backend):
     printed = backends.run_python(backend, "-c", HIDE_TENSORFLOW + SELF_TEST)
     assert f"{backend} op" in printed
     assert f"{backend} op".ljust(16) + "float32   error" in printed
     assert printed.strip().endswith("passed")
+
+
+def test_a_jax_with_an_older_interface_runs_keras_loop():
+    """The handlers are refused where they are registered, as by JAX 0.8.0."""
+    backends.run_python(
+        "jax",
+        "-c",
+        textwrap.dedent(
+            """
+            import warnings
+            import jax, numpy, pylstm
+
+            def refuse(*args, **kwargs):
+                raise jax.errors.JaxRuntimeError("the handler's API version (0.2) is incompatible")
+
+            jax.ffi.register_ffi_target = refuse
+            layer = pylstm.LSTM(5)
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                layer(numpy.ones((2, 3, 4), "float32"))
+            assert layer.path == "keras", layer.path
+            assert "cannot be loaded" in layer.path_reason
+            (text,) = [str(w.message) for w in caught if w.category is RuntimeWarning]
+            assert "[PYL132] JAX does not take the compiled handlers" in text
+            assert f"JAX {jax.__version__}: the handler's API version (0.2)" in text
+            assert "pip install 'jax>=0.8.1'" in text
+            """
+        ),
+    )
 
 
 def main(folder):

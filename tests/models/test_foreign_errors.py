@@ -1,0 +1,100 @@
+"""Errors of Keras' and TensorFlow's are explained where they are of the data, and only there."""
+
+import inspect
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import pylstm
+from pylstm import errors
+from tests.models.stock import classifier, sequences
+
+X = np.zeros((4, 3, 5), np.float32)
+Y = np.array([0, 1, 1, 0])
+
+
+class Failing(keras.callbacks.Callback):
+    def on_train_batch_begin(self, batch, logs=None):
+        raise RuntimeError("my dashboard: Invalid dtype: object")
+
+
+class OfUnknownRank(keras.layers.Layer):
+    def call(self, x):
+        return x + len(tf.TensorShape(None).as_list())
+
+
+@pytest.mark.parametrize("x", [X, sequences([3, 2, 4, 2])], ids=["array", "list"])
+@pytest.mark.parametrize("in_batches", [False, True])
+def test_an_error_of_a_callback_stays_as_it_is(x, in_batches):
+    data = (pylstm.dataset(x, Y), None) if in_batches else (x, Y)
+    with pytest.raises(RuntimeError, match=r"^my dashboard: Invalid dtype: object$"):
+        classifier().fit(*data, callbacks=[Failing()], verbose=0)
+
+
+@pytest.mark.parametrize("in_batches", [False, True])
+def test_an_error_of_a_layer_stays_as_it_is(in_batches):
+    model = pylstm.Sequential([pylstm.LSTM(2), OfUnknownRank()])
+    model.compile("sgd", "mse")
+    x = tf.data.Dataset.from_tensors(X) if in_batches else X
+    with pytest.raises(ValueError, match="unknown TensorShape") as caught:
+        model.predict(x, verbose=0)
+    assert not isinstance(caught.value, errors.PylstmError)
+
+
+def test_keras_own_error_is_of_the_data_only_where_it_iterates_over_them(monkeypatch):
+    def fail(*args, **kwargs):
+        raise ValueError("Invalid dtype: object")
+
+    monkeypatch.setitem(fail.__globals__, "__name__", "keras.somewhere")
+    monkeypatch.setattr(keras.Sequential, "predict", fail)
+    with pytest.raises(ValueError, match=r"^Invalid dtype: object$"):
+        classifier().predict(X)
+    with pytest.raises(errors.RaggedError, match=r"PYL114.* hold arrays of objects"):
+        classifier().predict(iter([(X,)]))
+
+
+def test_an_explained_error_keeps_the_one_it_explains():
+    data = tf.data.Dataset.from_generator(
+        lambda: iter(sequences([3, 2])), output_signature=tf.TensorSpec((None, 5))
+    )
+    with pytest.raises(errors.RaggedError, match=r"PYL115.*different lengths") as caught:
+        classifier().predict(data.batch(2), verbose=0)
+    assert isinstance(caught.value.__cause__, tf.errors.InvalidArgumentError)
+
+
+METHODS = [
+    name
+    for name in dir(keras.Model)
+    if name in ("fit", "evaluate", "predict") or name.endswith("_on_batch")
+]
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_the_trainer_takes_keras_arguments_in_their_order(name):
+    def arguments(model_type):
+        parameters = inspect.signature(getattr(model_type, name)).parameters.values()
+        return [(each.name, each.kind, each.default) for each in parameters]
+
+    assert len(METHODS) == 6
+    assert arguments(pylstm.Model) == arguments(pylstm.Sequential) == arguments(keras.Model)
+
+
+def test_arguments_by_position():
+    x = sequences([3, 2, 4, 2])
+    model = classifier()
+    history = model.fit(x, Y, 2, 3, 0, None, 0.0, None, True, None, None, 1)
+    assert history.epoch == [1, 2]
+    assert len(model.evaluate(x, Y, 2, 0, None, 1)) == 2
+    assert len(model.predict(x, 2, 0, 1)) == 2  # one batch of two
+
+
+PUBLIC = [getattr(pylstm, name) for name in pylstm.__all__ if name.islower()]
+PUBLIC = [each for each in PUBLIC if inspect.isfunction(each)]
+
+
+@pytest.mark.parametrize("function", [*PUBLIC, *(getattr(pylstm.Model, name) for name in METHODS)])
+def test_a_type_checker_knows_what_a_public_function_returns(function):
+    """Else `mypy --strict` refuses a call of it, though the package says that it has types."""
+    assert "return" in inspect.get_annotations(function), function.__qualname__
