@@ -280,8 +280,7 @@ def test_row_36_a_stateful_layer_of_unknown_batch_size():
         ([data(4, UNITS)] * 3, "3 states"),
         ([data(4, 5), data(4, UNITS)], "axis 1 is 5, not 4"),
         ([data(4, UNITS), data(3, UNITS)], "axis 0 is 3, not 4"),
-        ([data(1, UNITS), data(1, UNITS)], "axis 0 is 1, not 4"),
-        ([data(UNITS), data(UNITS)], "h (4,) float32"),
+        ([data(5), data(UNITS)], "h (5,) float32"),
         ([None, data(4, UNITS)], "h is None"),
         ("hc", "one str"),
     ],
@@ -321,6 +320,14 @@ def test_row_40_states_that_fit():
         assert_close(layer(X, initial_state=given), expected)
     whole = [np.ones((4, UNITS), int)] * 2
     assert_close(layer(X, initial_state=whole), last_outputs(layer, X, whole))
+
+
+def test_row_40_one_state_for_all_sequences():
+    layer = lstm(3)
+    state = [data(1, UNITS), data(1, UNITS) / 2]
+    expected = last_outputs(layer, X, [np.repeat(part, 4, axis=0) for part in state])
+    for given in (state, [part[0] for part in state], list(map(tf.constant, state))):
+        assert_close(layer(X, initial_state=given), expected)
 
 
 @pytest.mark.parametrize(
