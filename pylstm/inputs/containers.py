@@ -7,7 +7,7 @@ Arrays and tensors stay what they are. Collections of sequences are read by
 import keras
 import numpy as np
 
-from pylstm.array_types import FLOATS, dtype_name, static_shape
+from pylstm.array_types import FLOATS, dtype_name, is_real, static_shape
 from pylstm.errors import DTypeError, RaggedError
 from pylstm.inputs import explain
 from pylstm.inputs.padding import PaddedBatch, pad
@@ -88,7 +88,7 @@ def as_numbers(x, dtype, report):
             if is_tensor(x)
             else "np.concatenate([x.real, x.imag], axis=-1), or np.abs(x)",
         )
-    if not name.startswith(("int", "uint", "bool", "float", "longdouble")):
+    if not is_real(x.dtype):
         raise DTypeError(
             "PYL118",
             expected="numbers",

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from pylstm.array_types import dtype_name, static_shape
+from pylstm.array_types import dtype_name, is_real, static_shape
 from pylstm.errors import MaskError, PylstmError
 from pylstm.inputs.containers import as_array, is_tensor
 from pylstm.lengths import check_lengths, lengths_error
@@ -102,7 +102,7 @@ def check_mask_value(value, layer):
     """
     if value is None:
         return
-    if np.ndim(value) or np.asarray(value).dtype.kind not in "biuf":
+    if np.ndim(value) or not is_real(np.asarray(value).dtype):
         raise MaskError(
             "PYL112",
             "mask_value is not one number",

@@ -9,7 +9,7 @@ import itertools
 
 import numpy as np
 
-from pylstm.array_types import is_dense
+from pylstm.array_types import is_dense, is_real
 from pylstm.errors import (
     DTypeError,
     FeatureMismatchError,
@@ -215,8 +215,7 @@ def _check_numbers(array, index):
             fix="[np.concatenate([s.real, s.imag], axis=-1) for s in sequences],\n"
             "or [np.abs(s) for s in sequences]",
         )
-    is_number = array.dtype.kind in "biuf" or array.dtype.name == "bfloat16"
-    if not is_number and array.size:
+    if not is_real(array.dtype) and array.size:
         raise DTypeError(
             "PYL118",
             expected="numbers",

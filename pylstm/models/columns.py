@@ -13,6 +13,7 @@ import keras
 import numpy as np
 from keras import tree
 
+from pylstm.array_types import is_real
 from pylstm.errors import BatchMismatchError, DTypeError, RankError, TimestepError
 from pylstm.inputs.containers import as_numbers, unreported
 from pylstm.inputs.padding import PaddedBatch, unpad
@@ -186,10 +187,10 @@ def _is_array_of_numbers(values):
             got=f"{values.dtype} scalar",
         )
     try:
-        dtype = keras.backend.standardize_dtype(values.dtype)
-    except ValueError:  # objects, strings, complex
+        keras.backend.standardize_dtype(values.dtype)
+    except ValueError:  # long doubles, too
         return False
-    return "complex" not in dtype and dtype != "string"
+    return is_real(values.dtype)
 
 
 def _are_scalars(values):
@@ -204,7 +205,7 @@ def _is_scalar(value):
 def _array_of_scalars(values, name):
     values = list(values)
     array = np.asarray(values)
-    if array.dtype.kind not in "biuf":
+    if not is_real(array.dtype):
         raise DTypeError(
             "PYL118",
             f"{name} does not hold numbers",

@@ -90,6 +90,19 @@ def test_row_16_dtypes_that_tensorflow_does_not_know(dtype):
     assert_reads(np.stack(EQUAL).astype(dtype), EQUAL)
 
 
+@pytest.mark.parametrize("dtype", ["float8_e4m3fn", "float8_e5m2", "int4", "bfloat16"])
+def test_row_16_dtypes_of_numpys_extensions(dtype):
+    x = np.abs(np.stack(EQUAL)).astype(getattr(ml_dtypes, dtype))
+    numbers = x.astype("float32")
+    assert_reads(x, numbers)
+    assert_reads(list(x), numbers)
+    assert_reads([x[0], x[1, :2]], [numbers[0], numbers[1, :2]])
+    layer = lstm(3)
+    model = pylstm.Sequential([keras.Input((None, 3)), layer])
+    for samples in (x, list(x)):
+        assert_close(model.predict(samples, verbose=0), last_outputs(layer, numbers))
+
+
 @pytest.mark.parametrize(("way", "fix"), [(eager, "np.concatenate([x.real"), (graph, "keras.ops.")])
 def test_row_17_complex(way, fix):
     with pytest.raises(errors.DTypeError, match=r"PYL117.*imaginary part") as caught:
