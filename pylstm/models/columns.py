@@ -6,7 +6,7 @@ is always one column, never several.
 """
 
 import dataclasses
-import os
+from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 import keras
@@ -15,6 +15,7 @@ from keras import tree
 
 from pylstm.array_types import is_real
 from pylstm.errors import BatchMismatchError, DTypeError, RankError, TimestepError
+from pylstm.inputs.advice import to_numbers_of_samples
 from pylstm.inputs.containers import as_numbers, unreported
 from pylstm.inputs.padding import PaddedBatch, unpad
 from pylstm.inputs.sequences import as_sequences, unpacked
@@ -140,7 +141,7 @@ def read_columns(x, y=None, sample_weight=None, report=None):
     """
 
     def read(name, structure):
-        return map_parts(lambda part: read_column(part, report, name), structure)
+        return map_parts(lambda part: read_column(part, report, name), structure, name)
 
     columns = Columns(read("x", x), read("y", y), read("sample_weight", sample_weight))
     _check_sizes(columns)
@@ -158,7 +159,9 @@ def read_column(values, report=None, name="x"):
     """
     if isinstance(values, (Dense, Sequences)):
         return values
-    values = unpad(values) if isinstance(values, PaddedBatch) else unpacked(values)
+    values = unpad(values) if isinstance(values, PaddedBatch) else unpacked(values, name)
+    if _is_collection(values):
+        values = list(values)
     if hasattr(values, "row_splits") and len(values.row_splits) == 1:
         values = values.to_tensor().numpy()  # no rows, but their features are known
     if _is_array_of_numbers(values):
@@ -167,7 +170,7 @@ def read_column(values, report=None, name="x"):
         return Dense(_to_floatx(_array_of_scalars(values, name)))
     if isinstance(values, np.ndarray) and values.dtype != object:
         return Dense(as_numbers(values, keras.config.floatx(), unreported))
-    arrays = [_to_floatx(array) for array in as_sequences(values, report)]
+    arrays = [_to_floatx(array) for array in as_sequences(values, report, name)]
     lengths = {len(array) for array in arrays}
     is_dense = len(lengths) == 1 and 0 not in lengths
     if report is not None:
@@ -193,6 +196,13 @@ def _is_array_of_numbers(values):
     return is_real(values.dtype)
 
 
+def _is_collection(values):
+    """Whether this is one of Python's own collections of samples."""
+    return isinstance(values, Collection) and not (
+        isinstance(values, (str, bytes, Mapping)) or hasattr(values, "shape")
+    )
+
+
 def _are_scalars(values):
     is_flat = isinstance(values, list) or getattr(values, "ndim", None) == 1
     return is_flat and len(values) > 0 and all(_is_scalar(v) for v in values)
@@ -211,24 +221,9 @@ def _array_of_scalars(values, name):
             f"{name} does not hold numbers",
             expected="numbers",
             got=f"{len(values)} values of type {type(values[0]).__name__}",
-            fix=_way_to_numbers(name, np.asarray(values[0]).item()),
+            fix=to_numbers_of_samples(np.asarray(values[0]).item(), name),
         )
     return array
-
-
-def _way_to_numbers(name, value):
-    """The line that makes numbers of samples such as `value`."""
-    if name == "y":
-        return "labels, y = np.unique(y, return_inverse=True)"
-    if isinstance(value, dict):
-        return f"[list(sample.values()) for sample in {name}]"
-    if name == "x" and isinstance(value, (str, bytes)):
-        return "keras.Input((1,), dtype='string') and a TextVectorization layer, adapted, in front"
-    if hasattr(value, "__next__"):
-        return f"[list(sample) for sample in {name}]"
-    if isinstance(value, os.PathLike):
-        return f"[np.load(sample) for sample in {name}]"
-    return f"np.asarray({name}, 'float32')"
 
 
 def _to_floatx(array):

@@ -52,15 +52,15 @@ def split_targets(y, count, samples):
     return tuple(y)
 
 
-def map_parts(function, structure):
+def map_parts(function, structure, name="x"):
     """Applies `function` to one input, or to each of a tuple or dict of inputs."""
-    structure = unpacked(structure)
+    structure = unpacked(structure, name)
     if structure is None:
         return None
     if isinstance(structure, dict):
-        return {key: map_parts(function, part) for key, part in structure.items()}
+        return {key: map_parts(function, part, name) for key, part in structure.items()}
     if isinstance(structure, tuple) and not isinstance(structure, PaddedBatch):
-        return tuple(map_parts(function, part) for part in structure)
+        return tuple(map_parts(function, part, name) for part in structure)
     return function(structure)
 
 

@@ -284,7 +284,8 @@ def test_row_45_generators_and_datasets_are_refused():
     ways = {
         "list(x)": (s for s in EQUAL),
         "model.fit(x), or model.predict(x)": tf.data.Dataset.from_tensor_slices(EQUAL),
-        "x[key], the entry that holds the sequences": {"x": EQUAL},
+        "x[key], the entry that holds the sequences\n"
+        "list(x.values())     if they are one input's sequences": {"x": EQUAL},
         "x.toarray()": type("csr_matrix", (), {"toarray": None})(),
         None: None,
     }
