@@ -206,7 +206,9 @@ def _dense_ragged(value, report):
                 "the feature axis is ragged, too",
                 expected="a ragged tensor (batch, (time), features) of ragged_rank 1",
                 got=f"ragged_rank {value.ragged_rank}",
-                fix="pylstm.ragged(sequences), or tf.ragged.constant(..., ragged_rank=1)",
+                fix="tf.TensorSpec((None, F)) in output_signature, F the number of features     "
+                "of a generator's dataset\n"
+                "pylstm.ragged(sequences), or tf.ragged.constant(..., ragged_rank=1)",
             )
         return _dense_sequences(value.to_list(), report)
     import tensorflow as tf

@@ -26,8 +26,7 @@ def split_inputs(x, count, samples=None):
         return _split_by_sizes(x, samples)
     if count == 1:
         first = next(iter(x), None)
-        is_batch = len(getattr(first, "shape", ())) >= 3 or isinstance(first, PaddedBatch)
-        return first if len(x) == 1 and is_batch else list(x)
+        return first if len(x) == 1 and _is_batch(first) else list(x)
     if len(x) != count:
         raise RankError(
             "PYL101",
@@ -37,6 +36,17 @@ def split_inputs(x, count, samples=None):
             fix=f"(x1, {'..., ' * (count > 2)}x{count})     a part for each input of the model",
         )
     return tuple(x)
+
+
+def _is_batch(x):
+    """Whether x alone is a batch of sequences."""
+    if isinstance(x, (list, tuple)) and not isinstance(x, PaddedBatch):
+        return any(_rank(part) >= 2 for part in x)
+    return _rank(x) >= 3 or isinstance(x, PaddedBatch)
+
+
+def _rank(x):
+    return len(getattr(x, "shape", ()))
 
 
 def split_targets(y, count, samples):

@@ -112,3 +112,43 @@ def test_masked_targets():
         model.fit(x, y)
     assert "layer(" not in caught.value.fix
     assert eval(caught.value.fix.partition(", with")[0], {"y": y}).shape == y.shape
+
+
+def test_the_one_input_in_a_list():
+    model = pylstm.Sequential([keras.Input((None, 3)), lstm()])
+    expected = last_outputs(model.layers[0], RAGGED)
+    assert_close(model.predict([RAGGED], verbose=0), expected)
+    model.compile(keras.optimizers.SGD(0.0), "mse")
+    model.fit([RAGGED], data(3, 4), verbose=0)
+
+
+def test_inputs_in_the_wrong_order():
+    steps, static = keras.Input((None, 3), name="steps"), keras.Input((2,), name="static")
+    x = keras.layers.Concatenate()([lstm()(steps), static])
+    model = pylstm.Model([steps, static], x)
+    with pytest.raises(errors.RankError, match="PYL101") as caught:
+        model.predict([data(3, 2), RAGGED], verbose=0)
+    assert "for input 'steps' of the inputs 'steps' (None, None, 3), 'static' (None, 2)" in str(
+        caught.value
+    )
+    assert caught.value.fix.startswith("the inputs in this order, or {'steps': ..., 'static': ...}")
+    model.predict([RAGGED, data(3, 2)], verbose=0)
+    model.predict({"steps": RAGGED, "static": data(3, 2)}, verbose=0)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4])
+@pytest.mark.parametrize("equal", [False, True])
+def test_generators_of_bare_lists(size, equal):
+    model = pylstm.Sequential([keras.Input((None, 3)), lstm()])
+    batch = ([RAGGED[0]] * 4 if equal else [*RAGGED, RAGGED[0]])[:size]
+    with pytest.raises(errors.RankError, match=r"PYL101.*lists of sequences alone") as caught:
+        model.predict((x for x in [batch] * 2), verbose=0)
+    assert caught.value.fix.startswith("yield (x,) ")
+    expected = last_outputs(model.layers[0], batch * 2)
+    assert_close(model.predict(((x,) for x in [batch] * 2), verbose=0), expected)
+
+
+def test_generators_of_lists_of_x_and_y():
+    model = pylstm.Sequential([keras.Input((None, 3)), lstm()])
+    model.compile("sgd", "mse")
+    model.fit(([x, y] for x, y in [(data(2, 5, 3), data(2, 4))] * 2), verbose=0)

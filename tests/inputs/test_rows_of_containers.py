@@ -177,8 +177,18 @@ def test_row_27_the_time_axis_is_never_dropped():
 
 def test_row_27_ragged_features_in_a_graph():
     x = tf.ragged.constant([s.tolist() for s in RAGGED])
-    with pytest.raises(errors.RaggedError, match=r"PYL114.*feature axis is ragged"):
+    with pytest.raises(errors.RaggedError, match=r"PYL114.*feature axis is ragged") as caught:
         tf.function(lstm(3))(x)
+    assert caught.value.fix.startswith("tf.TensorSpec((None, F)) in output_signature")
+    for spec in tf.TensorSpec((None, None)), tf.TensorSpec((None, 3)):
+        dataset = tf.data.Dataset.from_generator(lambda: RAGGED, output_signature=spec)
+        model = pylstm.Sequential([keras.Input((None, 3)), lstm()])
+        if spec.shape[1] == 3:
+            rows = last_outputs(model.layers[0], RAGGED)
+            assert_close(model.predict(dataset.ragged_batch(3), verbose=0), rows)
+        else:
+            with pytest.raises(errors.RaggedError, match="feature axis is ragged"):
+                model.predict(dataset.ragged_batch(3), verbose=0)
 
 
 def test_row_27_the_mask_reaches_the_next_layer():
