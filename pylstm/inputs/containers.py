@@ -12,7 +12,7 @@ from pylstm.errors import DTypeError, RaggedError
 from pylstm.inputs import explain
 from pylstm.inputs.advice import to_numbers, to_sequences
 from pylstm.inputs.padding import PaddedBatch, pad
-from pylstm.inputs.sequences import as_numpy, as_sequences, mismatch, unpacked
+from pylstm.inputs.sequences import as_numpy, as_sequences, mismatch, stack, unpacked
 
 
 def is_tensor(value):
@@ -136,11 +136,10 @@ def _numbers_of_table(table):
 
 def _dense_sequences(items, report):
     arrays = as_sequences(items, report)
-    if len({array.shape for array in arrays}) == 1 and not _is_empty_sequence(arrays[0].shape):
-        report("PYL127", got=f"{len(arrays)} sequences", done="were stacked", silent=True)
-        return np.stack(arrays), None
+    stacked = stack(arrays, report)
+    if stacked is not None:
+        return stacked, None
     batch = pad(arrays)
-    report("PYL126", got=f"{len(arrays)} sequences", done="were padded, masked", silent=True)
     return batch.x, batch.mask
 
 

@@ -57,6 +57,18 @@ def as_sequences(seqs, report=None, name="sequences"):
     return _same_dtype(_same_trailing_shape(_without_batch_axes(arrays, report or _warn)))
 
 
+def stack(arrays, report):
+    """What `as_sequences` returned as one array; None where that needs padding or a mask.
+
+    Sequences without a step need a mask, which says so.
+    """
+    lengths = {len(array) for array in arrays}
+    is_dense = len(lengths) == 1 and 0 not in lengths
+    code, done = ("PYL127", "were stacked") if is_dense else ("PYL126", "were padded, masked")
+    report(code, got=f"{len(arrays)} sequences", done=done, silent=True)
+    return np.stack(arrays) if is_dense else None
+
+
 def unpacked(value, name="x"):
     """What a special kind of array holds; else the value itself.
 

@@ -18,7 +18,7 @@ from pylstm.errors import BatchMismatchError, DTypeError, RankError, TimestepErr
 from pylstm.inputs.advice import to_numbers_of_samples
 from pylstm.inputs.containers import as_numbers, unreported
 from pylstm.inputs.padding import PaddedBatch, unpad
-from pylstm.inputs.sequences import as_sequences, unpacked
+from pylstm.inputs.sequences import as_sequences, stack, unpacked
 from pylstm.models.structure import map_parts
 
 
@@ -171,12 +171,8 @@ def read_column(values, report=None, name="x"):
     if isinstance(values, np.ndarray) and values.dtype != object:
         return Dense(as_numbers(values, keras.config.floatx(), unreported))
     arrays = [_to_floatx(array) for array in as_sequences(values, report, name)]
-    lengths = {len(array) for array in arrays}
-    is_dense = len(lengths) == 1 and 0 not in lengths
-    if report is not None:
-        code, done = ("PYL127", "were stacked") if is_dense else ("PYL126", "were padded, masked")
-        report(code, got=f"{len(arrays)} sequences", done=done, silent=True)
-    return Stacked(np.stack(arrays)) if is_dense else Sequences(arrays)
+    stacked = stack(arrays, report or unreported)
+    return Sequences(arrays) if stacked is None else Stacked(stacked)
 
 
 def _is_array_of_numbers(values):
