@@ -3,6 +3,7 @@
 from pylstm.caching import constant
 
 FLOATS = ("float16", "bfloat16", "float32", "float64")
+_REAL = ("float", "bfloat", "longdouble", "int", "uint", "bool")
 
 
 def dtype_name(value):
@@ -15,6 +16,11 @@ def name_of(dtype):
     """The name of a dtype of any framework: `"float32"`."""
     # NumPy composes the name anew each time; torch writes "torch.float32".
     return getattr(dtype, "name", None) or str(dtype).removeprefix("torch.")
+
+
+def is_real(dtype):
+    """Whether a dtype of any framework is one of real numbers."""
+    return name_of(dtype).startswith(_REAL)
 
 
 def is_dense(value):

@@ -7,6 +7,8 @@ import numpy as np
 
 from pylstm.array_types import is_dense
 from pylstm.errors import DTypeError, StateError
+from pylstm.inputs.advice import to_dense
+from pylstm.inputs.sequences import unmasked
 from pylstm.lengths import check_lengths, read_lengths
 from pylstm.ops import INPUTS, load_ops
 from pylstm.ops.checks import check_call
@@ -22,16 +24,6 @@ _MODULES = {
 }
 _REQUIRED = ("x", "kernel", "recurrent_kernel")
 _DLPACK_CPU = 1  # kDLCPU
-# What is no dense array to the expression that makes one of it.
-_WAYS_TO_PASS = {
-    "PackedSequence": "torch.nn.utils.rnn.pad_packed_sequence({0}, batch_first=True), which gives "
-    "x and lengths",
-    "RaggedTensor": "{0}.to_tensor(), with lengths={0}.row_lengths()",
-    "SparseTensor": "tf.sparse.to_dense({0})",
-    "nested tensor": "{0}.to_padded_tensor(0.0), with lengths=[len(s) for s in {0}.unbind()]",
-    "sparse tensor": "{0}.to_dense()",
-    "variable of Keras": "{0}.value",
-}
 _OTHER_WAYS = (
     "np.asarray({0}, 'float32')     for numbers in lists; pylstm.LSTM for layers and symbolic "
     "inputs"
@@ -149,15 +141,7 @@ def _shared(name, value):
     if value is None or _module_name(type(value)) is not None:
         return value
     if isinstance(value, np.ma.MaskedArray):
-        if not value.mask.any():
-            return value.data
-        raise DTypeError(
-            "PYL142",
-            "a masked array would lose its mask",
-            expected="numbers, and the steps to leave out as mask=",
-            got=f"{name} is a masked array {value.shape}",
-            fix=f"{name}.filled(0), with mask=~x.mask.any(axis=-1) for masked steps of x",
-        )
+        return unmasked(value, name)
     on_cpu = hasattr(value, "__dlpack_device__") and value.__dlpack_device__()[0] == _DLPACK_CPU
     if on_cpu:
         return np.from_dlpack(value)
@@ -218,12 +202,11 @@ def _no_framework(tensors):
     for name, module in modules.items():
         value = tensors[name]
         if module is None or not is_dense(value):
-            kind = _kind(value)
             return DTypeError(
                 "PYL142",
                 expected="a dense array of NumPy, CuPy, TensorFlow, torch or JAX",
-                got=f"{name} is a {kind}",
-                fix=_WAYS_TO_PASS.get(kind, _OTHER_WAYS).format(name),
+                got=f"{name} is a {type(value).__name__}",
+                fix=to_dense(value, name) or _OTHER_WAYS.format(name),
             )
     kinds = ", ".join(f"{name} of {module}" for name, module in modules.items())
     return DTypeError(
@@ -233,15 +216,6 @@ def _no_framework(tensors):
         got=kinds,
         fix="convert them to the framework of x",
     )
-
-
-def _kind(value):
-    """What a value is called in `_WAYS_TO_PASS`."""
-    if hasattr(value, "assign_add"):
-        return "variable of Keras"
-    if hasattr(value, "is_nested"):
-        return "nested tensor" if value.is_nested else "sparse tensor"
-    return type(value).__name__
 
 
 @functools.cache

@@ -41,8 +41,8 @@ class LSTM(keras.layers.LSTM):
     Call arguments:
         sequences: `(batch, time, features)`, or what `pylstm.inputs` makes into that,
             such as a list of `(time, features)` arrays or a `tf.RaggedTensor`.
-        initial_state: Two tensors `(batch, units)`. None: zeros, or the states kept
-            by a stateful layer.
+        initial_state: Two tensors `(batch, units)`, or `(1, units)` for every sequence.
+            None: zeros, or the states kept by a stateful layer.
         mask: Boolean `(batch, time)`, True where the step counts. Any pattern.
         lengths: Integers `(batch,)`: the steps of each row that count, from the left.
         training: Whether dropout applies.
@@ -121,6 +121,8 @@ class LSTM(keras.layers.LSTM):
             sequences, mask, initial_state, _ = prepare(
                 self, sequences, mask=mask, initial_state=initial_state
             )
+        if initial_state is not None:
+            initial_state = [_for_each(state, sequences) for state in initial_state]
         if sequences.shape[0] == 0 or sequences.shape[1] == 0:
             return self._call_empty(sequences, initial_state, training)
         return super().call(sequences, initial_state=initial_state, mask=mask, training=training)
@@ -163,6 +165,15 @@ class LSTM(keras.layers.LSTM):
             "validate": self.validate,
             "mask_value": self.mask_value,
         }
+
+
+def _for_each(state, sequences):
+    """A state (1, units) as (batch, units): the kernel does not broadcast, nor do Keras' loops in
+    graphs."""
+    batch = sequences.shape[0]
+    if state.shape[0] != 1 or batch == 1:
+        return state
+    return ops.broadcast_to(state, (ops.shape(sequences)[0], state.shape[1]))
 
 
 def _one_of(layer, name, value, choices):

@@ -7,51 +7,61 @@ from pylstm.errors import MaskError
 
 
 def read_lengths(lengths, x):
-    """Lengths that are no array of x's framework, as a NumPy array; whole numbers as integers.
+    """Lengths that are no array of x's framework, as a NumPy array.
 
     Raises:
         MaskError: They cannot be read.
     """
     try:
-        values = np.array(lengths)  # a copy: torch warns of what cannot be written to
+        return np.array(lengths)  # a copy: torch warns of what cannot be written to
     except (TypeError, ValueError, RuntimeError):  # of several sizes, or on a device
-        raise _lengths_error(type(lengths).__name__, x) from None
-    is_whole = values.dtype.kind == "f" and (values == np.floor(values)).all()
-    return values.astype(np.int64) if is_whole else values
+        raise lengths_error(type(lengths).__name__, x) from None
 
 
 def check_lengths(lengths, x):
     """Checks lengths; their values only where they are NumPy's, for no device is waited for.
 
     Args:
-        lengths: Integers (B,), an array.
+        lengths: Integers (B,), an array; of NumPy's, whole floats, too.
         x: (B, T, ...).
 
     Returns:
-        The lengths.
+        The lengths, as integers.
 
     Raises:
         MaskError: They do not fit.
     """
     batch, time, *_ = static_shape(x) or (None, None)
     shape, dtype = static_shape(lengths), dtype_name(lengths)
-    fits = shape is None or (len(shape) == 1 and (None in (shape[0], batch) or shape[0] == batch))
-    remark = ""
-    if fits and dtype.startswith(("int", "uint")):
-        if not isinstance(lengths, np.ndarray) or time is None:
-            return lengths
+    got = f"{shape} {dtype}"
+    if shape is not None and (len(shape) != 1 or not _may_be(shape[0], batch)):
+        is_mask = len(shape) == 2 and _may_be(shape[0], batch) and _may_be(shape[1], time)
+        raise lengths_error(got, x, "mask=lengths     of a mask" if is_mask else None)
+    is_numpy = isinstance(lengths, np.ndarray)
+    if is_numpy and lengths.dtype.kind == "f" and (lengths == np.floor(lengths)).all():
+        lengths = lengths.astype(np.int64)
+    if not dtype_name(lengths).startswith(("int", "uint")):
+        cast = "np.asarray(lengths, 'int32')" if is_numpy else "keras.ops.cast(lengths, 'int32')"
+        raise lengths_error(got, x, cast)
+    if is_numpy and time is not None:
         wrong = np.flatnonzero((lengths < 0) | (lengths > time))
-        if not wrong.size:
-            return lengths
-        remark = f"     lengths[{wrong[0]}] is {lengths[wrong[0]]}"
-    raise _lengths_error(f"{shape} {dtype}{remark}", x)
+        if wrong.size:
+            got += f"     lengths[{wrong[0]}] is {lengths[wrong[0]]}"
+            raise lengths_error(got, x, f"np.clip(lengths, 0, {time})     if x was cut, too")
+    return lengths
 
 
-def _lengths_error(got, x):
+def lengths_error(got, x, fix=None):
+    """The error for lengths beside x that do not fit; by default they are to be made anew."""
     batch, time, *_ = static_shape(x) or (None, None)
     return MaskError(
         "PYL113",
-        expected=f"integers (batch={batch},) from 0 to {time}",
-        got=got,
-        fix="one length for each sequence: lengths=[T_1, T_2, ...]",
+        expected=f"integers (batch{'' if batch is None else f'={batch}'},) from 0 to "
+        f"{'the number of steps' if time is None else time}",
+        got=f"lengths {got}",
+        fix=fix or "one length for each sequence: lengths=[T_1, T_2, ...]",
     )
+
+
+def _may_be(size, expected):
+    return None in (size, expected) or size == expected

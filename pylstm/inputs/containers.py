@@ -7,11 +7,12 @@ Arrays and tensors stay what they are. Collections of sequences are read by
 import keras
 import numpy as np
 
-from pylstm.array_types import FLOATS, dtype_name, static_shape
+from pylstm.array_types import FLOATS, dtype_name, is_real, static_shape
 from pylstm.errors import DTypeError, RaggedError
 from pylstm.inputs import explain
+from pylstm.inputs.advice import to_numbers, to_sequences
 from pylstm.inputs.padding import PaddedBatch, pad
-from pylstm.inputs.sequences import as_numpy, as_sequences, mismatch, unpacked
+from pylstm.inputs.sequences import as_numpy, as_sequences, mismatch, stack, unpacked
 
 
 def is_tensor(value):
@@ -55,6 +56,8 @@ def as_dense(value, report):
         return _dense_sequences(value, report)
     array = _as_numpy(value)
     if array.dtype == object and array.ndim:
+        if hasattr(value, "columns"):
+            return _numbers_of_table(value), None
         return _dense_sequences(list(array), report)
     return array, None
 
@@ -88,26 +91,17 @@ def as_numbers(x, dtype, report):
             if is_tensor(x)
             else "np.concatenate([x.real, x.imag], axis=-1), or np.abs(x)",
         )
-    if not name.startswith(("int", "uint", "bool", "float", "longdouble")):
+    if not is_real(x.dtype):
         raise DTypeError(
             "PYL118",
             expected="numbers",
             got=f"{static_shape(x)} {name}",
-            fix=_way_to_numbers(x),
+            fix=to_numbers(x),
         )
     if isinstance(x, keras.KerasTensor):
         return x
     report("PYL127", got=name, done=f"was cast to {dtype}", silent=True)
     return x.astype(dtype) if isinstance(x, np.ndarray) else keras.ops.cast(x, dtype)
-
-
-def _way_to_numbers(x):
-    ways = ["keras.layers.StringLookup for categories"]
-    if not is_tensor(x):
-        ways.insert(0, "x.astype('float32')")
-    elif keras.backend.backend() == "tensorflow":
-        ways.insert(0, "tf.strings.to_number(x)")
-    return ", or ".join(ways)
 
 
 def _is_scalar(value):
@@ -122,31 +116,30 @@ def _as_numpy(value):
         "this is not an array, a tensor or a list of sequences",
         expected="numbers (batch, time, features), or a list of arrays (time, features)",
         got=type(value).__name__,
-        fix=_way_to_pass(value),
+        fix=to_sequences(value),
     )
 
 
-def _way_to_pass(value):
-    """The line that passes on what is no array, or None."""
-    if isinstance(value, dict):
-        return "x[key], the entry that holds the sequences"
-    if hasattr(value, "__next__"):
-        return "list(x)"
-    if type(value).__name__.endswith("GroupBy"):
-        return "[group for _, group in x]"
-    if hasattr(value, "toarray"):  # a sparse matrix of SciPy
-        return "x.toarray()"
-    is_dataset = hasattr(value, "element_spec") or isinstance(value, keras.utils.PyDataset)
-    return "model.fit(x), or model.predict(x)" if is_dataset else None
+def _numbers_of_table(table):
+    """The array (rows, columns) of a DataFrame of objects, which may be numbers."""
+    try:
+        return as_sequences([table])[0]
+    except DTypeError as error:
+        dtypes = ", ".join(dict.fromkeys(map(str, table.dtypes)))
+        raise DTypeError(
+            error.code,
+            expected="columns of numbers",
+            got=f"{type(table).__name__} {table.shape} with columns of {dtypes}",
+            fix=to_numbers(table),
+        ) from None
 
 
 def _dense_sequences(items, report):
     arrays = as_sequences(items, report)
-    if len({array.shape for array in arrays}) == 1 and not _is_empty_sequence(arrays[0].shape):
-        report("PYL127", got=f"{len(arrays)} sequences", done="were stacked", silent=True)
-        return np.stack(arrays), None
+    stacked = stack(arrays, report)
+    if stacked is not None:
+        return stacked, None
     batch = pad(arrays)
-    report("PYL126", got=f"{len(arrays)} sequences", done="were padded, masked", silent=True)
     return batch.x, batch.mask
 
 
@@ -188,6 +181,8 @@ def _dense_tensors(items, report):
 
 def _as_tensor(index, item):
     item = unpacked(item)
+    if type(item).__name__ == "SparseTensor":
+        return keras.ops.convert_to_tensor(item, sparse=False)
     if is_tensor(item):
         return item
     try:
@@ -210,7 +205,9 @@ def _dense_ragged(value, report):
                 "the feature axis is ragged, too",
                 expected="a ragged tensor (batch, (time), features) of ragged_rank 1",
                 got=f"ragged_rank {value.ragged_rank}",
-                fix="pylstm.ragged(sequences), or tf.ragged.constant(..., ragged_rank=1)",
+                fix="tf.TensorSpec((None, F)) in output_signature, F the number of features     "
+                "of a generator's dataset\n"
+                "pylstm.ragged(sequences), or tf.ragged.constant(..., ragged_rank=1)",
             )
         return _dense_sequences(value.to_list(), report)
     import tensorflow as tf

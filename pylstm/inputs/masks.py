@@ -3,9 +3,10 @@
 import keras
 import numpy as np
 
-from pylstm.array_types import dtype_name, static_shape
+from pylstm.array_types import dtype_name, is_real, static_shape
 from pylstm.errors import MaskError, PylstmError
 from pylstm.inputs.containers import as_array, is_tensor
+from pylstm.lengths import check_lengths, lengths_error
 
 
 def as_mask(mask, x, report, one_sequence=False):
@@ -13,17 +14,22 @@ def as_mask(mask, x, report, one_sequence=False):
 
     Args:
         mask: bool (batch, time) in any container; 0 and 1 count as bool. Integers (batch,)
-            are read as lengths.
+            are read as lengths. Of [mask, None, None], as the `compute_mask` of a layer that
+            returns its states gives it, the first counts.
         x: The input, (batch, time, features).
         report: Called for what had to be changed; see `containers.as_dense`.
         one_sequence: Whether the input had no batch axis, so that the mask may have none, too.
 
     Returns:
-        bool (batch, time); `mask` itself if it is that already.
+        bool (batch, time); `mask` itself if it is that already. None for [None, None, None].
 
     Raises:
         MaskError: The mask does not fit.
     """
+    if isinstance(mask, (list, tuple)) and mask and all(part is None for part in mask[1:]):
+        if mask[0] is None:
+            return None
+        mask = mask if len(mask) == 1 else mask[0]
     try:
         mask = as_array(mask)
     except PylstmError as error:
@@ -66,28 +72,13 @@ def from_lengths(lengths, x):
     Raises:
         MaskError: The lengths do not fit.
     """
-    one_each = "one length for each sequence: lengths=[T_1, T_2, ...]"
     try:
         lengths = as_array(lengths)
     except PylstmError as error:
-        raise _lengths_error(error.got, x, one_each) from None
-    batch, steps, _ = static_shape(x)
-    shape = static_shape(lengths)
-    if shape is None or len(shape) != 1 or not _may_equal(shape, (batch,)):
-        is_mask = shape is not None and len(shape) == 2 and _may_equal(shape, (batch, steps))
-        raise _lengths_error(_described(lengths), x, "mask=" if is_mask else one_each)
+        raise lengths_error(error.got, x) from None
     values = host_value(lengths)
-    if values is not None and values.dtype.kind == "f" and (values == np.floor(values)).all():
-        lengths = values = values.astype("int64")
-    if not dtype_name(lengths).startswith(("int", "uint")):
-        raise _lengths_error(_described(lengths), x, "np.asarray(lengths, 'int32')")
-    if values is not None and steps is not None:
-        wrong = np.flatnonzero((values < 0) | (values > steps))
-        if wrong.size:
-            row = wrong[0]
-            got = f"{_described(lengths)}, but lengths[{row}] is {values[row]}"
-            raise _lengths_error(got, x, f"lengths from 0 to {steps}")
-    return _before(lengths, x, steps)
+    lengths = check_lengths(lengths if values is None else values, x)
+    return _before(lengths, x, static_shape(x)[1])
 
 
 def from_value(x, value, dtype):
@@ -111,7 +102,7 @@ def check_mask_value(value, layer):
     """
     if value is None:
         return
-    if np.ndim(value) or np.asarray(value).dtype.kind not in "biuf":
+    if np.ndim(value) or not is_real(np.asarray(value).dtype):
         raise MaskError(
             "PYL112",
             "mask_value is not one number",
@@ -225,16 +216,6 @@ def _mask_fix(shape, batch, steps):
     if len(shape) == 3:
         return "mask.any(axis=-1)     if a step counts when any of its features does"
     return "a mask with one entry for each time step of each sequence"
-
-
-def _lengths_error(got, x, fix):
-    batch, steps, _ = (_name(size) for size in static_shape(x))
-    return MaskError(
-        "PYL113",
-        expected=f"integers (batch,) = ({batch},) from 0 to {steps}",
-        got=f"lengths {got}",
-        fix=fix,
-    )
 
 
 def _described(value):

@@ -6,20 +6,22 @@ tensors, generators.
 """
 
 import itertools
+from collections.abc import Mapping
 
 import numpy as np
 
-from pylstm.array_types import is_dense
+from pylstm.array_types import is_dense, is_real
 from pylstm.errors import (
     DTypeError,
     FeatureMismatchError,
     RaggedError,
     RankError,
 )
+from pylstm.inputs.advice import to_numbers_each, to_sequences
 from pylstm.inputs.corrections import warn_user
 
 
-def as_sequences(seqs, report=None):
+def as_sequences(seqs, report=None, name="sequences"):
     """Reads a collection of sequences.
 
     Args:
@@ -28,6 +30,7 @@ def as_sequences(seqs, report=None):
             nested tensor or `PackedSequence`, an array (N, T, ...) or an object array of arrays.
         report: Called with the code, what was got, what was done and the line that does the
             same, where a batch axis had to be dropped. By default the user is warned.
+        name: What the user calls them, for the lines that fix them.
 
     Returns:
         A list of arrays of one dtype, whose shapes differ in the first axis only.
@@ -38,12 +41,12 @@ def as_sequences(seqs, report=None):
         RaggedError: The steps within one sequence differ in size.
         DTypeError: The values are complex, strings or objects.
     """
-    seqs = unpacked(seqs)
+    seqs = unpacked(seqs, name)
     if hasattr(seqs, "to_list") and hasattr(seqs, "row_splits"):  # tf.RaggedTensor
         seqs = _rows_of_ragged(seqs)
     elif not isinstance(seqs, (list, tuple)):
-        seqs = _rows_of(seqs)
-    arrays = [_as_array(item, index) for index, item in enumerate(seqs)]
+        seqs = _rows_of(seqs, name)
+    arrays = [_as_array(item, index, name) for index, item in enumerate(seqs)]
     if not arrays:
         raise RankError(
             "PYL101",
@@ -55,7 +58,19 @@ def as_sequences(seqs, report=None):
     return _same_dtype(_same_trailing_shape(_without_batch_axes(arrays, report or _warn)))
 
 
-def unpacked(value):
+def stack(arrays, report):
+    """What `as_sequences` returned as one array; None where that needs padding or a mask.
+
+    Sequences without a step need a mask, which says so.
+    """
+    lengths = {len(array) for array in arrays}
+    is_dense = len(lengths) == 1 and 0 not in lengths
+    code, done = ("PYL127", "were stacked") if is_dense else ("PYL126", "were padded, masked")
+    report(code, got=f"{len(arrays)} sequences", done=done, silent=True)
+    return np.stack(arrays) if is_dense else None
+
+
+def unpacked(value, name="x"):
     """What a special kind of array holds; else the value itself.
 
     Args:
@@ -66,7 +81,7 @@ def unpacked(value):
         DTypeError: Values of a masked array are masked.
     """
     if isinstance(value, np.ma.MaskedArray):
-        return _unmasked(value)
+        return unmasked(value, name)
     if isinstance(value, memoryview):
         return np.asarray(value)
     if type(value).__name__ == "PackedSequence":
@@ -78,15 +93,22 @@ def unpacked(value):
     return list(value.unbind()) if value.is_nested else value.to_dense()
 
 
-def _unmasked(array):
+def unmasked(array, name="x"):
+    """The data of a masked array.
+
+    Raises:
+        DTypeError: Values are masked.
+    """
     if array.mask.any():
         raise DTypeError(
             "PYL118",
             "a masked array has values that are no numbers",
             expected="numbers, and the steps to leave out as mask=",
-            got=f"masked array {array.shape}",
-            fix="layer(x.filled(0), mask=~x.mask.any(axis=-1))\n"
-            "[np.ma.compress_rows(s) for s in x]     without the masked steps",
+            got=f"{name} is a masked array {array.shape}",
+            fix="y.filled(0), with sample_weight=1.0 - np.ma.getmaskarray(y)"
+            if name == "y"
+            else f"{name}.filled(0), with mask=~{name}.mask.any(axis=-1)\n"
+            f"[np.ma.compress_rows(s) for s in {name}]     without the masked steps",
         )
     return array.data
 
@@ -124,21 +146,21 @@ def split_rows(values, splits):
     return [values[start:end] for start, end in itertools.pairwise(splits)]
 
 
-def _rows_of(seqs):
+def _rows_of(seqs, name):
     if hasattr(seqs, "iloc") and hasattr(seqs, "columns"):  # DataFrame: a table, not a list
         seqs = seqs.to_numpy()
-    if isinstance(seqs, (str, bytes, dict)) or not hasattr(seqs, "__iter__"):
+    if isinstance(seqs, (str, bytes, Mapping)) or not hasattr(seqs, "__iter__"):
         raise RankError(
             "PYL101",
             "this is not a collection of sequences",
             expected="a list of N arrays (time, features)",
             got=type(seqs).__name__,
-            fix="[sequence, ...]     of arrays (time, features)",
+            fix=to_sequences(seqs, name) or f"[{name}, ...]     of arrays (time, features)",
         )
     return list(seqs)
 
 
-def _as_array(item, index):
+def _as_array(item, index, name):
     array = item = unpacked(item)
     if not isinstance(item, np.ndarray):
         try:
@@ -159,7 +181,7 @@ def _as_array(item, index):
         array = _unwrap_objects(array, index)
     if array.dtype == object and isinstance(item, tuple):
         raise _several_things(item, index)
-    _check_numbers(array, index)
+    _check_numbers(array, item, index, name)
     if array.ndim == 0:
         raise RankError(
             "PYL101",
@@ -208,7 +230,7 @@ def _unwrap_objects(array, index):
         ) from None
 
 
-def _check_numbers(array, index):
+def _check_numbers(array, item, index, name):
     if array.dtype.kind == "c":
         raise DTypeError(
             "PYL117",
@@ -217,27 +239,14 @@ def _check_numbers(array, index):
             fix="[np.concatenate([s.real, s.imag], axis=-1) for s in sequences],\n"
             "or [np.abs(s) for s in sequences]",
         )
-    is_number = array.dtype.kind in "biuf" or array.dtype.name == "bfloat16"
-    if not is_number and array.size:
+    if not is_real(array.dtype) and array.size:
         raise DTypeError(
             "PYL118",
+            "y does not hold numbers" if name == "y" else None,
             expected="numbers",
             got=f"sequence {index} is {array.dtype}",
-            fix=_way_to_numbers(array),
+            fix=to_numbers_each(item, name),
         )
-
-
-def _way_to_numbers(array):
-    if array.ndim == 0 and array.item() is None:
-        return "[s for s in sequences if s is not None], and y without their targets"
-    if any(value is None for value in array.flat):
-        return "a number in the place of each None, or leave out its step"
-    if any(type(value).__name__ == "NAType" for value in array.flat):
-        return "[s.to_numpy('float32', na_value=np.nan) for s in sequences]"
-    return (
-        "[np.asarray(s, 'float32') for s in sequences],\n"
-        "or keras.layers.StringLookup for categories"
-    )
 
 
 def _without_batch_axes(arrays, report):

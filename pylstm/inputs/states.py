@@ -16,13 +16,14 @@ def as_states(initial_state, batch, units, dtype):
     """Reads what was passed as `initial_state=`.
 
     Args:
-        initial_state: A list or tuple of two, [h, c].
+        initial_state: A list or tuple of two, [h, c], each (batch, units), (1, units) or (units,).
         batch: Batch size of the input, or None.
         units: Size of the state.
         dtype: The layer's compute dtype, to which integers are cast.
 
     Returns:
-        [h, c], each (batch, units); `initial_state` itself if nothing had to be converted.
+        [h, c], each (batch, units), or (1, units) for every sequence: the layer repeats that in
+        the graph, for its gradient. `initial_state` itself if nothing had to be converted.
 
     Raises:
         StateError: There are not two states, or a shape does not fit.
@@ -65,18 +66,16 @@ def _as_state(state, name, batch, units, dtype):
     shape = static_shape(state)
     if shape is None:
         return state
+    if shape == (units,):
+        state, shape = state[None], (1, units)
     got = f"{name} {shape} {dtype_name(state)}"
     if len(shape) != 2:
         raise _error(batch, units, got, "initial_state=[h, c], with one row for each sequence")
     if shape[1] not in (None, units):
         fix = f"LSTM({shape[1]}, ...), or a state with {units} units, as this layer has"
         raise _error(batch, units, f"{got}     axis 1 is {shape[1]}, not {units}", fix)
-    if None not in (shape[0], batch) and shape[0] != batch:
-        fix = (
-            f"np.repeat({name}, {batch}, axis=0)     to start each sequence so"
-            if shape[0] == 1
-            else "a state with one row for each sequence of this batch"
-        )
+    if None not in (shape[0], batch) and shape[0] not in (1, batch):
+        fix = "a state with one row for each sequence of this batch, or one row for all"
         raise _error(batch, units, f"{got}     axis 0 is {shape[0]}, not {batch}", fix)
     return state
 

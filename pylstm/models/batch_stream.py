@@ -12,7 +12,7 @@ from pylstm.inputs.padding import PaddedBatch
 from pylstm.models.columns import Dense, Sequences, Stacked, columns_of, map_columns
 from pylstm.models.data import feed, read_data, takes_ragged, unpack_batch
 from pylstm.models.dataset import SequenceDataset, open_time
-from pylstm.models.inputs import map_inputs
+from pylstm.models.inputs import declared_shapes, map_inputs
 from pylstm.models.outputs import output_shapes
 from pylstm.models.padded_targets import unpad_targets
 
@@ -91,6 +91,7 @@ def is_of_arrays(batch):
 
 def _read_batch(model, batch, source, failures):
     try:
+        _check_is_no_list_of_sequences(model, source, batch)
         x, y, sample_weight = unpack_batch(batch)
         check_is_batch(model, source, x, y)
         data = read_data(model, x, y, sample_weight)
@@ -140,6 +141,27 @@ def _as_sequences(column, declared):
 def _has_open_steps(column, declared):
     rank = len(column.shape)
     return rank > 2 if declared is None else rank == len(declared) > 1 and declared[1] is None
+
+
+def _check_is_no_list_of_sequences(model, source, batch):
+    """Refuses x in the place of (x,): of a list, Keras takes the parts for x, y and weights."""
+    if not isinstance(batch, list):
+        return
+    shapes = [_shape_of(part) or () for part in batch]
+    sizes = {shape[0] for shape in shapes if shape}
+    declared = next(iter(declared_shapes(model).values()), None)
+    are_samples = all(_is_sample(shape, declared) for shape in shapes)
+    if len(batch) > 3 or len(sizes) > 1 or are_samples:
+        raise RankError(
+            "PYL101",
+            f"the {source} yields lists of sequences alone",
+            layer=model.name,
+            expected="batches (x,), (x, y) or (x, y, sample_weight)",
+            got=f"a list of {len(batch)}, of which the first is {_described(batch[0])}",
+            fix="yield (x,)     in the place of yield x, and (x, y) with targets y"
+            if source == "generator"
+            else "return (x,)     in the place of return x, and (x, y) with targets y",
+        )
 
 
 def check_is_batch(model, source, x, y):

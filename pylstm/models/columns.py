@@ -6,17 +6,19 @@ is always one column, never several.
 """
 
 import dataclasses
-import os
+from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 import keras
 import numpy as np
 from keras import tree
 
+from pylstm.array_types import is_real
 from pylstm.errors import BatchMismatchError, DTypeError, RankError, TimestepError
+from pylstm.inputs.advice import to_numbers_of_samples
 from pylstm.inputs.containers import as_numbers, unreported
 from pylstm.inputs.padding import PaddedBatch, unpad
-from pylstm.inputs.sequences import as_sequences, unpacked
+from pylstm.inputs.sequences import as_sequences, stack, unpacked
 from pylstm.models.structure import map_parts
 
 
@@ -140,7 +142,7 @@ def read_columns(x, y=None, sample_weight=None, report=None):
     """
 
     def read(name, structure):
-        return map_parts(lambda part: read_column(part, report, name), structure)
+        return map_parts(lambda part: read_column(part, report, name), structure, name)
 
     columns = Columns(read("x", x), read("y", y), read("sample_weight", sample_weight))
     _check_sizes(columns)
@@ -158,7 +160,9 @@ def read_column(values, report=None, name="x"):
     """
     if isinstance(values, (Dense, Sequences)):
         return values
-    values = unpad(values) if isinstance(values, PaddedBatch) else unpacked(values)
+    values = unpad(values) if isinstance(values, PaddedBatch) else unpacked(values, name)
+    if _is_collection(values):
+        values = list(values)
     if hasattr(values, "row_splits") and len(values.row_splits) == 1:
         values = values.to_tensor().numpy()  # no rows, but their features are known
     if _is_array_of_numbers(values):
@@ -167,13 +171,9 @@ def read_column(values, report=None, name="x"):
         return Dense(_to_floatx(_array_of_scalars(values, name)))
     if isinstance(values, np.ndarray) and values.dtype != object:
         return Dense(as_numbers(values, keras.config.floatx(), unreported))
-    arrays = [_to_floatx(array) for array in as_sequences(values, report)]
-    lengths = {len(array) for array in arrays}
-    is_dense = len(lengths) == 1 and 0 not in lengths
-    if report is not None:
-        code, done = ("PYL127", "were stacked") if is_dense else ("PYL126", "were padded, masked")
-        report(code, got=f"{len(arrays)} sequences", done=done, silent=True)
-    return Stacked(np.stack(arrays)) if is_dense else Sequences(arrays)
+    arrays = [_to_floatx(array) for array in as_sequences(values, report, name)]
+    stacked = stack(arrays, report or unreported)
+    return Sequences(arrays) if stacked is None else Stacked(stacked)
 
 
 def _is_array_of_numbers(values):
@@ -188,10 +188,17 @@ def _is_array_of_numbers(values):
             fix="np.array([value])     for a batch of one",
         )
     try:
-        dtype = keras.backend.standardize_dtype(values.dtype)
-    except ValueError:  # objects, strings, complex
+        keras.backend.standardize_dtype(values.dtype)
+    except ValueError:  # long doubles, too
         return False
-    return "complex" not in dtype and dtype != "string"
+    return is_real(values.dtype)
+
+
+def _is_collection(values):
+    """Whether this is one of Python's own collections of samples."""
+    return isinstance(values, Collection) and not (
+        isinstance(values, (str, bytes, Mapping)) or hasattr(values, "shape")
+    )
 
 
 def _are_scalars(values):
@@ -206,30 +213,15 @@ def _is_scalar(value):
 def _array_of_scalars(values, name):
     values = list(values)
     array = np.asarray(values)
-    if array.dtype.kind not in "biuf":
+    if not is_real(array.dtype):
         raise DTypeError(
             "PYL118",
             f"{name} does not hold numbers",
             expected="numbers",
             got=f"{len(values)} values of type {type(values[0]).__name__}",
-            fix=_way_to_numbers(name, np.asarray(values[0]).item()),
+            fix=to_numbers_of_samples(np.asarray(values[0]).item(), name),
         )
     return array
-
-
-def _way_to_numbers(name, value):
-    """The line that makes numbers of samples such as `value`."""
-    if name == "y":
-        return "labels, y = np.unique(y, return_inverse=True)"
-    if isinstance(value, dict):
-        return f"[list(sample.values()) for sample in {name}]"
-    if name == "x" and isinstance(value, (str, bytes)):
-        return "keras.Input((1,), dtype='string') and a TextVectorization layer, adapted, in front"
-    if hasattr(value, "__next__"):
-        return f"[list(sample) for sample in {name}]"
-    if isinstance(value, os.PathLike):
-        return f"[np.load(sample) for sample in {name}]"
-    return f"np.asarray({name}, 'float32')"
 
 
 def _to_floatx(array):

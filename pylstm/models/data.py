@@ -9,6 +9,7 @@ from keras.src.backend.common.symbolic_scope import in_symbolic_scope
 from pylstm.errors import DTypeError, PylstmError
 from pylstm.inputs.contract import Known
 from pylstm.inputs.corrections import Corrections
+from pylstm.inputs.explain import shape_text
 from pylstm.inputs.knowledge import memory_of
 from pylstm.inputs.padding import PaddedBatch
 from pylstm.models.columns import read_columns
@@ -16,7 +17,7 @@ from pylstm.models.dataset import SequenceDataset, one_batch
 from pylstm.models.entry import enter, enter_column
 from pylstm.models.inputs import (
     declared_inputs,
-    map_inputs,
+    declared_shapes,
     map_named,
     separate_inputs,
 )
@@ -88,13 +89,39 @@ def read_data(model, x, y=None, sample_weight=None):
         count = count_outputs(model)
         y, sample_weight = (split_targets(part, count, x.size) for part in (y, sample_weight))
         columns = read_columns(x.x, y, sample_weight, report)
-        x = map_inputs(model, lambda x, shape: enter_column(x, shape, report), columns.x)
+        x = _enter_columns(model, columns.x, report)
         columns = columns._replace(x=x)
         columns = unpad_targets(columns, output_shapes(model, x))
     except PylstmError as error:
         raise error.at(model.name) from None
     report.warn(memory_of(model).warned)
     return columns
+
+
+def _enter_columns(model, x, report):
+    """Each input of a model as `enter_column` makes it."""
+    shapes = declared_shapes(model)
+
+    def enter_one(column, name):
+        try:
+            return enter_column(column, shapes.get(name), report)
+        except PylstmError as error:
+            raise error if len(shapes) < 2 else _of_several(error, name, shapes) from None
+
+    return map_named(shapes, enter_one, x)
+
+
+def _of_several(error, name, shapes):
+    """The error of one of several inputs, which may have come in another order."""
+    inputs = ", ".join(f"{each!r} {shape_text(shape)}" for each, shape in shapes.items())
+    return type(error)(
+        error.code,
+        error.what,
+        expected=f"{error.expected}\nfor input {name!r} of the inputs {inputs}",
+        got=f"{error.got}     for input {name!r}",
+        fix=f"the inputs in this order, or {{{', '.join(f'{each!r}: ...' for each in shapes)}}}\n"
+        f"{error.fix}",
+    )
 
 
 def read_batch(model, x, y=None, sample_weight=None):

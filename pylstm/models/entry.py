@@ -7,7 +7,7 @@ tensors with a Keras mask, as `keras.layers.Masking` would have made them.
 import keras
 from keras.src.backend.common.masking import set_keras_mask
 
-from pylstm.array_types import dtype_name, static_shape
+from pylstm.array_types import dtype_name, is_real, static_shape
 from pylstm.inputs.containers import as_dense, as_numbers
 from pylstm.inputs.contract import Known, Origin
 from pylstm.inputs.masks import beside_features
@@ -35,7 +35,7 @@ def enter(value, declared, report, padding_value):
     if value is None or isinstance(value, keras.KerasTensor):
         return value
     x, mask = as_dense(value, report)
-    if not dtype_name(x).startswith(("float", "bfloat", "int", "uint", "bool")):
+    if not is_real(x.dtype):
         x = as_numbers(x, keras.config.floatx(), report)
     origin = Origin.MODEL if mask is None else Origin.JOINED
     reading = _read_as(declared, static_shape(x), dtype_name(x), origin, report)

@@ -26,8 +26,7 @@ def split_inputs(x, count, samples=None):
         return _split_by_sizes(x, samples)
     if count == 1:
         first = next(iter(x), None)
-        is_batch = len(getattr(first, "shape", ())) >= 3 or isinstance(first, PaddedBatch)
-        return first if len(x) == 1 and is_batch else list(x)
+        return first if len(x) == 1 and _is_batch(first) else list(x)
     if len(x) != count:
         raise RankError(
             "PYL101",
@@ -37,6 +36,17 @@ def split_inputs(x, count, samples=None):
             fix=f"(x1, {'..., ' * (count > 2)}x{count})     a part for each input of the model",
         )
     return tuple(x)
+
+
+def _is_batch(x):
+    """Whether x alone is a batch of sequences."""
+    if isinstance(x, (list, tuple)) and not isinstance(x, PaddedBatch):
+        return any(_rank(part) >= 2 for part in x)
+    return _rank(x) >= 3 or isinstance(x, PaddedBatch)
+
+
+def _rank(x):
+    return len(getattr(x, "shape", ()))
 
 
 def split_targets(y, count, samples):
@@ -52,15 +62,15 @@ def split_targets(y, count, samples):
     return tuple(y)
 
 
-def map_parts(function, structure):
+def map_parts(function, structure, name="x"):
     """Applies `function` to one input, or to each of a tuple or dict of inputs."""
-    structure = unpacked(structure)
+    structure = unpacked(structure, name)
     if structure is None:
         return None
     if isinstance(structure, dict):
-        return {key: map_parts(function, part) for key, part in structure.items()}
+        return {key: map_parts(function, part, name) for key, part in structure.items()}
     if isinstance(structure, tuple) and not isinstance(structure, PaddedBatch):
-        return tuple(map_parts(function, part) for part in structure)
+        return tuple(map_parts(function, part, name) for part in structure)
     return function(structure)
 
 

@@ -45,7 +45,7 @@ def without_padding(outputs, x):
 
     def as_rows(output):
         mask = get_keras_mask(output)
-        if mask is None:
+        if mask is None or len(mask.shape) < 2:  # of a sample, as `Concatenate` makes one
             return output
         steps = keras.ops.shape(output)[1]
         fitting = keras.ops.where(lengths >= _last_step(mask), lengths, steps)

@@ -90,6 +90,19 @@ def test_row_16_dtypes_that_tensorflow_does_not_know(dtype):
     assert_reads(np.stack(EQUAL).astype(dtype), EQUAL)
 
 
+@pytest.mark.parametrize("dtype", ["float8_e4m3fn", "float8_e5m2", "int4", "bfloat16"])
+def test_row_16_dtypes_of_numpys_extensions(dtype):
+    x = np.abs(np.stack(EQUAL)).astype(getattr(ml_dtypes, dtype))
+    numbers = x.astype("float32")
+    assert_reads(x, numbers)
+    assert_reads(list(x), numbers)
+    assert_reads([x[0], x[1, :2]], [numbers[0], numbers[1, :2]])
+    layer = lstm(3)
+    model = pylstm.Sequential([keras.Input((None, 3)), layer])
+    for samples in (x, list(x)):
+        assert_close(model.predict(samples, verbose=0), last_outputs(layer, numbers))
+
+
 @pytest.mark.parametrize(("way", "fix"), [(eager, "np.concatenate([x.real"), (graph, "keras.ops.")])
 def test_row_17_complex(way, fix):
     with pytest.raises(errors.DTypeError, match=r"PYL117.*imaginary part") as caught:
@@ -164,8 +177,18 @@ def test_row_27_the_time_axis_is_never_dropped():
 
 def test_row_27_ragged_features_in_a_graph():
     x = tf.ragged.constant([s.tolist() for s in RAGGED])
-    with pytest.raises(errors.RaggedError, match=r"PYL114.*feature axis is ragged"):
+    with pytest.raises(errors.RaggedError, match=r"PYL114.*feature axis is ragged") as caught:
         tf.function(lstm(3))(x)
+    assert caught.value.fix.startswith("tf.TensorSpec((None, F)) in output_signature")
+    for spec in tf.TensorSpec((None, None)), tf.TensorSpec((None, 3)):
+        dataset = tf.data.Dataset.from_generator(lambda: RAGGED, output_signature=spec)
+        model = pylstm.Sequential([keras.Input((None, 3)), lstm()])
+        if spec.shape[1] == 3:
+            rows = last_outputs(model.layers[0], RAGGED)
+            assert_close(model.predict(dataset.ragged_batch(3), verbose=0), rows)
+        else:
+            with pytest.raises(errors.RaggedError, match="feature axis is ragged"):
+                model.predict(dataset.ragged_batch(3), verbose=0)
 
 
 def test_row_27_the_mask_reaches_the_next_layer():
@@ -271,7 +294,8 @@ def test_row_45_generators_and_datasets_are_refused():
     ways = {
         "list(x)": (s for s in EQUAL),
         "model.fit(x), or model.predict(x)": tf.data.Dataset.from_tensor_slices(EQUAL),
-        "x[key], the entry that holds the sequences": {"x": EQUAL},
+        "x[key], the entry that holds the sequences\n"
+        "list(x.values())     if they are one input's sequences": {"x": EQUAL},
         "x.toarray()": type("csr_matrix", (), {"toarray": None})(),
         None: None,
     }

@@ -8,7 +8,7 @@ from tests import backends
 
 HERE = pathlib.Path(__file__).parent
 # Of the comparisons with stock Keras, some of each kind: JAX compiles every loop anew.
-SELECTED = "holes or relu or options or dropout or zero or inference"
+SELECTED = "holes or relu or options or dropout or zero or inference or state"
 
 
 def run_tests(backend, file, *options):

@@ -161,6 +161,39 @@ def test_dynamic_batch_and_time_in_a_graph(rng):
     assert "While" not in node_types
 
 
+@pytest.mark.parametrize("kernel", ["fused", "keras"])
+def test_one_initial_state_for_all_sequences(rng, kernel):
+    """As the same state in each row, which the loops of some backends ask for; the gradient is the
+    sum over the rows."""
+    stock, ours = pair(5, 3, dtype="float64", return_sequences=True, return_state=True)
+    ours.kernel = kernel
+    x, mask = rng.standard_normal((3, 6, 3)), random_mask(rng, "holes", 3, 6)
+    states = rng.standard_normal((2, 1, 5))
+    outputs, gradients = outputs_and_gradients(ours, x, list(states), mask=mask)
+    expected = outputs_and_gradients(stock, x, list(np.repeat(states, 3, axis=1)), mask=mask)
+    expected[1][1:3] = [g.sum(axis=0, keepdims=True) for g in expected[1][1:3]]
+    assert_same((outputs, gradients), expected)
+
+
+@only_tensorflow
+@pytest.mark.parametrize("shape", [(1, 5), (5,)])
+def test_a_trained_initial_state_as_in_stock(rng, shape):
+    import tensorflow as tf
+
+    stock, ours = pair(5, 3, dtype="float64")
+    x, state = rng.standard_normal((3, 6, 3)), tf.Variable(rng.standard_normal(shape))
+
+    def gradient(layer):
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(layer(x, initial_state=[state, 2 * state]) ** 2)
+        return tape.gradient(loss, state)
+
+    np.testing.assert_allclose(gradient(ours), gradient(stock), rtol=1e-9)
+    signature = [tf.TensorSpec((None, None, 3), tf.float64)]
+    in_graph = tf.function(lambda x: ours(x, initial_state=[state] * 2), input_signature=signature)
+    np.testing.assert_allclose(in_graph(x), stock(x, initial_state=[state] * 2), rtol=1e-9)
+
+
 def test_time_zero_keeps_the_initial_state(rng):
     ours = pair(5, 3, dtype="float64", return_sequences=True, return_state=True)[1]
     states = [rng.standard_normal((2, 5)) for _ in range(2)]

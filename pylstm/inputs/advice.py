@@ -1,0 +1,121 @@
+"""The line to write in the place of data that is not read, by what the data is."""
+
+import os
+from collections.abc import Mapping
+
+import keras
+import numpy as np
+
+from pylstm.array_types import is_dense, is_real
+
+
+def to_sequences(value, name="x"):
+    """The line that passes on what is no array and no list of sequences, or None."""
+    if isinstance(value, dict):
+        return (
+            f"{name}[key], the entry that holds the sequences\n"
+            f"list({name}.values())     if they are one input's sequences"
+        )
+    if isinstance(value, Mapping):  # np.load of .npz, a group of h5py
+        return f"list({name}.values())"
+    if hasattr(value, "__next__"):
+        return f"list({name})"
+    if type(value).__name__.endswith("GroupBy"):
+        return f"[group for _, group in {name}]"
+    is_dataset = hasattr(value, "element_spec") or isinstance(value, keras.utils.PyDataset)
+    if is_dataset:
+        return f"model.fit({name}), or model.predict({name})"
+    return to_dense(value, name)
+
+
+def to_dense(value, name):
+    """The expression that makes one dense array of another kind, or None."""
+    if hasattr(value, "is_nested") and not is_dense(value):
+        kind = "nested tensor" if value.is_nested else "sparse tensor"
+    elif hasattr(value, "assign_add"):
+        kind = "variable of Keras"
+    else:
+        kind = type(value).__name__
+    line = _TO_DENSE.get(kind)
+    if line is None and hasattr(value, "toarray"):  # a sparse matrix of SciPy
+        line = "{0}.toarray()"
+    return line and line.format(name)
+
+
+_TO_DENSE = {
+    "PackedSequence": "torch.nn.utils.rnn.pad_packed_sequence({0}, batch_first=True), which gives "
+    "x and lengths",
+    "RaggedTensor": "{0}.to_tensor(), with lengths={0}.row_lengths()",
+    "SparseTensor": "tf.sparse.to_dense({0})",
+    "nested tensor": "{0}.to_padded_tensor(0.0), with lengths=[len(s) for s in {0}.unbind()]",
+    "sparse tensor": "{0}.to_dense()",
+    "variable of Keras": "{0}.value",
+}
+
+
+def to_numbers(value, name="x"):
+    """The line that makes numbers of an array, tensor or table that holds something else."""
+    line = _numbers_of(value, name)
+    if line is not None:
+        return line
+    ways = ["keras.layers.StringLookup for categories"]
+    if isinstance(value, keras.KerasTensor) or keras.ops.is_tensor(value):
+        if keras.backend.backend() == "tensorflow":
+            ways.insert(0, f"tf.strings.to_number({name})")
+    else:
+        ways.insert(0, f"np.asarray({name}, 'float32')")
+    return ",\nor ".join(ways)
+
+
+def to_numbers_each(value, name="sequences"):
+    """As `to_numbers`, for `value` one of a list, the sequences of an input or of targets."""
+    if value is None:
+        return f"[s for s in {name} if s is not None], and y without their targets"
+    line = _numbers_of(value, "s")
+    if line is not None:
+        return f"[{line} for s in {name}]"
+    if any(part is None for part in _parts(value)):
+        return "a number in the place of each None, or leave out its step"
+    if name == "y":
+        return "labels = np.unique(np.concatenate(y)); y = [np.searchsorted(labels, s) for s in y]"
+    return (
+        f"[np.asarray(s, 'float32') for s in {name}],\nor keras.layers.StringLookup for categories"
+    )
+
+
+def to_numbers_of_samples(value, name):
+    """As `to_numbers`, for `value` one of the samples of an input or of targets."""
+    if name == "y":
+        return "labels, y = np.unique(y, return_inverse=True)"
+    if isinstance(value, dict):
+        return f"[list(sample.values()) for sample in {name}]"
+    if name == "x" and isinstance(value, (str, bytes)):
+        return "keras.Input((1,), dtype='string') and a TextVectorization layer, adapted, in front"
+    if hasattr(value, "__next__"):
+        return f"[list(sample) for sample in {name}]"
+    if isinstance(value, os.PathLike):
+        return f"[np.load(sample) for sample in {name}]"
+    line = to_dense(value, "sample")
+    return f"[{line} for sample in {name}]" if line else f"np.asarray({name}, 'float32')"
+
+
+def _numbers_of(value, one):
+    """The expression that makes numbers of `one`, where its type tells how, or None."""
+    fields = getattr(getattr(value, "dtype", None), "names", None)
+    if fields:  # of a structured array
+        fields = tuple(field for field in fields if is_real(value.dtype[field]))
+        return f"np.stack([{one}[field] for field in {fields}], axis=-1)"
+    if hasattr(value, "to_numpy"):
+        if any(type(part).__name__ == "NAType" for part in _parts(value)):
+            return f"{one}.to_numpy('float32', na_value=np.nan)"
+        if hasattr(value, "select_dtypes") and not all(map(_is_numeric, value.dtypes)):
+            return f"{one}.select_dtypes('number')"
+    return to_dense(value, one)
+
+
+def _is_numeric(dtype):
+    return is_real(dtype) or getattr(dtype, "_is_numeric", False)
+
+
+def _parts(value):
+    return np.asarray(value, object).flat

@@ -1,0 +1,154 @@
+"""The lines that make of data what is read: each is run as it is written."""
+
+from collections import deque
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+import tensorflow as tf
+
+import pylstm
+from pylstm import errors
+from tests.inputs.support import assert_close, data, last_outputs, lstm
+
+RAGGED = [data(5, 3), data(2, 3), data(4, 3)]
+
+
+def fixed(caught, **names):
+    """What the first line of an error's fix makes."""
+    line = caught.value.fix.splitlines()[0].partition("     ")[0]
+    return eval(line, {"np": np, "tf": tf, "keras": keras, "pd": pd, **names})
+
+
+def dated(sequence):
+    return pd.DataFrame(sequence).assign(day=pd.Timestamp("2026-01-01"))
+
+
+def with_missing(sequence):
+    return pd.DataFrame(sequence).astype("Float32").mask(pd.DataFrame(sequence) > 2)
+
+
+def records(sequence):
+    return dated(sequence).to_records(index=False)
+
+
+def sparse(sequence):
+    return pytest.importorskip("scipy.sparse", reason="SciPy is not installed").csr_matrix(sequence)
+
+
+@pytest.mark.parametrize("make", [sparse, tf.sparse.from_dense, dated, records])
+def test_a_list_of_what_holds_no_numbers(make):
+    layer = lstm(3)
+    expected = last_outputs(layer, RAGGED)
+    wrong = [make(s) for s in RAGGED]
+    model = pylstm.Sequential([layer])
+    calls = [pylstm.pad, lambda x: model.predict(x, verbose=0)]
+    if make is tf.sparse.from_dense:
+        assert_close(layer(wrong), expected)
+    else:
+        calls.append(layer)
+    for call in calls:
+        with pytest.raises(errors.DTypeError, match="PYL118") as caught:
+            call(wrong)
+        right = fixed(caught, x=wrong, sequences=wrong)
+        assert_close(layer(right), expected)
+
+
+@pytest.mark.parametrize("make", [sparse, dated, records])
+def test_one_sequence_that_holds_no_numbers(make):
+    layer, wrong = lstm(3), make(RAGGED[0])
+    with pytest.raises(errors.DTypeError, match="PYL118") as caught:
+        layer(wrong)
+    with pytest.warns(errors.ShapeCorrectionWarning):
+        assert_close(layer(fixed(caught, x=wrong)), last_outputs(layer, RAGGED[:1]))
+
+
+@pytest.mark.parametrize("kind", ["npz", "h5"])
+def test_files_of_arrays(kind, tmp_path):
+    path = tmp_path / f"r.{kind}"
+    if kind == "npz":
+        np.savez(path, *RAGGED)
+        wrong = np.load(path)
+    else:
+        h5py = pytest.importorskip("h5py", reason="h5py is not installed")
+        wrong = h5py.File(path, "w")
+        for index, sequence in enumerate(RAGGED):
+            wrong[str(index)] = sequence
+    layer = lstm(3)
+    model = pylstm.Sequential([layer])
+    for call in layer, pylstm.pad, model.predict:
+        with pytest.raises(errors.PylstmError, match=r"not a(n array| collection)") as caught:
+            call(wrong)
+        assert_close(layer(fixed(caught, x=wrong, sequences=wrong)), last_outputs(layer, RAGGED))
+
+
+def test_strings_as_targets_of_steps():
+    y = [np.array(["on", "off"])[np.arange(len(s)) % 2].tolist() for s in RAGGED]
+    model = pylstm.Sequential([lstm(3, return_sequences=True)])
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    with pytest.raises(errors.DTypeError, match="y does not hold numbers") as caught:
+        model.fit(RAGGED, y, verbose=0)
+    names = {"np": np, "y": y}
+    exec(caught.value.fix, names)
+    assert [row.tolist() for row in names["y"]] == [[1, 0, 1, 0, 1], [1, 0], [1, 0, 1, 0]]
+    model.fit(RAGGED, names["y"], verbose=0)
+
+
+def test_targets_in_any_collection():
+    model = pylstm.Sequential([lstm(3)])
+    model.compile(keras.optimizers.SGD(0.0), "mse")
+    y = data(3, 4)
+    expected = model.evaluate(RAGGED, y, verbose=0)
+    for given in deque(y), dict(enumerate(y)).values():
+        assert model.evaluate(RAGGED, given, verbose=0) == pytest.approx(expected)
+
+
+def test_masked_targets():
+    x, y = np.stack([RAGGED[0]] * 2), np.ma.masked_greater(data(2, 5, 4)[..., :1], 0.5)
+    model = pylstm.Sequential([lstm(3, return_sequences=True), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    with pytest.raises(errors.DTypeError, match="y is a masked array") as caught:
+        model.fit(x, y)
+    assert "layer(" not in caught.value.fix
+    assert eval(caught.value.fix.partition(", with")[0], {"y": y}).shape == y.shape
+
+
+def test_the_one_input_in_a_list():
+    model = pylstm.Sequential([keras.Input((None, 3)), lstm()])
+    expected = last_outputs(model.layers[0], RAGGED)
+    assert_close(model.predict([RAGGED], verbose=0), expected)
+    model.compile(keras.optimizers.SGD(0.0), "mse")
+    model.fit([RAGGED], data(3, 4), verbose=0)
+
+
+def test_inputs_in_the_wrong_order():
+    steps, static = keras.Input((None, 3), name="steps"), keras.Input((2,), name="static")
+    x = keras.layers.Concatenate()([lstm()(steps), static])
+    model = pylstm.Model([steps, static], x)
+    with pytest.raises(errors.RankError, match="PYL101") as caught:
+        model.predict([data(3, 2), RAGGED], verbose=0)
+    assert "for input 'steps' of the inputs 'steps' (None, None, 3), 'static' (None, 2)" in str(
+        caught.value
+    )
+    assert caught.value.fix.startswith("the inputs in this order, or {'steps': ..., 'static': ...}")
+    model.predict([RAGGED, data(3, 2)], verbose=0)
+    model.predict({"steps": RAGGED, "static": data(3, 2)}, verbose=0)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4])
+@pytest.mark.parametrize("equal", [False, True])
+def test_generators_of_bare_lists(size, equal):
+    model = pylstm.Sequential([keras.Input((None, 3)), lstm()])
+    batch = ([RAGGED[0]] * 4 if equal else [*RAGGED, RAGGED[0]])[:size]
+    with pytest.raises(errors.RankError, match=r"PYL101.*lists of sequences alone") as caught:
+        model.predict((x for x in [batch] * 2), verbose=0)
+    assert caught.value.fix.startswith("yield (x,) ")
+    expected = last_outputs(model.layers[0], batch * 2)
+    assert_close(model.predict(((x,) for x in [batch] * 2), verbose=0), expected)
+
+
+def test_generators_of_lists_of_x_and_y():
+    model = pylstm.Sequential([keras.Input((None, 3)), lstm()])
+    model.compile("sgd", "mse")
+    model.fit(([x, y] for x, y in [(data(2, 5, 3), data(2, 4))] * 2), verbose=0)
