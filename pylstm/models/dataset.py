@@ -16,7 +16,7 @@ from pylstm.models.columns import (
     map_columns,
     read_columns,
 )
-from pylstm.models.padded_targets import unpad_targets
+from pylstm.models.targets import open_targets
 
 # Batches per pool: within a pool, samples are sorted by length. Large pools make batches of
 # nearly one length; small ones keep the order of samples random.
@@ -77,7 +77,7 @@ def dataset(
     if not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
         raise ValueError(f"batch_size must be a positive integer, not {batch_size!r}")
     return SequenceDataset(
-        unpad_targets(read_columns(x, y, sample_weight)),
+        open_targets(read_columns(x, y, sample_weight)),
         batch_size,
         bucket=bucket,
         shuffle=y is not None if shuffle is None else shuffle,
@@ -123,9 +123,15 @@ class SequenceDataset(keras.utils.PyDataset):
         self._set_form(keras.backend.backend() == "tensorflow", has_mask=False)
         self._rows = self._draw_batches()
 
-    def for_model(self, ragged):
-        """The same batches for a model of pylstm's: x as ragged tensors, or as `PaddedBatch`."""
+    def for_model(self, ragged, columns=None):
+        """The same batches for a model of pylstm's: x as ragged tensors, or as `PaddedBatch`.
+
+        Args:
+            ragged: Whether the model takes ragged tensors.
+            columns: The same samples, with targets as the model has its outputs.
+        """
         batches = copy.copy(self)
+        batches.columns = columns or self.columns
         batches._set_form(ragged, has_mask=True)
         return batches
 
@@ -204,6 +210,8 @@ class SequenceDataset(keras.utils.PyDataset):
         return tree.map_structure(self._weigh, targets, weights)
 
     def _weigh(self, target, weights):
+        if target is None:  # of an output without a loss
+            return None
         floatx = keras.config.floatx()
         if isinstance(target, Dense):
             return np.ones(target.size, floatx) if weights is None else weights.values
