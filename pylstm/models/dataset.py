@@ -51,8 +51,8 @@ def dataset(
             array (N, ...); a tuple or dict of these where the model has several inputs.
         y: Targets: one per sample, (N,) or (N, K), or one per step, a list of N arrays (T_i,)
             or (T_i, K), or the array (N, T, K) that `pylstm.pad` makes of one. Targets per step
-            are padded with 0 and sample weight 0. A tuple or dict where the model has several
-            outputs.
+            are padded with 0 and sample weight 0; (T_i,) comes as (T_i, 1). A tuple or dict where
+            the model has several outputs, whichever they are.
         batch_size: Samples in a batch.
         bucket: With `shuffle`, put sequences of similar length in one batch.
         shuffle: Draw a new order for each epoch. By default where there are targets; without
