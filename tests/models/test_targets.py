@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 
 import pylstm
-from pylstm import errors
 from tests.models.stock import sequences
 
 SEQS = sequences()
