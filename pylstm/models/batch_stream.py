@@ -13,8 +13,7 @@ from pylstm.models.columns import Dense, Sequences, Stacked, columns_of, map_col
 from pylstm.models.data import feed, read_data, takes_ragged, unpack_batch
 from pylstm.models.dataset import SequenceDataset, open_time
 from pylstm.models.inputs import declared_shapes, map_inputs
-from pylstm.models.outputs import output_shapes
-from pylstm.models.padded_targets import unpad_targets
+from pylstm.models.targets import fit_targets
 
 
 def read_batches(model, batches, failures):
@@ -35,7 +34,8 @@ def read_batches(model, batches, failures):
         check_is_batch(model, "dataset", x, y)
         _check_targets_are_dense(model, y)
     if isinstance(batches, SequenceDataset):
-        return batches.for_model(takes_ragged(model))
+        columns = fit_targets(model, batches.columns)
+        return batches.for_model(takes_ragged(model), columns)
     if reads_dataset(model, batches):
         return _ReadDataset(model, batches, failures)
     if not isinstance(batches, Iterator):
@@ -115,7 +115,7 @@ def _of_any_length(model, data):
     steps = {column.shape[1] for column in columns_of(data.x) if len(column.shape) > 1}
     steps -= {1}  # An axis of 1 that Keras knows of, its losses may drop.
     data = data._replace(x=map_inputs(model, _with_open_steps, data.x))
-    data = unpad_targets(data, output_shapes(model, data.x))
+    data = fit_targets(model, data)
 
     def opened_beside(column):
         is_open = isinstance(column, Dense) and len(column.shape) > 1 and column.shape[1] in steps

@@ -22,10 +22,10 @@ from pylstm.models.inputs import (
     separate_inputs,
 )
 from pylstm.models.mask_values import padding_value
-from pylstm.models.outputs import count_outputs, output_shapes
-from pylstm.models.padded_targets import unpad_targets
+from pylstm.models.outputs import count_outputs
 from pylstm.models.stateful import check_batches
 from pylstm.models.structure import split_targets
+from pylstm.models.targets import fit_targets
 from pylstm.models.text import as_text, is_text, read_text
 from pylstm.models.time_distributed import check_time_distributed
 
@@ -91,7 +91,7 @@ def read_data(model, x, y=None, sample_weight=None):
         columns = read_columns(x.x, y, sample_weight, report)
         x = _enter_columns(model, columns.x, report)
         columns = columns._replace(x=x)
-        columns = unpad_targets(columns, output_shapes(model, x))
+        columns = fit_targets(model, columns)
     except PylstmError as error:
         raise error.at(model.name) from None
     report.warn(memory_of(model).warned)

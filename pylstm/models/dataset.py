@@ -16,7 +16,7 @@ from pylstm.models.columns import (
     map_columns,
     read_columns,
 )
-from pylstm.models.padded_targets import unpad_targets
+from pylstm.models.targets import open_targets
 
 # Batches per pool: within a pool, samples are sorted by length. Large pools make batches of
 # nearly one length; small ones keep the order of samples random.
@@ -51,8 +51,8 @@ def dataset(
             array (N, ...); a tuple or dict of these where the model has several inputs.
         y: Targets: one per sample, (N,) or (N, K), or one per step, a list of N arrays (T_i,)
             or (T_i, K), or the array (N, T, K) that `pylstm.pad` makes of one. Targets per step
-            are padded with 0 and sample weight 0. A tuple or dict where the model has several
-            outputs.
+            are padded with 0 and sample weight 0; (T_i,) comes as (T_i, 1). A tuple or dict where
+            the model has several outputs, whichever they are.
         batch_size: Samples in a batch.
         bucket: With `shuffle`, put sequences of similar length in one batch.
         shuffle: Draw a new order for each epoch. By default where there are targets; without
@@ -82,7 +82,7 @@ def dataset(
             fix="pylstm.dataset(sequences, labels, batch_size=32)",
         )
     return SequenceDataset(
-        unpad_targets(read_columns(x, y, sample_weight)),
+        open_targets(read_columns(x, y, sample_weight)),
         batch_size,
         bucket=bucket,
         shuffle=y is not None if shuffle is None else shuffle,
@@ -128,9 +128,15 @@ class SequenceDataset(keras.utils.PyDataset):
         self._set_form(keras.backend.backend() == "tensorflow", has_mask=False)
         self._rows = self._draw_batches()
 
-    def for_model(self, ragged):
-        """The same batches for a model of pylstm's: x as ragged tensors, or as `PaddedBatch`."""
+    def for_model(self, ragged, columns=None):
+        """The same batches for a model of pylstm's: x as ragged tensors, or as `PaddedBatch`.
+
+        Args:
+            ragged: Whether the model takes ragged tensors.
+            columns: The same samples, with targets as the model has its outputs.
+        """
         batches = copy.copy(self)
+        batches.columns = columns or self.columns
         batches._set_form(ragged, has_mask=True)
         return batches
 
@@ -209,6 +215,8 @@ class SequenceDataset(keras.utils.PyDataset):
         return tree.map_structure(self._weigh, targets, weights)
 
     def _weigh(self, target, weights):
+        if target is None:  # of an output without a loss
+            return None
         floatx = keras.config.floatx()
         if isinstance(target, Dense):
             return np.ones(target.size, floatx) if weights is None else weights.values

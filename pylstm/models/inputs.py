@@ -1,5 +1,7 @@
 """What a model declares of its inputs: how many, their names, shapes and dtypes."""
 
+import warnings
+
 import keras
 from keras.src.models.functional import Functional
 
@@ -55,7 +57,19 @@ def separate_inputs(model, x, samples=None):
             )
         # Of a dict that holds no data, `read_column` says so.
         x = next((part for part in x.values() if not isinstance(part, (dict, type(None)))), x)
+    if isinstance(x, dict) and isinstance(model, Functional):
+        x = _without_unknown(model, x)
     return split_inputs(x, count_inputs(model), samples)
+
+
+def _without_unknown(model, x):
+    """A dict without what no input is named as, which Keras would pair with one by its place."""
+    names = declared_inputs(model)
+    unknown = [repr(name) for name in x if name not in names]
+    if not unknown or any(name not in x for name in names):
+        return x
+    warnings.warn(f"'{model.name}' has no input {', '.join(unknown)}; left out", stacklevel=2)
+    return {name: x[name] for name in names}
 
 
 def map_inputs(model, function, inputs):

@@ -36,6 +36,9 @@ class SequenceInputs:
     Where a model has several inputs, x is a dict, or a tuple or list with one entry for each.
     A subclassed model, whose inputs Keras does not know, takes several inputs as a tuple.
 
+    Targets per step come to `train_step` with a sample weight, 0 in the padding: one of your own
+    says `x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)`.
+
     Raises:
         PylstmError: The data cannot be read, or can be in several ways.
     """

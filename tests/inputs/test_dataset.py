@@ -79,7 +79,7 @@ def test_drop_remainder():
 def test_targets_per_step_are_padded_with_weight_0():
     steps = [np.arange(t) + 1 for t in LENGTHS]
     for x, y, weight in dataset(sequences(), steps, 16):
-        assert np.array_equal(np.asarray(y) > 0, np.asarray(weight) == 1)
+        assert np.array_equal(np.asarray(y)[..., 0] > 0, np.asarray(weight) == 1)
         assert [
             len(s) for s in unpad(np.asarray(y), mask=weight)
         ] == x.row_lengths().numpy().tolist()
