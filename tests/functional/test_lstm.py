@@ -211,8 +211,8 @@ def zeros(*shape, dtype=np.float32):
             "kernel of float16",
         ),
         ({"kernel": [[0.0]]}, errors.DTypeError, "PYL142", "kernel is a list"),
-        ({"activation": "tan"}, errors.PylstmError, "PYL143", "'tan'"),
-        ({"recurrent_activation": abs}, errors.PylstmError, "PYL143", repr(abs)),
+        ({"activation": "tan"}, errors.OptionError, "PYL143", "'tan'"),
+        ({"recurrent_activation": abs}, errors.OptionError, "PYL143", repr(abs)),
         ({"initial_state": zeros(2, 5)}, errors.StateError, "PYL116", None),
         ({"initial_state": [1, 2, 3]}, errors.StateError, "PYL116", "list of 3"),
         (

@@ -112,7 +112,7 @@ def test_several_inputs_and_outputs():
     batch_x, batch_y, weight = dataset(x, y, 8)[0]
     assert samples_in((batch_x["signal"],)) == batch_x["meta"].tolist() == batch_y["label"].tolist()
     assert weight["label"].tolist() == [1] * 8
-    assert np.asarray(weight["steps"]).shape == np.asarray(batch_y["steps"]).shape
+    assert (*np.asarray(weight["steps"]).shape, 1) == np.asarray(batch_y["steps"]).shape
 
 
 @pytest.mark.parametrize("workers", [1, 3])
