@@ -665,7 +665,7 @@ def test_row_45_the_fixes_for_pandas_work():
     with pytest.raises(errors.DTypeError, match=r"PYL118.*does not hold numbers") as caught:
         model.predict([sequence])
     assert caught.value.got == "sequence 0 is object"
-    (read,) = eval(caught.value.fix, None, {"sequences": [sequence], "np": np})
+    (read,) = eval(caught.value.fix, None, {"x": [sequence], "np": np})
     assert np.isnan(read[0, 0])
 
 
