@@ -207,6 +207,15 @@ class SequenceInputs:
         super()._purge_model_variables(**parts)
 
     @property
+    def jit_compile(self):
+        """As Keras', but False on torch: `torch.compile` loses the masks that tensors carry."""
+        return keras.backend.backend() != "torch" and super().jit_compile
+
+    @jit_compile.setter
+    def jit_compile(self, value):
+        super(SequenceInputs, type(self)).jit_compile.fset(self, value)
+
+    @property
     def validate(self):
         """The strictest `validate` of the model's `pylstm.LSTM` layers."""
         asked = {getattr(layer, "validate", "auto") for layer in self._flatten_layers(False)}

@@ -41,6 +41,12 @@ SCRIPT = """
     with pytest.raises(pylstm.errors.RaggedError, match="a value for padding"):
         plain.fit(pylstm.dataset(seqs, np.zeros((4, 2))), verbose=0)
 
+    model = model_of()
+    model.compile("sgd", "mse", jit_compile=True)  # on torch its compiler would lose the masks
+    for output, seq in zip(model.predict(seqs, verbose=0), seqs, strict=True):
+        alone = keras.ops.convert_to_numpy(model(seq[None]))[0]
+        np.testing.assert_allclose(output, alone, atol=1e-6)
+
     model = model_of(return_sequences=True)
     loss = model.fit(seqs, steps, batch_size=2, verbose=0, shuffle=False).history["loss"]
     assert np.isfinite(loss).all()
