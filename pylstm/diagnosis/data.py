@@ -20,7 +20,12 @@ from pylstm.inputs.padding import PaddedBatch
 from pylstm.keras_graph import is_recurrent
 from pylstm.layer import LSTM
 from pylstm.models import SequenceInputs
-from pylstm.models.batch_stream import check_is_batch, is_of_arrays, reads_dataset
+from pylstm.models.batch_stream import (
+    check_inputs_stay_ragged,
+    check_is_batch,
+    is_of_arrays,
+    reads_dataset,
+)
 from pylstm.models.columns import Dense, Sequences, Text, read_column
 from pylstm.models.data import count_samples, is_columns, takes_ragged, unpack_batch
 from pylstm.models.dataset import SequenceDataset
@@ -66,6 +71,7 @@ def check_data(model, x, y, padded):
         if hasattr(x, "element_spec"):
             spec = keras.utils.unpack_x_y_sample_weight(x.element_spec)
             check_is_batch(model, "dataset", *spec[:2])
+            check_inputs_stay_ragged(model, spec[0])
         with readable_errors():
             for batch in itertools.islice(_batches(x), _MAX_BATCHES):
                 is_read = reads_lists and reads_dataset(model, x) and not is_of_arrays(batch)

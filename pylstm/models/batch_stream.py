@@ -27,11 +27,13 @@ def read_batches(model, batches, failures):
 
     Raises:
         RankError: A `tf.data.Dataset` holds single samples. Those of an iterator raise later.
-        RaggedError: A `tf.data.Dataset` has ragged targets, which no loss of Keras takes.
+        RaggedError: A `tf.data.Dataset` has ragged targets, which no loss of Keras takes, or
+            inputs that Keras pads on this backend.
     """
     if hasattr(batches, "element_spec"):
         x, y, _ = keras.utils.unpack_x_y_sample_weight(batches.element_spec)
         check_is_batch(model, "dataset", x, y)
+        check_inputs_stay_ragged(model, x)
         _check_targets_are_dense(model, y)
     if isinstance(batches, SequenceDataset):
         columns = fit_targets(model, batches.columns)
@@ -183,8 +185,26 @@ def check_is_batch(model, source, x, y):
         )
 
 
+def check_inputs_stay_ragged(model, x):
+    """Checks that no input is ragged where Keras makes it dense, with zeros that count as steps."""
+    ragged = _ragged(x)
+    if ragged and keras.backend.backend() != "tensorflow":
+        raise RaggedError(
+            "PYL114",
+            f"Keras has no ragged tensors on {keras.backend.backend()}",
+            layer=model.name,
+            expected="sequences with their mask",
+            got=f"a tf.data.Dataset of x {_shape_of(ragged[0])}, ragged",
+            fix="pylstm.dataset(x, y)     of the lists that it was made of",
+        )
+
+
+def _ragged(specs):
+    return [spec for spec in tree.flatten(specs) if getattr(spec, "ragged_rank", 0)]
+
+
 def _check_targets_are_dense(model, y):
-    ragged = [spec for spec in tree.flatten(y) if getattr(spec, "ragged_rank", 0)]
+    ragged = _ragged(y)
     if ragged:
         raise RaggedError(
             "PYL114",

@@ -41,6 +41,16 @@ SCRIPT = """
     with pytest.raises(pylstm.errors.RaggedError, match="a value for padding"):
         plain.fit(pylstm.dataset(seqs, np.zeros((4, 2))), verbose=0)
 
+    import tensorflow as tf
+
+    ragged = tf.ragged.constant([s.tolist() for s in seqs], ragged_rank=1, inner_shape=(3,))
+    batches = tf.data.Dataset.from_tensor_slices((ragged, np.zeros((4, 2)))).batch(2)
+    model = model_of()
+    with pytest.raises(pylstm.errors.RaggedError, match="no ragged tensors on") as caught:
+        model.evaluate(batches, verbose=0)
+    assert caught.value.fix.startswith("pylstm.dataset(x, y)")
+    assert not pylstm.diagnose(model, batches).ok
+
     model = model_of()
     model.compile("sgd", "mse", jit_compile=True)  # on torch its compiler would lose the masks
     for output, seq in zip(model.predict(seqs, verbose=0), seqs, strict=True):
