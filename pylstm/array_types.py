@@ -1,6 +1,7 @@
 """The shape and the dtype of an array of any framework."""
 
 from pylstm.caching import constant
+from pylstm.errors import DTypeError
 
 FLOATS = ("float16", "bfloat16", "float32", "float64")
 _REAL = ("float", "bfloat", "longdouble", "int", "uint", "bool")
@@ -36,3 +37,23 @@ def static_shape(value):
     if isinstance(shape, tuple):
         return tuple(shape)
     return None if shape.rank is None else tuple(shape.as_list())
+
+
+def unmasked(array, name="x"):
+    """The data of a masked array.
+
+    Raises:
+        DTypeError: Values are masked.
+    """
+    if array.mask.any():
+        raise DTypeError(
+            "PYL118",
+            "a masked array has values that are no numbers",
+            expected="numbers, and the steps to leave out as mask=",
+            got=f"{name} is a masked array {array.shape}",
+            fix="y.filled(0), with sample_weight=1.0 - np.ma.getmaskarray(y)"
+            if name == "y"
+            else f"{name}.filled(0), with mask=~{name}.mask.any(axis=-1)\n"
+            f"[np.ma.compress_rows(s) for s in {name}]     without the masked steps",
+        )
+    return array.data

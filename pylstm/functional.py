@@ -5,10 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from pylstm.array_types import is_dense
+from pylstm.advice import to_dense
+from pylstm.array_types import is_dense, unmasked
 from pylstm.errors import DTypeError, StateError
-from pylstm.inputs.advice import to_dense
-from pylstm.inputs.sequences import unmasked
 from pylstm.lengths import check_lengths, read_lengths
 from pylstm.ops import INPUTS, load_ops
 from pylstm.ops.checks import check_call

@@ -7,10 +7,10 @@ Arrays and tensors stay what they are. Collections of sequences are read by
 import keras
 import numpy as np
 
+from pylstm.advice import to_numbers, to_sequences
 from pylstm.array_types import FLOATS, dtype_name, is_real, static_shape
 from pylstm.errors import DTypeError, RaggedError
 from pylstm.inputs import explain
-from pylstm.inputs.advice import to_numbers, to_sequences
 from pylstm.inputs.padding import PaddedBatch, pad
 from pylstm.inputs.sequences import as_numpy, as_sequences, mismatch, stack, unpacked
 

@@ -10,14 +10,14 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from pylstm.array_types import is_dense, is_real
+from pylstm.advice import to_numbers_each, to_sequences
+from pylstm.array_types import is_dense, is_real, unmasked
 from pylstm.errors import (
     DTypeError,
     FeatureMismatchError,
     RaggedError,
     RankError,
 )
-from pylstm.inputs.advice import to_numbers_each, to_sequences
 from pylstm.inputs.corrections import warn_user
 
 
@@ -91,26 +91,6 @@ def unpacked(value, name="x"):
     if not hasattr(value, "is_nested") or is_dense(value):
         return value
     return list(value.unbind()) if value.is_nested else value.to_dense()
-
-
-def unmasked(array, name="x"):
-    """The data of a masked array.
-
-    Raises:
-        DTypeError: Values are masked.
-    """
-    if array.mask.any():
-        raise DTypeError(
-            "PYL118",
-            "a masked array has values that are no numbers",
-            expected="numbers, and the steps to leave out as mask=",
-            got=f"{name} is a masked array {array.shape}",
-            fix="y.filled(0), with sample_weight=1.0 - np.ma.getmaskarray(y)"
-            if name == "y"
-            else f"{name}.filled(0), with mask=~{name}.mask.any(axis=-1)\n"
-            f"[np.ma.compress_rows(s) for s in {name}]     without the masked steps",
-        )
-    return array.data
 
 
 def as_numpy(value):

@@ -13,9 +13,9 @@ import keras
 import numpy as np
 from keras import tree
 
+from pylstm.advice import to_numbers_of_samples
 from pylstm.array_types import is_real
 from pylstm.errors import BatchMismatchError, DTypeError, RankError, TimestepError
-from pylstm.inputs.advice import to_numbers_of_samples
 from pylstm.inputs.containers import as_numbers, unreported
 from pylstm.inputs.padding import PaddedBatch, unpad
 from pylstm.inputs.sequences import as_sequences, stack, unpacked

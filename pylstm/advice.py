@@ -3,7 +3,6 @@
 import os
 from collections.abc import Mapping
 
-import keras
 import numpy as np
 
 from pylstm.array_types import is_dense, is_real
@@ -22,8 +21,7 @@ def to_sequences(value, name="x"):
         return f"list({name})"
     if type(value).__name__.endswith("GroupBy"):
         return f"[group for _, group in {name}]"
-    is_dataset = hasattr(value, "element_spec") or isinstance(value, keras.utils.PyDataset)
-    if is_dataset:
+    if hasattr(value, "element_spec") or hasattr(value, "num_batches"):  # a PyDataset has these
         return f"model.fit({name}), or model.predict({name})"
     return to_dense(value, name)
 
@@ -58,6 +56,8 @@ def to_numbers(value, name="x"):
     line = _numbers_of(value, name)
     if line is not None:
         return line
+    import keras  # only here: `pylstm.lstm` does without it
+
     ways = ["keras.layers.StringLookup for categories"]
     if isinstance(value, keras.KerasTensor) or keras.ops.is_tensor(value):
         if keras.backend.backend() == "tensorflow":
