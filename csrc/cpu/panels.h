@@ -16,6 +16,10 @@
 
 namespace pylstm::cpu::PYLSTM_ISA {
 
+struct Range {
+  int64_t first, last;
+};
+
 // How H units are cut into panels of up to one vector per gate, as many as there are vectors of
 // units. Taken by value: the compiler must take it that a store changes what is behind a reference.
 template <class T>
@@ -34,6 +38,7 @@ struct UnitPanels {
 
   PYLSTM_FN int64_t count() const { return ceil_div(units, kWidth); }
   PYLSTM_FN int64_t padded() const { return count() * kWidth; }
+  PYLSTM_FN static int64_t first_unit(int64_t panel) { return panel * kWidth; }
   PYLSTM_FN int64_t lanes(int64_t unit_vector) const {
     return min(kWidth, units - unit_vector * kWidth);
   }

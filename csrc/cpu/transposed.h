@@ -1,0 +1,45 @@
+// The transpose of a (columns, 4H) matrix, packed for products with dz: panels of up to
+// kTileVectors vectors of columns.
+#pragma once
+
+#include "cpu/arena.h"
+#include "cpu/panels.h"
+
+namespace pylstm::cpu::PYLSTM_ISA {
+
+template <class S>
+class Transposed {
+ public:
+  using T = Compute<S>;
+  using O = Operand<S>;
+
+  Transposed(const void* matrix, int64_t columns, UnitPanels<T> panels, Arena& arena)
+      : matrix_(static_cast<const S*>(matrix)),
+        columns_(columns),
+        panels_(panels),
+        packed_(arena.take<O>(vectors() * elements())) {}
+
+  int64_t vectors() const { return ceil_div(columns_, panels_.kWidth); }
+  O* panel(int64_t vector) const { return packed_ + vector * elements(); }
+
+  // The panel that begins at a vector, of those up to `last`.
+  void pack(int64_t vector, int64_t last) const {
+    pack_transposed_panel(matrix_, columns_, panels_, vector, min(kTileVectors, last - vector),
+                          panel(vector));
+  }
+  // The same, to be fetched; nothing from `last` on.
+  Ahead<O> ahead(int64_t vector, int64_t last) const {
+    return {panel(vector), max(0, min(kTileVectors, last - vector)) * elements()};
+  }
+
+ private:
+  // Of a vector of columns.
+  int64_t elements() const { return panels_.kWidth * operands<O>(kGates * panels_.padded()); }
+
+  const S* matrix_;
+  int64_t columns_;
+  UnitPanels<T> panels_;
+  O* packed_;
+};
+
+}  // namespace pylstm::cpu::PYLSTM_ISA
