@@ -1,6 +1,7 @@
 #include "cpu/split.h"
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 #include <numeric>
 
@@ -41,8 +42,9 @@ int useful_threads(const Problem& problem, int available) {
 bool wakes_threads(const Problem& problem) { return microseconds(problem) >= 2 * kWaking; }
 
 Split choose_split(const Problem& problem, int threads, int tile_rows, int width) {
-  // Weights beyond a core's cache are read again at every step: better a part of them by each.
-  constexpr double kCacheBytes = 4 << 20;
+  // R beyond a core's cache is read again at every step: by groups of a few rows, for which that
+  // takes longer than the arithmetic, better in parts that stay there; beyond all caches, by any.
+  constexpr double kCacheBytes = 1.5 * (1 << 20), kCachesBytes = 4 << 20;
   const double recurrent_bytes =
       double(problem.recurrent_kernel_elements()) * compute_bytes(problem.dtype);
   const int64_t tiles = ceil_div(problem.batch, tile_rows);
@@ -50,9 +52,13 @@ Split choose_split(const Problem& problem, int threads, int tile_rows, int width
   const auto at_most = [threads](int64_t limit, int divisor) {
     return static_cast<int>(std::clamp<int64_t>(threads / divisor, 1, std::max<int64_t>(1, limit)));
   };
-  if (recurrent_bytes >= kCacheBytes) {
-    const int unit_groups = at_most(panels, 1);
-    return {at_most(tiles, unit_groups), unit_groups};
+  const int64_t group_rows = ceil_div(problem.batch, at_most(tiles, 1));
+  const bool few_rows = group_rows <= 2 * tile_rows;
+  if (recurrent_bytes >= (few_rows ? kCacheBytes : kCachesBytes)) {
+    const int parts = at_most(panels, 1);
+    const double fitting = std::min(std::ceil(recurrent_bytes / kCacheBytes), double(parts));
+    const int row_groups = at_most(tiles, static_cast<int>(fitting));
+    return {row_groups, at_most(panels, row_groups)};
   }
   // Fewer units are computed sooner than threads wait for each other.
   constexpr int64_t kFewestUnits = 32;
