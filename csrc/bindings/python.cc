@@ -136,7 +136,7 @@ class Result {
 py::array bytes_array(AlignedMemory memory, int64_t bytes) {
   void* data = memory.get();
   const py::capsule owner(memory.release(), [](void* owned) { AlignedDelete()(owned); });
-  return py::array_t<uint8_t>({bytes}, static_cast<const uint8_t*>(data), owner);
+  return py::array_t<uint8_t>(bytes, static_cast<const uint8_t*>(data), owner);
 }
 
 cpu::Isa find_isa(const std::optional<std::string>& name) {

@@ -140,7 +140,7 @@ class Entries {
 
   // Rows of dz, all gates, in `panels` panels.
   Left<O> dz_left(const E* const* rows, int64_t panels) const {
-    constexpr int64_t kRun = panels_.kGateWidth / kDepth<O>;
+    constexpr int64_t kRun = UnitPanels<T>::kGateWidth / kDepth<O>;
     return {rows, kRun, panels, capacity() * kRun};
   }
 

@@ -128,8 +128,8 @@ PYLSTM_FN void transpose(Vec<T> (&v)[Vec<T>::kWidth]) {
     for (int i = 0; i < kWidth; ++i) {
       if (i & block) continue;
       const Vec<T> a = v[i], b = v[i + block];
-      v[i] = __builtin_shuffle(a.raw, b.raw, first);
-      v[i + block] = __builtin_shuffle(a.raw, b.raw, second);
+      v[i] = shuffle(a, b, first);
+      v[i + block] = shuffle(a, b, second);
     }
   }
 }

@@ -113,4 +113,20 @@ PYLSTM_FN Vec<T> vselect(typename Vec<T>::Mask m, Vec<T> a, Vec<T> b) {
   return Vec<T>(m ? a.raw : b.raw);
 }
 
+// Lane i is lane `lanes[i]` of a and b, b's numbered on from a's. `lanes` are constants.
+template <class T>
+PYLSTM_FN Vec<T> shuffle(Vec<T> a, Vec<T> b, typename Vec<T>::Mask lanes) {
+#if defined(__clang__)
+  constexpr int kWidth = Vec<T>::kWidth;
+  Vec<T> v;
+#pragma GCC unroll 16
+  for (int i = 0; i < kWidth; ++i) {
+    v.raw[i] = lanes[i] < kWidth ? a.raw[lanes[i]] : b.raw[lanes[i] - kWidth];
+  }
+  return v;
+#else
+  return Vec<T>(__builtin_shuffle(a.raw, b.raw, lanes));
+#endif
+}
+
 }  // namespace pylstm::cpu::PYLSTM_ISA
