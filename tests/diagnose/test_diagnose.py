@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import pylstm
 from pylstm.diagnosis import Report, diagnose
-from pylstm.diagnosis.report import HINTS
+from pylstm.diagnosis.report import HINTS, Finding
 from pylstm.errors import CODES
 
 LENGTHS = (3, 2, 4, 2, 3, 1)
@@ -520,7 +520,10 @@ def test_notebook_table():
     page = diagnose(fused(), with_value(np.nan), LABELS)._repr_html_()
     assert page.count("<tr>") == 3
     assert "PYL201" in page
-    assert "&#x27;" not in diagnose(fused(), dense(), LABELS)._repr_html_()
+    assert "<table" not in diagnose(fused(), dense(), LABELS)._repr_html_()
+    page = Report([Finding("note", "PYL201", "x", "a < b", "x['a']")])._repr_html_()
+    assert "a &lt; b" in page
+    assert "x[&#x27;a&#x27;]" in page
 
 
 def test_nothing_is_changed():

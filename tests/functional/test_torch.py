@@ -76,11 +76,21 @@ def test_strided_tensors():
     assert torch.equal(got, expected)
 
 
-def test_reserve_is_saved_only_for_a_gradient():
+def test_reserve_is_saved_only_for_a_gradient(monkeypatch):
+    saved = []
+
+    def spy(*arguments):
+        saved.append(arguments[-1])
+        return forward(*arguments)
+
+    forward = op._forward
+    monkeypatch.setattr(op, "_forward", spy)
     x, _, _, kernel, recurrent_kernel, *_ = tensors(Case())
-    assert pylstm.lstm(x, kernel, recurrent_kernel).requires_grad
+    pylstm.lstm(x, kernel, recurrent_kernel)
     with torch.no_grad():
-        assert not pylstm.lstm(x, kernel, recurrent_kernel).requires_grad
+        pylstm.lstm(x, kernel, recurrent_kernel)
+    pylstm.lstm(x.detach(), kernel.detach(), recurrent_kernel.detach())
+    assert saved == [True, False, False]
 
 
 def test_gradient_without_a_saved_reserve():
