@@ -155,6 +155,36 @@ def test_integers_that_a_layer_in_front_scales(front):
     assert found(diagnose(late, x), "PYL202").level == "warning"
 
 
+def test_integers_as_small_as_flags_and_codes():
+    assert diagnose(fused(), np.full((6, 4, 5), 30)).ok
+    assert found(diagnose(fused(), np.full((6, 4, 5), 31)), "PYL202").level == "warning"
+
+
+def test_more_than_twice_as_many_features_as_steps():
+    model = keras.Sequential([pylstm.LSTM(3)])
+    assert not list(diagnose(model, dense(5, 10)))
+    assert found(diagnose(model, dense(5, 11)), "PYL207").level == "note"
+
+
+def test_zeros_of_which_at_most_three_quarters_are_at_the_ends():
+    x = np.ones((3, 8, 5))
+    for index, row in enumerate(x):
+        row[7 - index :] = 0  # 6 steps
+    x[:2, 2] = 0
+    assert diagnose(fused(), x).ok
+    x[1, 2] = 1
+    assert "up to 3 steps" in found(diagnose(fused(), x), "PYL205").what
+
+
+@pytest.mark.parametrize(
+    ("lstm", "fix"), [(keras.layers.LSTM, "model = pylstm.convert(model)\n"), (pylstm.LSTM, "")]
+)
+def test_the_layer_in_a_wrapper_is_what_reads(lstm, fix):
+    model = keras.Sequential([keras.Input((None, 5)), keras.layers.Bidirectional(lstm(3))])
+    finding = found(diagnose(model, sequences(), LABELS), "PYL126")
+    assert finding.fix == f"{fix}model.fit(pylstm.dataset(x, y))"
+
+
 def test_zeros_at_the_ends_that_are_values():
     series = np.abs(np.arange(-30.0, 30.0)) / 30
     for steps in (1, 2, 10):
@@ -397,6 +427,13 @@ def test_labels_for_which_there_is_no_output(is_graph, by_step):
     assert diagnose(model, sequences(), [label * 0 - 1 for label in y]).ok
     model.compile("adam", ["mse"])
     assert "PYL212" not in {f.code for f in diagnose(model, sequences(), beyond)}
+
+
+def test_negative_labels():
+    model = fused()
+    model.compile("adam", "sparse_categorical_crossentropy")
+    finding = found(diagnose(model, sequences(), [0, 1, 1, 0, 1, -1]), "PYL212")
+    assert "the first is y[5] = -1" in finding.what
 
 
 @pytest.mark.parametrize("x", [dense(), sequences()], ids=["dense", "several lengths"])

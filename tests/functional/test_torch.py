@@ -124,6 +124,24 @@ def test_the_gradient_of_x_is_computed_only_where_it_is_wanted(monkeypatch):
         assert torch.equal(one, other)
 
 
+def test_calls_use_as_many_threads_as_torch(monkeypatch):
+    used = []
+
+    def counting(function):
+        def call(*arguments, threads, **options):
+            used.append(threads)
+            return function(*arguments, threads=threads, **options)
+
+        return call
+
+    for name in ("forward", "backward"):
+        monkeypatch.setattr(op._core, name, counting(getattr(op._core, name)))
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    x, _, _, kernel, recurrent_kernel, *_ = tensors(Case())
+    pylstm.lstm(x, kernel, recurrent_kernel).sum().backward()
+    assert used == [3, 3]
+
+
 def test_forward_mode_is_no_silent_zero():
     x, _, _, kernel, recurrent_kernel, *_ = tensors(Case(), requires_grad=False)
 

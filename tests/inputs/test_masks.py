@@ -58,6 +58,13 @@ def test_mask_value_and_mask_both_count():
     assert_close(layer(x, mask=HOLES), masked_outputs(layer, X, MASK & HOLES))
 
 
+def test_a_mask_takes_the_place_of_the_one_that_the_input_carries():
+    layer = lstm(3)
+    carried = keras.layers.Masking(-1)(np.where(MASK[..., None], X, -1).astype(np.float32))
+    expected = masked_outputs(layer, np.asarray(carried), HOLES)
+    assert_close(layer(carried, mask=HOLES), expected)
+
+
 def test_mask_value_reaches_the_next_layer():
     x = np.where(MASK[..., None], X, -1).astype(np.float32)
     first, second = lstm(3, mask_value=-1, return_sequences=True), lstm(4)
@@ -177,6 +184,14 @@ def test_a_mask_given_to_a_model(kind, built):
 def test_a_mask_that_could_be_lengths():
     with pytest.raises(errors.MaskError, match=r"PYL112(?s:.*)not clear"):
         lstm(3)(data(5, 5, 3), mask=[1, 0, 1, 1, 0])
+
+
+@pytest.mark.parametrize("counts", [0, 1])
+def test_a_mask_of_one_step_is_the_same_as_its_length(counts):
+    x, layer = data(1, 1, 3), lstm(3)
+    numbers, warned = corrections_of(lambda: layer(x, mask=[counts]))
+    assert warned == ["PYL125"]
+    assert_close(numbers, masked_outputs(layer, x, np.array([[counts]], bool)))
 
 
 def test_one_recording_with_its_mask():

@@ -571,13 +571,16 @@ class Batches(keras.utils.PyDataset):
     def __init__(self, *batches, **workers):
         super().__init__(**workers)
         self.batches = batches
-        self.epochs = 0
+        self.begun = self.epochs = 0
 
     def __len__(self):
         return len(self.batches)
 
     def __getitem__(self, index):
         return self.batches[index]
+
+    def on_epoch_begin(self):
+        self.begun += 1
 
     def on_epoch_end(self):
         self.epochs += 1
@@ -598,10 +601,20 @@ def test_a_dataset_whose_batches_are_no_arrays(form, workers):
     x = Batches(*((form(batch), np.zeros(2)) for batch in batches), workers=workers)
     model = classifier()
     model.fit(x, epochs=2, verbose=0)
+    assert x.begun >= 2
     assert x.epochs >= 2  # Keras ends one more at the end
     model.evaluate(x, verbose=0)
     alone = [model.predict([seq], verbose=0)[0] for seq in seqs]
     np.testing.assert_allclose(model.predict(x, verbose=0), alone, atol=1e-6)
+
+
+@pytest.mark.parametrize("make", [Batches, pylstm.dataset])
+def test_a_dataset_keeps_its_workers(make, monkeypatch):
+    passed = []
+    monkeypatch.setattr(keras.Sequential, "fit", lambda self, x, *_, **__: passed.append(x))
+    batches = [(sequences(), LABELS)] if make is Batches else [sequences(), LABELS]
+    classifier().fit(make(*batches, workers=3, max_queue_size=5))
+    assert [(x.workers, x.max_queue_size) for x in passed] == [(3, 5)]
 
 
 def test_a_dataset_of_arrays_of_other_lengths_than_the_first_two():
