@@ -322,6 +322,14 @@ def test_stateful_with_fewer_samples_than_a_default_batch():
         lambda model: model.fit(
             np.ones((10, 3, 5)), np.ones((10, 3)), batch_size=4, steps_per_epoch=2, verbose=0
         ).history["loss"],
+        lambda model: model.fit(
+            x,
+            y,
+            batch_size=4,
+            validation_data=(np.ones((6, 3, 5)), np.ones((6, 3))),
+            validation_steps=1,
+            verbose=0,
+        ).history["val_loss"],
     ):
         got, want = (run(stateful(kind, 4)) for kind in (pylstm.Sequential, keras.Sequential))
         np.testing.assert_allclose(got, want, rtol=1e-5)
