@@ -7,9 +7,16 @@ import sys
 from pathlib import Path
 
 from benchmarks import machine, report
-from benchmarks.cases import FULL, QUICK
+from benchmarks.cases import FULL, QUICK, SIX
 from benchmarks.peers import PEERS
-from benchmarks.runner import FULL_EFFORT, QUICK_EFFORT, run_case, running_peers, select
+from benchmarks.runner import (
+    FULL_EFFORT,
+    MAIN_EFFORT,
+    QUICK_EFFORT,
+    run_case,
+    running_peers,
+    select,
+)
 
 _PLACE = {case.name: place for place, case in enumerate(FULL)}
 
@@ -29,7 +36,9 @@ def main() -> int:
         results = _Results(options.output, {**machine.describe(), "versions": versions})
         for number, (case, mode) in enumerate(selected, 1):
             print(f"[{number}/{len(selected)}] {case.name} {mode} ...", end=" ", flush=True)
-            record = run_case(case, mode, peers, QUICK_EFFORT if options.quick else FULL_EFFORT)
+            full = MAIN_EFFORT if case in SIX else FULL_EFFORT
+            record = run_case(case, mode, peers, QUICK_EFFORT if options.quick else full)
+            record["peers"] |= {name: {"failed": reason} for name, reason in absent.items()}
             print(report.line(record), flush=True)
             results.add(record)
     records = results.content["records"]

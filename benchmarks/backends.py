@@ -24,6 +24,7 @@ def main():
         for case in SIX:
             for mode in case.modes:
                 record = run_case(case, mode, peers, FULL_EFFORT)
+                record["peers"] |= {name: {"failed": reason} for name, reason in absent.items()}
                 print(f"{case.name} {mode}: {report.line(record)}", flush=True)
                 records.append(record)
     content["backends"] = {"commit": machine.describe()["commit"], "records": records}

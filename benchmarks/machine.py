@@ -40,8 +40,11 @@ def measure_rates() -> dict[str, float]:
 class FmaLoop:
     """The loop of multiply-adds as one who takes turns with the peers."""
 
-    def take_turn(self, seconds: float) -> list[float]:
-        """Returns the rates that it reached within about `seconds`, in FLOP/s."""
+    def take_turn(self, seconds: float, calls: int) -> list[float]:
+        """Returns the rates that it reached within about `seconds`, in FLOP/s.
+
+        Each is the best of several calls, the first among them, so `calls` asks for no more.
+        """
         end = time.perf_counter() + seconds
         rates = [_fma_rate()]
         while time.perf_counter() < end:

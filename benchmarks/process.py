@@ -49,9 +49,12 @@ class PeerProcess:
         """Prepares the case, runs it once, and returns its largest error."""
         return self._ask("prepare", case, mode, expected_path)
 
-    def take_turn(self, seconds: float) -> list[float]:
-        """Calls for so many seconds, at least once; returns the seconds of each call."""
-        return self._ask("take_turn", seconds)
+    def take_turn(self, seconds: float, calls: int) -> list[float]:
+        """Calls for so many seconds, at least `calls` times; returns the seconds of each call.
+
+        One more comes first and does not count: it finds the caches cold after the pause.
+        """
+        return self._ask("take_turn", seconds, calls)
 
     @property
     def pid(self) -> int:
@@ -85,7 +88,7 @@ def _serve(name, pipe):
     """The child's life: answers (True, result) or (False, error message) to each request."""
     with native_logs_hidden():
         try:
-            worker = _Worker(importlib.import_module(f"benchmarks.peers.{name}"))
+            worker = Worker(importlib.import_module(f"benchmarks.peers.{name}"))
             pipe.send((True, worker.peer.versions()))
         except Exception as error:
             pipe.send((False, _describe(error)))
@@ -103,37 +106,38 @@ def _describe(error):
     return f"{type(error).__name__}: {first_line}"
 
 
-class _Worker:
+class Worker:
+    """The peer inside its process."""
+
     def __init__(self, peer):
         self.peer = peer
-        self._computation = None
+        self.computation = None
 
     def refusal(self, case, mode):
         return self.peer.refusal(case, mode)
 
     def prepare(self, case, mode, expected_path):
-        self._computation = None  # frees the last one's memory first
+        self.computation = None  # frees the last one's memory first
         problem = draw_problem(case)
-        self._computation = self.peer.prepare(problem, mode)
-        results = self._computation.results(self._computation.run())
+        self.computation = self.peer.prepare(problem, mode)
+        results = self.computation.results(self.computation.run())
         with np.load(expected_path) as expected:
             error = largest_error(problem, results, expected)
         if not error <= TOLERANCES[case.dtype]:
             raise ValueError(f"error {error:.1e}, allowed {TOLERANCES[case.dtype]:.0e}")
         return error
 
-    def take_turn(self, seconds):
+    def take_turn(self, seconds, calls):
         end = time.perf_counter() + seconds
-        samples = [self._time_call()]
-        if samples[0] < seconds:  # a short call notices the cold caches after a pause
-            samples = [self._time_call()]
+        self._time_call()
+        samples = [self._time_call() for _ in range(calls)]
         while time.perf_counter() < end and len(samples) < _MOST_CALLS:
             samples.append(self._time_call())
         return samples
 
     def _time_call(self):
         start = time.perf_counter()
-        returned = self._computation.run()
+        returned = self.computation.run()
         seconds = time.perf_counter() - start
         del returned  # freeing it is not the call's
         return seconds

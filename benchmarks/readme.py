@@ -1,7 +1,8 @@
 """`python -m benchmarks.readme`: writes the figures of `results/cpu-*.json` where readers look.
 
 A page with every case beside each of these files; the part of README.md between its benchmark
-markers and the picture there, in which the newest file comes first. No figure is typed by hand.
+markers and the picture there, in which the newest file comes first. No figure is typed by hand: a
+test compares these texts with what is committed.
 """
 
 import json
@@ -11,30 +12,42 @@ from benchmarks import report
 from benchmarks.picture import draw_speed_ups
 
 _HERE = Path(__file__).parent
+_ABOUT = "≈ marks ratios of two whose quartiles overlap."
 _EXPLANATION = (
     "Means are geometric. The best other is the fastest of torch, ONNX Runtime and JAX for each "
-    "case. The kernel is pylstm on NumPy arrays, without TensorFlow's part of a call."
+    "case. The kernel is pylstm on NumPy arrays, without TensorFlow's part of a call. " + _ABOUT
 )
 _OVERVIEW = (
     "Milliseconds of a call of `pylstm.LSTM` with H units on B sequences of T steps of F features, "
     "and how many times as fast that is as `keras.layers.LSTM`, both on TensorFlow, and as the "
-    "fastest of `torch.nn.LSTM`, ONNX Runtime (inference only) and JAX. Means are geometric."
+    "fastest of `torch.nn.LSTM`, ONNX Runtime (inference only) and JAX. Means are geometric. "
+    + _ABOUT
 )
 _BACKENDS = "How many times as fast as `keras.layers.LSTM` there (milliseconds of `pylstm.LSTM`)."
 
 
 def main():
-    paths = sorted((_HERE / "results").glob("cpu-*.json"), reverse=True)
-    contents = [json.loads(path.read_text()) for path in paths]
-    pages = [path.with_suffix(".md") for path in paths]
-    for page, content in zip(pages, contents, strict=True):
-        page.write_text(_results_page(content))
-    newest = contents[0]["records"]
-    six = [r for r in newest if r["case"]["group"] == "six shapes"]
+    runs = published_runs()
+    for path, text in texts(runs).items():
+        path.write_text(text)
+    newest, *_ = runs.values()
+    six = [r for r in newest["records"] if r["case"]["group"] == "six shapes"]
     draw_speed_ups(six, _HERE / "results.png")
+
+
+def texts(runs: dict[Path, dict]) -> dict[Path, str]:
+    """Returns what each page holds, README.md among them, of `published_runs()`."""
+    pages = {path.with_suffix(".md"): _results_page(run) for path, run in runs.items()}
     root = _HERE.parent
     links = [page.relative_to(root).as_posix() for page in pages]
-    replace_between_markers(root / "README.md", "benchmarks", _readme_part(contents, links))
+    part = _readme_part(list(runs.values()), links)
+    return {**pages, root / "README.md": with_part(root / "README.md", "benchmarks", part)}
+
+
+def published_runs() -> dict[Path, dict]:
+    """Returns the runs by their files, the newest first."""
+    paths = sorted((_HERE / "results").glob("cpu-*.json"), reverse=True)
+    return {path: json.loads(path.read_text()) for path in paths}
 
 
 def _readme_part(contents, links):
@@ -94,13 +107,14 @@ def _scaling_section(content):
     return ["## Scaling", "The kernel alone, by the NumPy binding.", tables] if tables else []
 
 
-def replace_between_markers(path, name, text):
+def with_part(path: Path, name: str, part: str) -> str:
+    """Returns the text of `path` with `part` between its markers."""
     begin, end = (f"<!-- {name}: {place} -->" for place in ("begin", "end"))
     before, _, rest = path.read_text().partition(begin)
     _, found, after = rest.partition(end)
     if not found:
         raise ValueError(f"{path} lacks the markers {begin} and {end}")
-    path.write_text(f"{before}{begin}\n\n{text}\n\n{end}{after}")
+    return f"{before}{begin}\n\n{part}\n\n{end}{after}"
 
 
 if __name__ == "__main__":

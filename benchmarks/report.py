@@ -2,7 +2,7 @@
 
 import statistics
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from benchmarks.cases import EAGER, STREAMING
 from benchmarks.peers import KERAS_BACKENDS, PEERS
@@ -11,6 +11,7 @@ OURS = "pylstm_layer"
 KERNEL = "pylstm_arrays"  # the same kernel without TensorFlow
 KERAS = "keras_layer"
 RIVALS = ("torch_lstm", "onnx_runtime", "jax_scan")
+_TITLES = {name: title for name, (title, _) in PEERS.items()}
 
 
 def median(record: dict, peer: str) -> float | None:
@@ -18,20 +19,15 @@ def median(record: dict, peer: str) -> float | None:
     return record["peers"].get(peer, {}).get("median")
 
 
-def best_rival(record: dict) -> float | None:
-    return min(filter(None, (median(record, peer) for peer in RIVALS)), default=None)
-
-
-def speed_up(record: dict, other: float | None, ours: str = OURS) -> float | None:
-    """Returns how many times pylstm is faster than `other` seconds."""
-    seconds = median(record, ours)
-    return other / seconds if other and seconds else None
+def speed_up(record: dict, others: Iterable[str], ours: str = OURS) -> float | None:
+    """Returns how many times pylstm is faster than the fastest of `others`."""
+    seconds, other = median(record, ours), _fastest(record, others)
+    return median(record, other) / seconds if other and seconds else None
 
 
 def line(record: dict) -> str:
     """One case as a line of progress: milliseconds, and why a time is missing."""
-    titles = {name: title for name, (title, _) in PEERS.items()}
-    return ", ".join(f"{titles.get(p, p)} {_cell(r)}" for p, r in record["peers"].items())
+    return ", ".join(f"{_TITLES.get(p, p)} {_cell(r)}" for p, r in record["peers"].items())
 
 
 def roofs(records: Iterable[dict]) -> dict[str, float]:
@@ -67,9 +63,9 @@ def overview(records: list[dict]) -> str:
     for mode in ("inference", "training"):
         six = _six(_sequences(records, mode))
         columns.append([f"{mode}, ms", *(_milliseconds(median(r, OURS)) for r in six), ""])
-        for title, reference in _REFERENCES.items():
-            ratios = [_times(speed_up(r, reference(r))) for r in six]
-            columns.append([title, *ratios, _spread(six, reference)[0]])
+        for title, others in _REFERENCES.items():
+            ratios = [_times(r, others) for r in six]
+            columns.append([title, *ratios, _spread(six, others)[0]])
     titles, *rows = zip(*columns, strict=True)
     return _markdown(titles, rows)
 
@@ -81,7 +77,9 @@ def machine(content: dict) -> str:
 
 
 def machines(contents: list[dict], links: list[str]) -> str:
-    """The means over all sequences of several runs, and the smallest, as a Markdown table.
+    """The means over all sequences of several runs, the smallest, and of how many cases.
+
+    A Markdown table.
 
     Args:
         contents: The runs.
@@ -91,12 +89,12 @@ def machines(contents: list[dict], links: list[str]) -> str:
     for content, link in zip(contents, links, strict=True):
         row = [f"[{machine(content)}]({link})"]
         for mode in ("inference", "training"):
-            for reference in _REFERENCES.values():
-                mean, smallest, *_ = _spread(_sequences(content["records"], mode), reference)
-                row.append(f"{mean} ({smallest})")
+            for others in _REFERENCES.values():
+                mean, smallest, *_, cases = _spread(_sequences(content["records"], mode), others)
+                row.append(f"{mean} ({smallest}) of {cases}")
         rows.append(row)
     titles = [f"{mode}, {title}" for mode in ("inference", "training") for title in _REFERENCES]
-    return _markdown(["mean (smallest)", *titles], rows)
+    return _markdown(["mean (smallest) of cases", *titles], rows)
 
 
 def one_step(records: list[dict]) -> str:
@@ -124,17 +122,17 @@ def summary(records: list[dict]) -> str:
         six = _six(chosen)
         small = [r for r in chosen if r["case"]["units"] <= 128]
         rows += [
-            [f"{mode}: {what}", *_spread(part, reference)]
-            for what, part, reference in (
-                ("six shapes, against Keras", six, _keras),
-                ("six shapes, against the best other", six, best_rival),
-                ("all sequences, against Keras", chosen, _keras),
-                ("all sequences, against the best other", chosen, best_rival),
-                ("H ≤ 128, against the best other", small, best_rival),
-                ("single steps, against Keras", single, _keras),
-                ("single steps, against the best other", single, best_rival),
-                ("eager, against Keras", eager, _keras),
-                ("eager, against the best other", eager, best_rival),
+            [f"{mode}: {what}", *_spread(part, others)]
+            for what, part, others in (
+                ("six shapes, against Keras", six, [KERAS]),
+                ("six shapes, against the best other", six, RIVALS),
+                ("all sequences, against Keras", chosen, [KERAS]),
+                ("all sequences, against the best other", chosen, RIVALS),
+                ("H ≤ 128, against the best other", small, RIVALS),
+                ("single steps, against Keras", single, [KERAS]),
+                ("single steps, against the best other", single, RIVALS),
+                ("eager, against Keras", eager, [KERAS]),
+                ("eager, against the best other", eager, RIVALS),
             )
         ]
     titles = ["pylstm's speed-up", "mean", "smallest", "where", "kernel: mean", "smallest", "cases"]
@@ -157,23 +155,37 @@ def options_cost(content: dict) -> str:
 
 def backends(content: dict, cases: bool = True) -> str:
     """pylstm beside Keras on each of Keras' backends, case by case or the means alone, as Markdown;
-    empty if it was not measured."""
+    empty if it was not measured. The mean without the case of the largest ratio tells what that
+    one makes of the other."""
     if "backends" not in content:
         return ""
-    columns = [(name, mode) for name in KERAS_BACKENDS for mode in ("inference", "training")]
-    cells, ratios = defaultdict(dict), defaultdict(list)
-    for record in content["backends"]["records"]:
-        for name, (keras, ours) in KERAS_BACKENDS.items():
-            column = name, record["mode"]
-            if ratio := speed_up(record, median(record, keras), ours):
-                cells[record["name"]][column] = (
-                    f"{ratio:.2f}× ({_milliseconds(median(record, ours))})"
-                )
-                ratios[column].append(ratio)
-    rows = [[case, *(row.get(column, "") for column in columns)] for case, row in cells.items()]
-    mean = ["mean", *(_mean(ratios[column]) for column in columns)]
-    titles = ["Keras on", *(f"{name}, {mode}" for name, mode in columns)]
-    return _markdown(titles, [*rows, mean] if cases else [mean])
+    records = content["backends"]["records"]
+    largest = max(records, key=_largest_on_a_backend)["name"]
+    rest = [r for r in records if r["name"] != largest]
+    names = list(dict.fromkeys(r["name"] for r in records)) if cases else []
+    columns = [["Keras on", *names, "mean", f"mean without {largest}"]]
+    for name, (keras, ours) in KERAS_BACKENDS.items():
+        for mode in ("inference", "training"):
+            parts = [[r for r in part if r["mode"] == mode] for part in (records, rest)]
+            cells = [_times(r, [keras], ours) + _own_time(r, ours) for r in parts[0] if cases]
+            means = [_mean_and_failures(part, [keras], ours) for part in parts]
+            columns.append([f"{name}, {mode}", *cells, *means])
+    titles, *rows = zip(*columns, strict=True)
+    return _markdown(titles, rows)
+
+
+def _largest_on_a_backend(record):
+    return max(speed_up(record, [keras], ours) or 0 for keras, ours in KERAS_BACKENDS.values())
+
+
+def _own_time(record, ours):
+    seconds = median(record, ours)
+    return f" ({_milliseconds(seconds)})" if seconds else ""
+
+
+def _mean_and_failures(records, others, ours):
+    ratios = filter(None, (speed_up(r, others, ours) for r in records))
+    return _mean(list(ratios)) + _failures(records, [ours, *others])
 
 
 def streaming_floor(records: list[dict]) -> str:
@@ -233,22 +245,32 @@ def _six(records):
     return [r for r in records if r["case"]["group"] == "six shapes"]
 
 
-def _keras(record):
-    return median(record, KERAS)
+_REFERENCES = {"vs Keras": [KERAS], "vs best other": RIVALS}
 
 
-_REFERENCES = {"vs Keras": _keras, "vs best other": best_rival}
+def _fastest(record, peers):
+    timed = (p for p in peers if median(record, p))
+    return min(timed, key=lambda peer: median(record, peer), default=None)
 
 
-def _spread(records, reference: Callable[[dict], float | None]):
+def _failed(record, peers):
+    """Those of `peers` that should have computed the case and did not."""
+    return [p for p in peers if "failed" in record["peers"].get(p, {})]
+
+
+def _failures(records, peers):
+    count = sum(bool(_failed(r, peers)) for r in records)
+    return f", a peer failed in {count}" if count else ""
+
+
+def _spread(records, others):
     layer, kernel = (
-        {r["name"]: ratio for r in records if (ratio := speed_up(r, reference(r), ours))}
+        {r["name"]: ratio for r in records if (ratio := speed_up(r, others, ours))}
         for ours in (OURS, KERNEL)
     )
-    if not layer:
-        return ["", "", "", "", "", "0"]
-    where = min(layer, key=layer.get)
-    return [*_mean_and_smallest(layer), where, *_mean_and_smallest(kernel), str(len(layer))]
+    cases = str(len(layer)) + _failures(records, [OURS, KERNEL, *others])
+    where = min(layer, key=layer.get, default="")
+    return [*_mean_and_smallest(layer), where, *_mean_and_smallest(kernel), cases]
 
 
 def _mean_and_smallest(ratios):
@@ -261,12 +283,21 @@ def _mean(ratios):
     return f"{statistics.geometric_mean(ratios):.2f}×" if ratios else ""
 
 
-def _times(ratio):
-    return f"{ratio:.2f}×" if ratio else ""
+def _times(record, others, ours=OURS):
+    """The ratio, marked where quartiles overlap, and who failed, for that moves it."""
+    ratio = speed_up(record, others, ours)
+    parts = [f"{_about(record, _fastest(record, others), ours)}{ratio:.2f}×"] if ratio else []
+    parts += [f"{_TITLES.get(p, p)} failed" for p in _failed(record, [ours, *others])]
+    return ", ".join(parts)
+
+
+def _about(record, *peers):
+    results = [record["peers"][peer] for peer in peers]
+    return "≈" if max(r["q1"] for r in results) <= min(r["q3"] for r in results) else ""
 
 
 def _ratio_cells(record, roof):
-    cells = [_times(speed_up(record, reference(record))) for reference in _REFERENCES.values()]
+    cells = [_times(record, others) for others in _REFERENCES.values()]
     ours = median(record, OURS)
     if record["case"]["dtype"] != "float32" or not ours:  # the roof is measured in float32
         return [*cells, "", ""]

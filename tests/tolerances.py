@@ -12,12 +12,13 @@ _TOLERANCES = {
     "float32": (3e-6, 1e-5),
     "float16": (2e-3, 1e-2),
     "bfloat16": (1e-2, 5e-2),
+    "tf32": (3e-3, 1e-2),  # float32 whose products a GPU may round
 }
 
 
 def tolerance(dtype, backward=False):
-    """The accepted error for a dtype (NumPy dtype or name)."""
-    return _TOLERANCES[np.dtype(dtype).name][backward]
+    """The accepted error for a dtype (NumPy dtype or name) or "tf32"."""
+    return _TOLERANCES[dtype if dtype == "tf32" else np.dtype(dtype).name][backward]
 
 
 def error(got, exact):

@@ -61,7 +61,7 @@ class Cudnn(Pylstm):
         return torch_lstm.refusal(case, mode)
 
     def prepare(self, problem, mode):
-        return torch_lstm.prepare(problem, mode, device=DEVICE, packed=self.packed)
+        return torch_lstm.prepare_one(problem, mode, self.packed, DEVICE)
 
 
 class CudnnUnpacked(Cudnn):

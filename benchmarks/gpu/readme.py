@@ -1,7 +1,7 @@
 """`python -m benchmarks.gpu.readme`: writes into README.md what a GPU last ran."""
 
 from benchmarks.gpu import record, report
-from benchmarks.readme import replace_between_markers
+from benchmarks.readme import with_part
 
 README = record.ROOT / "README.md"
 
@@ -23,4 +23,4 @@ def part(content):
 
 
 if __name__ == "__main__":
-    replace_between_markers(README, "gpu", part(record.newest()))
+    README.write_text(with_part(README, "gpu", part(record.newest())))

@@ -5,7 +5,6 @@ one product for all steps before the scan, or one in each step, whichever is fas
 """
 
 import os
-import time
 
 os.environ["JAX_PLATFORMS"] = "cpu"
 
@@ -13,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.peers import Computation
+from benchmarks.peers import Computation, fastest
 from benchmarks.problem import name_gradients
 
 jax.config.update("jax_enable_x64", True)
@@ -29,17 +28,7 @@ def refusal(case, mode):
 
 
 def prepare(problem, mode):
-    both = [_prepare(problem, mode, ahead) for ahead in (True, False)]
-    return min(both, key=_seconds)
-
-
-def _seconds(computation):
-    times = []
-    for _ in range(4):  # the first compiles
-        start = time.perf_counter()
-        computation.run()
-        times.append(time.perf_counter() - start)
-    return min(times)
+    return fastest([_prepare(problem, mode, ahead) for ahead in (True, False)])
 
 
 def _prepare(problem, mode, ahead):

@@ -8,10 +8,11 @@ import keras
 import torch
 
 from benchmarks.layers import make_layer
+from benchmarks.machine import CORES
 from benchmarks.peers import Computation
 from benchmarks.problem import name_gradients
 
-torch.set_num_threads(os.cpu_count())
+torch.set_num_threads(CORES)
 
 
 def versions():

@@ -1,12 +1,11 @@
 """ONNX Runtime's LSTM operator, its outputs bound to memory that stays allocated."""
 
-import os
-
 import numpy as np
 import onnx
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
+from benchmarks.machine import CORES
 from benchmarks.peers import Computation
 
 _KERAS_TO_ONNX = [0, 3, 1, 2]  # i, f, c, o -> i, o, f, c
@@ -29,7 +28,7 @@ def refusal(case, mode):
 def prepare(problem, mode):
     case = problem.case
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = os.cpu_count()
+    options.intra_op_num_threads = CORES
     model = _make_model(problem).SerializeToString()
     session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     binding = session.io_binding()

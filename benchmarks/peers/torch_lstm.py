@@ -1,18 +1,17 @@
-"""`torch.nn.LSTM`, packed sequences where rows have lengths.
+"""`torch.nn.LSTM`, where rows have lengths as packed sequences or as padding, whichever is faster.
 
 `batch_first`, as the others' data; time major, torch's default, measured the same.
 """
-
-import os
 
 import numpy as np
 import torch
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from benchmarks.peers import Computation
+from benchmarks.machine import CORES
+from benchmarks.peers import Computation, fastest
 from benchmarks.problem import name_gradients
 
-torch.set_num_threads(os.cpu_count())
+torch.set_num_threads(CORES)
 
 
 def versions():
@@ -29,7 +28,14 @@ def refusal(case, mode):
     return None
 
 
-def prepare(problem, mode, device="cpu", packed=True):
+def prepare(problem, mode):
+    case = problem.case
+    # Backwards a row without packing would begin with its padding.
+    ways = (True, False) if case.padding and not case.bidirectional else (True,)
+    return fastest([prepare_one(problem, mode, packed) for packed in ways])
+
+
+def prepare_one(problem, mode, packed, device="cpu"):
     """Without `packed` the layer computes the padding, too, and its outputs there do not count."""
     case = problem.case
     layer = torch.nn.LSTM(

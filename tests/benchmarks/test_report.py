@@ -1,3 +1,4 @@
+import copy
 import dataclasses
 
 import pytest
@@ -63,7 +64,7 @@ def test_machines_are_beside_each_other():
         {"environment": {"processor": name, "cores": 2}, "records": SHAPES} for name in ("A", "B")
     ]
     rows = report.machines(runs, ["a.md", "b.md"]).splitlines()[2:]
-    ratios = "2.00× (1.00×) | 2.00× (2.00×) | 2.00× (1.00×) | 2.00× (2.00×)"
+    ratios = " | ".join(f"2.00× ({smallest}.00×) of 2" for smallest in (1, 2, 1, 2))
     assert rows == [f"| [A, 2 cores](a.md) | {ratios} |", f"| [B, 2 cores](b.md) | {ratios} |"]
 
 
@@ -93,12 +94,16 @@ def test_the_loop_that_took_turns_with_a_case_is_its_roof():
 def test_figures_go_between_the_markers_and_nowhere_else(tmp_path):
     path = tmp_path / "README.md"
     path.write_text("a\n<!-- benchmarks: begin -->\nold\n<!-- benchmarks: end -->\nb\n")
-    readme.replace_between_markers(path, "benchmarks", "new")
     expected = "a\n<!-- benchmarks: begin -->\n\nnew\n\n<!-- benchmarks: end -->\nb\n"
-    assert path.read_text() == expected
+    assert readme.with_part(path, "benchmarks", "new") == expected
     path.write_text("no markers")
     with pytest.raises(ValueError, match="lacks the markers"):
-        readme.replace_between_markers(path, "benchmarks", "new")
+        readme.with_part(path, "benchmarks", "new")
+
+
+def test_no_published_figure_is_typed_by_hand():
+    for path, text in readme.texts(readme.published_runs()).items():
+        assert path.read_text() == text, "python -m benchmarks.readme writes it anew"
 
 
 def test_the_picture_is_drawn(tmp_path):
@@ -129,11 +134,56 @@ def test_backends_are_beside_keras():
         for mode, torch in (("inference", {"pylstm_torch": 0.02}), ("training", {}))
     ]
     content = {"backends": {"commit": "0", "records": records}}
-    *_, row, mean = report.backends(content).splitlines()
+    *_, row, mean, _ = report.backends(content).splitlines()
     assert row == f"| {SIX[0].name} |  |  | 3.00× (10) | 3.00× (10) | 2.00× (20) |  |"
     assert mean == "| mean |  |  | 3.00× | 3.00× | 2.00× |  |"
-    assert report.backends(content, cases=False).splitlines()[2:] == [mean]
+    assert report.backends(content, cases=False).splitlines()[2] == mean
     assert report.backends({}) == ""
+
+
+def test_one_large_ratio_is_told_apart_from_the_mean_over_backends():
+    records = [
+        record(mode, case, keras_torch=seconds, pylstm_torch=0.01)
+        for mode in ("inference", "training")
+        for case, seconds in ((SIX[0], 0.02), (SIX[1], 0.16), (SIX[2], 0.02))
+    ]
+    *_, mean, without = report.backends({"backends": {"records": records}}).splitlines()
+    assert mean == "| mean |  |  |  |  | 4.00× | 4.00× |"
+    assert without == f"| mean without {SIX[1].name} |  |  |  |  | 2.00× | 2.00× |"
+
+
+def test_ratios_of_times_that_overlap_are_marked():
+    close = record(pylstm_layer=0.01, keras_layer=0.04, torch_lstm=0.02)
+    close["peers"]["pylstm_layer"]["q3"] = 0.02
+    close["peers"]["torch_lstm"]["q1"] = 0.02
+    assert "| 4.00× | ≈2.00× |" in report.table([close], ROOFS)
+    close["peers"]["torch_lstm"]["q1"] = 0.0201
+    assert "| 4.00× | 2.00× |" in report.table([close], ROOFS)
+
+
+def test_a_peer_that_failed_is_named_and_counted():
+    broken = copy.deepcopy(SHAPES)
+    for case in broken[:2]:
+        case["peers"]["jax_scan"] = {"failed": "ValueError: error 1e-3"}
+    assert "ValueError: error 1e-3 | 4.00× | 2.00×, JAX failed |" in report.table(broken, ROOFS)
+    assert "| 4.00× | 2.00×, JAX failed | 10 | 4.00× | 2.00× |" in report.overview(broken)
+    rows = report.summary(broken).splitlines()
+    (keras,) = (row for row in rows if "inference: all sequences, against Keras" in row)
+    assert keras.endswith("| 2 |")
+    (best,) = (row for row in rows if "inference: all sequences, against the best" in row)
+    assert best.endswith("| 2, a peer failed in 2 |")
+    run = {"environment": {"processor": "A", "cores": 2}, "records": broken}
+    assert "| 2.00× (2.00×) of 2, a peer failed in 2 |" in report.machines([run], ["a.md"])
+    broken[0]["peers"]["keras_layer"] = {"failed": "it ended"}
+    assert "| Keras (TF) failed | 2.00×, JAX failed |" in report.table(broken, ROOFS)
+
+
+def test_a_backend_that_failed_is_counted():
+    failing = record(case=SIX[0], pylstm_torch=0.01)
+    failing["peers"]["keras_torch"] = {"failed": "it ended"}
+    records = [failing, record(case=SIX[1], keras_torch=0.02, pylstm_torch=0.01)]
+    table = report.backends({"backends": {"records": records}}, cases=False)
+    assert "| 2.00×, a peer failed in 1 |" in table
 
 
 def test_scaling_is_a_table_for_each_size():

@@ -7,8 +7,8 @@ import pytest
 
 from benchmarks import options
 from benchmarks.cases import SIX, STREAMING, Case
-from benchmarks.peers import KERAS_BACKENDS
-from benchmarks.process import PeerError, PeerProcess
+from benchmarks.peers import KERAS_BACKENDS, Computation, fastest
+from benchmarks.process import PeerError, PeerProcess, Worker
 from benchmarks.runner import Effort, prepare, run_case, running_peers, select, time_in_turns
 
 SMALL = Case("test", 3, 5, 2, 4)
@@ -24,41 +24,70 @@ def peers():
 
 @pytest.mark.parametrize("mode", ["inference", "training"])
 def test_peers_are_checked_and_timed(peers, mode):
-    record = run_case(SMALL, mode, peers, Effort(rounds=2, turn=0.01, seconds=0))
+    record = run_case(SMALL, mode, peers, Effort(rounds=2, calls=2, turn=0.01, seconds=0))
     for name in BOTH:
         result = record["peers"][name]
         assert 0 <= result["error"] < 1e-5
         assert 0 < result["q1"] <= result["median"] <= result["q3"]
-        assert result["calls"] >= 2
+        assert result["calls"] >= 4
     assert record["rates"]["fma"] > 0
     assert record["rates"]["fma_in_turns"] > 0
 
 
-def test_turns_go_round():
+def test_turns_go_round_in_changing_order():
     turns = []
 
     class Peer:
         def __init__(self, name, takes):
             self.name, self.takes = name, takes
 
-        def take_turn(self, seconds):
+        def take_turn(self, seconds, calls):
             turns.append(self.name)
             time.sleep(self.takes)
-            return [seconds]
+            return [seconds] * calls
 
     peers = {"a": Peer("a", 0.001), "b": Peer("b", 0.001)}
-    samples = time_in_turns(peers, Effort(rounds=2, turn=0.5, seconds=0.05))
-    assert len(samples["a"]) == len(samples["b"]) > 2
-    assert turns == ["a", "b"] * len(samples["a"])
-    turns.clear()
+    samples = time_in_turns(peers, Effort(rounds=12, calls=1, turn=0.5, seconds=0.05))
+    rounds = list(zip(turns[::2], turns[1::2], strict=True))
+    assert len(samples["a"]) == len(samples["b"]) == len(rounds) > 12
+    assert set(rounds) == {("a", "b"), ("b", "a")}
     slow = {"a": Peer("a", 0.2)}
-    assert time_in_turns(slow, Effort(rounds=2, turn=0.5, seconds=0.05)) == {"a": [0.5, 0.5]}
+    effort = Effort(rounds=2, calls=3, turn=0.5, seconds=0.05)
+    assert time_in_turns(slow, effort) == {"a": [0.5] * 6}
+
+
+@pytest.mark.parametrize("cold", [0.0, 0.1])
+def test_the_first_call_of_a_turn_does_not_count(cold):
+    durations = [cold, 0.0, 0.0, 0.0]
+    worker = Worker(None)
+    worker.computation = Computation(lambda: time.sleep(durations.pop(0)), None)
+    samples = worker.take_turn(seconds=0.0, calls=3)
+    assert durations == []
+    assert len(samples) == 3
+    assert max(samples) < 0.1
+
+
+def test_the_faster_way_is_taken():
+    slow, fast = (Computation(lambda s=s: time.sleep(s), None) for s in (0.02, 0.0))
+    assert fastest([slow, fast]) is fast
+    assert fastest([fast, slow]) is fast
 
 
 def test_a_first_layer_is_timed(peers):
     case = Case("test", 3, 5, 2, 4, modes=("training",), first_layer=True)
     outcomes = prepare(case, "training", peers)
     assert all(0 <= outcome["error"] < 1e-5 for outcome in outcomes.values())
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_torch_is_right_where_rows_are_padded(bidirectional):
+    case = Case("test", 3, 5, 2, 4, padding="right", bidirectional=bidirectional)
+    with running_peers(["torch_lstm"]) as (running, absent):
+        if absent:
+            assert "ModuleNotFoundError" in absent["torch_lstm"]
+            pytest.skip("torch is not installed")
+        for mode in case.modes:
+            assert 0 <= prepare(case, mode, running)["torch_lstm"]["error"] < 1e-5
 
 
 @pytest.mark.parametrize("backend", ["JAX", "torch"])
@@ -86,7 +115,7 @@ def _state(peer):
 
 def test_a_refusal_is_recorded(peers):
     record = run_case(
-        Case("test", 3, 5, 2, 4, bidirectional=True), "inference", peers, Effort(1, 0.01, 0)
+        Case("test", 3, 5, 2, 4, bidirectional=True), "inference", peers, Effort(1, 1, 0.01, 0)
     )
     assert record["peers"]["pylstm_arrays"] == {"refused": "one direction a call"}
     assert "median" in record["peers"]["pylstm_layer"]
@@ -96,14 +125,14 @@ def test_an_option_is_timed_against_its_default(peers):
     with running_peers(BOTH) as (others, _):
         case = Case("test", 3, 5, 2, 4, activation="relu", bidirectional=True)
         assert case.without_options() == SMALL
-        record = options.measure(case, "training", peers, others, Effort(2, 0.01, 0))
+        record = options.measure(case, "training", peers, others, Effort(2, 1, 0.01, 0))
     assert record["over_default"].keys() == {"pylstm_layer"}  # NumPy has one direction a call
     assert record["over_default"]["pylstm_layer"] > 0
 
 
 def test_a_wrong_result_gets_no_time(peers, monkeypatch):
     monkeypatch.setattr("benchmarks.runner.reference_results", _wrong_results)
-    record = run_case(SMALL, "inference", peers, Effort(1, 0.01, 0))
+    record = run_case(SMALL, "inference", peers, Effort(1, 1, 0.01, 0))
     for name in BOTH:
         assert "allowed 1e-04" in record["peers"][name]["failed"]
         assert "median" not in record["peers"][name]

@@ -5,6 +5,8 @@ import dataclasses
 import ml_dtypes
 import numpy as np
 
+from tests import tolerances
+
 GUARD_BYTES = 256
 ALIGNMENT = 64
 DTYPES = {
@@ -13,8 +15,6 @@ DTYPES = {
     "float32": np.float32,
     "float64": np.float64,
 }
-# Norm of the error over that of the reference; a 16-bit result cannot be nearer than its rounding.
-TOLERANCE = {"float16": 4e-3, "bfloat16": 3e-2, "float32": 4e-6, "float64": 1e-14, "tf32": 3e-3}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,9 +38,10 @@ class Case:
     scale: float = 1.0  # of the inputs and the bias
     unaligned: bool = False  # inputs begin one element past 16 bytes, as slices may
 
-    @property
-    def tolerance(self):
-        return TOLERANCE["tf32" if self.allow_tf32 else self.dtype]
+    def error(self, got, exact, backward=False):
+        """The error of `got` as a fraction of the accepted one."""
+        dtype = "tf32" if self.allow_tf32 else self.dtype
+        return tolerances.error(got, exact) / tolerances.tolerance(dtype, backward)
 
     def problem(self, shim, *, save_for_backward):
         problem = shim.Problem()
@@ -187,10 +188,3 @@ def backward(shim, case, device, inputs, reserve, output_gradients, *, input_gra
     shim.lstm_backward(problem, device, seed, buffers)
     assert_guards_intact(buffers)
     return gradients
-
-
-def relative_error(result, reference):
-    """The norm of the error over that of the reference; NaN fails every comparison."""
-    result = np.asarray(result, np.float64)
-    scale = np.linalg.norm(reference)
-    return np.linalg.norm(result - reference) / (scale if scale else 1.0)

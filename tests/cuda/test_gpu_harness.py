@@ -46,7 +46,7 @@ SMALL = check.cases([(3, 3, 5, 7), (5, 3, 4, 40)], check.VARIANTS)
 @pytest.mark.parametrize("name", SMALL)
 def test_the_check_passes_on_the_shim(shim_in_place, name):
     result = check.check(SMALL[name], OnHost(SMALL[name]))
-    assert 0 < result["error"] <= 2
+    assert 0 < result["error"] <= 1
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
@@ -74,7 +74,7 @@ def test_what_overlaps_and_is_captured(monkeypatch, dtype):
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
 def test_a_long_sequence_passes_on_the_shim(shim_in_place, dtype):
     case = harness.Case(dtype=dtype, batch=2, time=200, features=3, units=8)
-    assert 0 < check.check(case, OnHost(case))["error"] <= 2
+    assert 0 < check.check(case, OnHost(case))["error"] <= 1
 
 
 def test_what_the_sanitizer_watches(shim_in_place, monkeypatch, capsys):
@@ -107,7 +107,7 @@ def test_the_check_sees_what_was_not_written(shim_in_place, monkeypatch):
 
     monkeypatch.setattr(cuda, "forward", unwritten)
     case = harness.Case()
-    assert "nan times the tolerance" in check.check(case, OnHost(case))["failed"]
+    assert "inf times the tolerance" in check.check(case, OnHost(case))["failed"]
 
 
 def test_the_check_sees_what_was_written_outside(shim_in_place):

@@ -1,4 +1,4 @@
-"""`pylstm.diagnose`: each row of the scenarios that shows in model and data, and many at once."""
+"""`pylstm.diagnose`: each mistake that shows in model and data, and many at once."""
 
 import re
 
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import pylstm
 from pylstm.diagnosis import Report, diagnose
-from pylstm.diagnosis.report import HINTS
+from pylstm.diagnosis.report import HINTS, Finding
 from pylstm.errors import CODES
 
 LENGTHS = (3, 2, 4, 2, 3, 1)
@@ -57,26 +57,26 @@ def test_nothing_to_report():
 
 
 # level, code, model, x, y, and a part of what or fix
-ROWS = {
-    1: ("error", "PYL127", stock(), list(dense()), LABELS, "pylstm.dataset(x, y)"),
-    2: ("error", "PYL126", stock(), sequences(), LABELS, "model = pylstm.convert(model)"),
-    "2 fixed": ("fixed", "PYL126", fused(), sequences(), LABELS, "6 sequences"),
-    5: ("fixed", "PYL123", fused(), [s[None] for s in sequences()], LABELS, "s[0] for s in"),
-    6: ("fixed", "PYL123", fused(), dense()[:, None], LABELS, "(6, 1, 4, 5)"),
-    7: ("error", "PYL101", fused(), dense()[0], None, "expand_dims(x, 0)"),
-    8: ("error", "PYL101", keras.Sequential([pylstm.LSTM(3)]), dense()[0], None, "x[:, None]"),
-    9: ("error", "PYL104", fused(), dense(5, 20), LABELS, "np.transpose(x, (0, 2, 1))"),
-    "9 list": ("error", "PYL105", fused(), [s.T for s in sequences()], LABELS, "s.T for s in"),
-    10: ("note", "PYL207", keras.Sequential([pylstm.LSTM(3)]), dense(13, 99), None, "axis 2"),
-    12: ("fixed", "PYL126", fused(), np.array(sequences(), object), LABELS, "6 sequences"),
-    13: ("note", "PYL206", fused(), dense().astype("int32"), LABELS, "pad_sequences"),
-    14: ("fixed", "PYL123", fused(), dense()[:, :, None], LABELS, "(6, 4, 1, 5)"),
-    17: ("error", "PYL117", fused(), dense().astype(complex), LABELS, "imaginary"),
-    18: ("error", "PYL118", fused(), [["a"], ["b", "c"]], None, "StringLookup"),
-    19: ("fixed", "PYL122", fused(features=1), dense()[:, :, 0], LABELS, "x[..., None]"),
-    20: ("fixed", "PYL123", fused(), dense()[..., None], LABELS, "(6, 4, 5, 1)"),
-    21: ("error", "PYL111", fused(), dense().reshape(-1, 5), LABELS, "x.reshape(6, 4, 5)"),
-    22: (
+FINDINGS = [
+    ("error", "PYL127", stock(), list(dense()), LABELS, "pylstm.dataset(x, y)"),
+    ("error", "PYL126", stock(), sequences(), LABELS, "model = pylstm.convert(model)"),
+    ("fixed", "PYL126", fused(), sequences(), LABELS, "6 sequences"),
+    ("fixed", "PYL123", fused(), [s[None] for s in sequences()], LABELS, "s[0] for s in"),
+    ("fixed", "PYL123", fused(), dense()[:, None], LABELS, "(6, 1, 4, 5)"),
+    ("error", "PYL101", fused(), dense()[0], None, "expand_dims(x, 0)"),
+    ("error", "PYL101", keras.Sequential([pylstm.LSTM(3)]), dense()[0], None, "x[:, None]"),
+    ("error", "PYL104", fused(), dense(5, 20), LABELS, "np.transpose(x, (0, 2, 1))"),
+    ("error", "PYL105", fused(), [s.T for s in sequences()], LABELS, "s.T for s in"),
+    ("note", "PYL207", keras.Sequential([pylstm.LSTM(3)]), dense(13, 99), None, "axis 2"),
+    ("fixed", "PYL126", fused(), np.array(sequences(), object), LABELS, "6 sequences"),
+    ("note", "PYL206", fused(), dense().astype("int32"), LABELS, "pad_sequences"),
+    ("fixed", "PYL123", fused(), dense()[:, :, None], LABELS, "(6, 4, 1, 5)"),
+    ("error", "PYL117", fused(), dense().astype(complex), LABELS, "imaginary"),
+    ("error", "PYL118", fused(), [["a"], ["b", "c"]], None, "StringLookup"),
+    ("fixed", "PYL122", fused(features=1), dense()[:, :, 0], LABELS, "x[..., None]"),
+    ("fixed", "PYL123", fused(), dense()[..., None], LABELS, "(6, 4, 5, 1)"),
+    ("error", "PYL111", fused(), dense().reshape(-1, 5), LABELS, "x.reshape(6, 4, 5)"),
+    (
         "fixed",
         "PYL124",
         pylstm.Sequential([keras.Input((5, 5)), pylstm.LSTM(3)]),
@@ -84,11 +84,11 @@ ROWS = {
         LABELS,
         "declared as 5",
     ),
-    26: ("warning", "PYL205", fused(), pylstm.pad(sequences()).x, LABELS, "up to 3 steps"),
-    27: ("error", "PYL126", stock(), pylstm.ragged(sequences()), LABELS, "pylstm.convert"),
-    29: ("error", "PYL103", fused(), dense(4, 6), LABELS, "one-hot class too many"),
-    "29 list": ("error", "PYL103", fused(), sequences(features=6), LABELS, "one-hot class"),
-    32: (
+    ("warning", "PYL205", fused(), pylstm.pad(sequences()).x, LABELS, "up to 3 steps"),
+    ("error", "PYL126", stock(), pylstm.ragged(sequences()), LABELS, "pylstm.convert"),
+    ("error", "PYL103", fused(), dense(4, 6), LABELS, "one-hot class too many"),
+    ("error", "PYL103", fused(), sequences(features=6), LABELS, "one-hot class"),
+    (
         "error",
         "PYL106",
         keras.Sequential([pylstm.LSTM(3, name="a"), pylstm.LSTM(3, name="b")]),
@@ -96,9 +96,9 @@ ROWS = {
         LABELS,
         "return_sequences=True in 'a'",
     ),
-    33: ("fixed", "PYL126", fused(), [s.tolist() for s in sequences()], LABELS, "6 sequences"),
-    35: ("error", "PYL110", fused(), sequences(), LABELS[:5], "x has 6 samples, y has 5"),
-    36: (
+    ("fixed", "PYL126", fused(), [s.tolist() for s in sequences()], LABELS, "6 sequences"),
+    ("error", "PYL110", fused(), sequences(), LABELS[:5], "x has 6 samples, y has 5"),
+    (
         "error",
         "PYL109",
         pylstm.Sequential([keras.Input(batch_shape=(4, None, 5)), pylstm.LSTM(3, stateful=True)]),
@@ -106,14 +106,14 @@ ROWS = {
         None,
         "drop_remainder=True",
     ),
-    39: ("error", "PYL108", fused(), dense()[:, :0], LABELS, "axis 1 is 0"),
-    41: ("note", "PYL203", fused(), [*sequences(), []], [*LABELS, 0], "x[6]"),
-    42: ("error", "PYL105", fused(), [*sequences(), np.ones((2, 4))], None, "sequence 6 is (2, 4)"),
-    "43 nan": ("warning", "PYL201", fused(), with_value(np.nan), LABELS, "x[2][1][3] = nan"),
-    "43 inf": ("warning", "PYL201", fused(), with_value(-np.inf), LABELS, "x[2][1][3] = -inf"),
-    "43 y": ("warning", "PYL201", fused(), dense(), [np.nan] * 6, "6 values in 6 of 6"),
-    "43 uint8": ("warning", "PYL202", fused(), np.full((6, 4, 5), 255, "uint8"), None, "/ 255"),
-    "43 mask": (
+    ("error", "PYL108", fused(), dense()[:, :0], LABELS, "axis 1 is 0"),
+    ("note", "PYL203", fused(), [*sequences(), []], [*LABELS, 0], "x[6]"),
+    ("error", "PYL105", fused(), [*sequences(), np.ones((2, 4))], None, "sequence 6 is (2, 4)"),
+    ("warning", "PYL201", fused(), with_value(np.nan), LABELS, "x[2][1][3] = nan"),
+    ("warning", "PYL201", fused(), with_value(-np.inf), LABELS, "x[2][1][3] = -inf"),
+    ("warning", "PYL201", fused(), dense(), [np.nan] * 6, "6 values in 6 of 6"),
+    ("warning", "PYL202", fused(), np.full((6, 4, 5), 255, "uint8"), None, "/ 255"),
+    (
         "warning",
         "PYL213",
         fused(mask_value=-1.0),
@@ -121,15 +121,18 @@ ROWS = {
         LABELS,
         "2 steps in 1 of 6 samples have -1.0 alone, which a layer masks; the first is x[2][1]",
     ),
-    44: ("note", "PYL208", fused(activation=lambda x: x), dense(), LABELS, "Keras' loop"),
-    "44 stock": ("note", "PYL208", stock(), dense(), LABELS, "pylstm.convert(model)"),
-    45: ("error", "PYL127", stock(), pd.Series(list(dense())), LABELS, "pylstm.dataset"),
-}
+    ("note", "PYL208", fused(activation=lambda x: x), dense(), LABELS, "Keras' loop"),
+    ("note", "PYL208", stock(), dense(), LABELS, "pylstm.convert(model)"),
+    ("error", "PYL127", stock(), pd.Series(list(dense())), LABELS, "pylstm.dataset"),
+]
 
 
-@pytest.mark.parametrize("row", ROWS)
-def test_row(row):
-    level, code, model, x, y, text = ROWS[row]
+@pytest.mark.parametrize(
+    ("level", "code", "model", "x", "y", "text"),
+    FINDINGS,
+    ids=[f"{f[1]} {f[-1]}" for f in FINDINGS],
+)
+def test_one_finding(level, code, model, x, y, text):
     report = diagnose(model, x, y)
     finding = found(report, code)
     assert finding.level == level
@@ -150,6 +153,36 @@ def test_integers_that_a_layer_in_front_scales(front):
     assert diagnose(functional(lambda x: pylstm.LSTM(3)(front(x))), x).ok
     late = functional(lambda x: front(pylstm.LSTM(3, return_sequences=True)(x)))
     assert found(diagnose(late, x), "PYL202").level == "warning"
+
+
+def test_integers_as_small_as_flags_and_codes():
+    assert diagnose(fused(), np.full((6, 4, 5), 30)).ok
+    assert found(diagnose(fused(), np.full((6, 4, 5), 31)), "PYL202").level == "warning"
+
+
+def test_more_than_twice_as_many_features_as_steps():
+    model = keras.Sequential([pylstm.LSTM(3)])
+    assert not list(diagnose(model, dense(5, 10)))
+    assert found(diagnose(model, dense(5, 11)), "PYL207").level == "note"
+
+
+def test_zeros_of_which_at_most_three_quarters_are_at_the_ends():
+    x = np.ones((3, 8, 5))
+    for index, row in enumerate(x):
+        row[7 - index :] = 0  # 6 steps
+    x[:2, 2] = 0
+    assert diagnose(fused(), x).ok
+    x[1, 2] = 1
+    assert "up to 3 steps" in found(diagnose(fused(), x), "PYL205").what
+
+
+@pytest.mark.parametrize(
+    ("lstm", "fix"), [(keras.layers.LSTM, "model = pylstm.convert(model)\n"), (pylstm.LSTM, "")]
+)
+def test_the_layer_in_a_wrapper_is_what_reads(lstm, fix):
+    model = keras.Sequential([keras.Input((None, 5)), keras.layers.Bidirectional(lstm(3))])
+    finding = found(diagnose(model, sequences(), LABELS), "PYL126")
+    assert finding.fix == f"{fix}model.fit(pylstm.dataset(x, y))"
 
 
 def test_zeros_at_the_ends_that_are_values():
@@ -186,14 +219,14 @@ def samples_of(x, y, shape=(None, 5)):
     )
 
 
-def test_row_24_batch_of_several_lengths():
+def test_batch_of_several_lengths():
     finding = found(diagnose(fused(), samples_of(sequences(), LABELS).batch(3)), "PYL115")
     assert "(3, 5) and (2, 5) in one batch" in finding.what
     assert "ragged_batch" in finding.fix
 
 
 @pytest.mark.parametrize("model", [pylstm.Sequential, keras.Sequential])
-def test_row_36_batches_of_a_dataset(model):
+def test_batches_of_a_dataset(model):
     layers = [keras.Input(batch_shape=(4, None, 5)), pylstm.LSTM(3, stateful=True)]
     data = tf.data.Dataset.from_tensor_slices((np.tile(dense(), (4, 1, 1)), LABELS * 4))
     assert diagnose(model(layers), data.batch(4)).ok
@@ -213,7 +246,7 @@ def test_a_dataset_of_single_samples(model, front):
     assert finding.fix == "dataset.batch(32)"
 
 
-def test_row_28_unknown_rank():
+def test_unknown_rank():
     data = samples_of(dense(), LABELS, shape=None).batch(3)
     finding = found(diagnose(fused(), data), "PYL107")
     assert "set_shape" in finding.fix
@@ -396,6 +429,13 @@ def test_labels_for_which_there_is_no_output(is_graph, by_step):
     assert "PYL212" not in {f.code for f in diagnose(model, sequences(), beyond)}
 
 
+def test_negative_labels():
+    model = fused()
+    model.compile("adam", "sparse_categorical_crossentropy")
+    finding = found(diagnose(model, sequences(), [0, 1, 1, 0, 1, -1]), "PYL212")
+    assert "the first is y[5] = -1" in finding.what
+
+
 @pytest.mark.parametrize("x", [dense(), sequences()], ids=["dense", "several lengths"])
 @pytest.mark.parametrize("is_built", [True, False])
 def test_a_target_per_sample_beside_an_output_per_step(x, is_built):
@@ -520,7 +560,10 @@ def test_notebook_table():
     page = diagnose(fused(), with_value(np.nan), LABELS)._repr_html_()
     assert page.count("<tr>") == 3
     assert "PYL201" in page
-    assert "&#x27;" not in diagnose(fused(), dense(), LABELS)._repr_html_()
+    assert "<table" not in diagnose(fused(), dense(), LABELS)._repr_html_()
+    page = Report([Finding("note", "PYL201", "x", "a < b", "x['a']")])._repr_html_()
+    assert "a &lt; b" in page
+    assert "x[&#x27;a&#x27;]" in page
 
 
 def test_nothing_is_changed():

@@ -76,11 +76,21 @@ def test_strided_tensors():
     assert torch.equal(got, expected)
 
 
-def test_reserve_is_saved_only_for_a_gradient():
+def test_reserve_is_saved_only_for_a_gradient(monkeypatch):
+    saved = []
+
+    def spy(*arguments):
+        saved.append(arguments[-1])
+        return forward(*arguments)
+
+    forward = op._forward
+    monkeypatch.setattr(op, "_forward", spy)
     x, _, _, kernel, recurrent_kernel, *_ = tensors(Case())
-    assert pylstm.lstm(x, kernel, recurrent_kernel).requires_grad
+    pylstm.lstm(x, kernel, recurrent_kernel)
     with torch.no_grad():
-        assert not pylstm.lstm(x, kernel, recurrent_kernel).requires_grad
+        pylstm.lstm(x, kernel, recurrent_kernel)
+    pylstm.lstm(x.detach(), kernel.detach(), recurrent_kernel.detach())
+    assert saved == [True, False, False]
 
 
 def test_gradient_without_a_saved_reserve():
@@ -112,6 +122,24 @@ def test_the_gradient_of_x_is_computed_only_where_it_is_wanted(monkeypatch):
     assert wanted == [True, False, True]
     for one, other in zip(*results, strict=True):
         assert torch.equal(one, other)
+
+
+def test_calls_use_as_many_threads_as_torch(monkeypatch):
+    used = []
+
+    def counting(function):
+        def call(*arguments, threads, **options):
+            used.append(threads)
+            return function(*arguments, threads=threads, **options)
+
+        return call
+
+    for name in ("forward", "backward"):
+        monkeypatch.setattr(op._core, name, counting(getattr(op._core, name)))
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    x, _, _, kernel, recurrent_kernel, *_ = tensors(Case())
+    pylstm.lstm(x, kernel, recurrent_kernel).sum().backward()
+    assert used == [3, 3]
 
 
 def test_forward_mode_is_no_silent_zero():

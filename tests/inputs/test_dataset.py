@@ -144,13 +144,13 @@ def test_other_backends_do_not_pad_in_silence(monkeypatch):
     np.testing.assert_array_equal(x, np.ones((4, 3, 2)))
 
 
-def test_row_35_numbers_of_samples_differ():
+def test_numbers_of_samples_differ():
     with pytest.raises(errors.BatchMismatchError, match=r"\[PYL110\]") as caught:
         dataset(sequences(), np.zeros(199))
     assert caught.value.got == "x has 200 samples, y has 199"
 
 
-def test_row_21_joined_rows_are_never_split_silently():
+def test_joined_rows_are_never_split_silently():
     with pytest.raises(errors.BatchMismatchError, match=r"\[PYL111\]") as caught:
         dataset(np.zeros((600, 3)), np.zeros(20))
     assert caught.value.fix.startswith("x.reshape(20, 30, 3)")

@@ -55,6 +55,7 @@ for error, call in [
     raise AssertionError(error)
 try:
     layer(keras.Input((5, 3), dtype="string"))
+    raise AssertionError("no error")
 except errors.DTypeError as error:
     assert error.fix == "keras.layers.StringLookup for categories", error.fix
 stack = [pylstm.LSTM(4, return_sequences=True), pylstm.LSTM(4)]

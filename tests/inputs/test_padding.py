@@ -112,31 +112,31 @@ def test_never_truncates():
     assert "sequence 1 has 5" in caught.value.got
 
 
-def test_row_41_a_sequence_of_length_0_is_a_masked_row():
+def test_a_sequence_of_length_0_is_a_masked_row():
     batch = pad([np.ones((2, 3)), [], np.ones((0, 3))])
     assert batch.x.shape == (3, 2, 3)
     assert batch.mask.tolist() == [[True, True], [False, False], [False, False]]
 
 
-def test_row_42_different_features_are_named():
+def test_different_features_are_named():
     with pytest.raises(errors.FeatureMismatchError, match=r"\[PYL105\]") as caught:
         pad([np.ones((2, 3)), np.ones((4, 3)), np.ones((2, 4))])
     assert caught.value.got == "sequence 0 is (2, 3), sequence 2 is (2, 4)"
 
 
-def test_row_17_complex():
+def test_complex():
     with pytest.raises(errors.DTypeError, match="imaginary part") as caught:
         pad([np.ones((2, 3), complex)])
     assert caught.value.code == "PYL117"
 
 
-def test_row_18_strings():
+def test_strings():
     with pytest.raises(errors.DTypeError, match="does not hold numbers") as caught:
         pad([["a", "b"], ["c"]])
     assert caught.value.code == "PYL118"
 
 
-def test_row_05_batch_axis_on_each():
+def test_batch_axis_on_each():
     seqs = sequences()
     with pytest.warns(errors.ShapeCorrectionWarning, match=r"PYL123.*\(1, time, features\)"):
         batch = pad([s[None] for s in seqs])

@@ -40,6 +40,20 @@ def test_lengths_and_mask_both_count(layer, x, mask, rng):
     np.testing.assert_array_equal(layer(x, mask=holes, lengths=LENGTHS), expected)
 
 
+def test_lengths_and_the_mask_value_both_count(layer, x, mask):
+    masking = pylstm.LSTM(5, return_sequences=True, mask_value=-1.0)
+    masking.build((None, None, 3))
+    masking.set_weights(layer.get_weights())
+    x[:, 1], mask[:, 1] = -1.0, False
+    np.testing.assert_array_equal(masking(x, lengths=LENGTHS), layer(x, mask=mask))
+
+
+def test_lengths_and_the_ends_of_a_list_both_count(layer, x):
+    recordings = [row[:end] for row, end in zip(x, (7, 3, 2, 5), strict=True)]
+    expected = layer(x, lengths=[2, 3, 1, 5])
+    np.testing.assert_array_equal(layer(recordings, lengths=[2, 7, 1, 6]), expected)
+
+
 def test_ragged_input_is_a_mask(layer, x, mask):
     ragged = tf.RaggedTensor.from_tensor(x, lengths=LENGTHS)
     expected, got = layer(x, mask=mask), layer(ragged)

@@ -96,6 +96,14 @@ def test_another_cell_runs_keras_loop(x):
     assert "the layer's cell is a DoublingCell" in layer.path_reason
 
 
+def test_what_a_gradient_needs_is_kept_where_a_graph_decides(x, fused_calls):
+    layer = pylstm.LSTM(4)
+    for training in (False, True):
+        layer(x, training=training)
+    tf.function(lambda training: layer(x, training=training))(tf.constant(False))
+    assert [call["save_for_backward"] for call in fused_calls] == [False, True, True]
+
+
 def test_path_is_that_of_the_newest_call(x):
     layer = pylstm.LSTM(4)
     layer(x)

@@ -53,7 +53,7 @@ def test_validation_split_takes_the_last_samples():
         split.fit(seqs, LABELS, validation_split=0.9, **PLAIN)
 
 
-@pytest.mark.parametrize("form", ["tuple", "with weights", "dataset", "arrays"])
+@pytest.mark.parametrize("form", ["tuple", "with weights", "dataset", "arrays", "generator"])
 def test_validation_data(form):
     seqs = sequences()
     model = classifier()
@@ -64,9 +64,30 @@ def test_validation_data(form):
         "with weights": (seqs, LABELS, np.full(6, 1.0)),
         "dataset": pylstm.dataset(seqs, LABELS),
         "arrays": (pylstm.pad(seqs), LABELS.tolist()),
+        "generator": ((seqs[i : i + 3], LABELS[i : i + 3]) for i in (0, 3)),
     }[form]
     history = model.fit(seqs, LABELS, validation_data=data, **PLAIN).history
     assert [history["val_loss"][0], history["val_accuracy"][0]] == pytest.approx(want, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("options", "batches"),
+    [({}, 1), ({"validation_batch_size": 2}, 3), ({"batch_size": 2, "validation_steps": 2}, 2)],
+)
+def test_validation_in_batches_of_its_own(options, batches):
+    seen = []
+    count = keras.callbacks.LambdaCallback(on_test_batch_end=lambda batch, logs: seen.append(batch))
+    options = {**PLAIN, **options, "callbacks": [count]}
+    classifier().fit(sequences(), LABELS, validation_data=(sequences(), LABELS), **options)
+    assert len(seen) == batches
+
+
+def test_validate_is_that_of_the_strictest_layer():
+    for asked in (["auto"], ["auto", "warn"], ["auto", "warn", "strict"]):
+        for each in (asked, asked[::-1]):
+            assert (
+                pylstm.Sequential([pylstm.LSTM(2, validate=v) for v in each]).validate == asked[-1]
+            )
 
 
 def test_sample_weight():

@@ -1,7 +1,7 @@
-"""The ways people get LSTM input wrong that show before any layer: one test per row.
+"""The ways people get LSTM input wrong that show before any layer.
 
-The numbers are those of the table of scenarios. Where pylstm fixes the input, its values are
-those of each sequence alone; where it cannot, the error says what to write.
+Where pylstm fixes the input, its values are those of each sequence alone; where it cannot, the
+error says what to write.
 """
 
 import collections
@@ -45,32 +45,32 @@ def assert_fixed(x, seqs, y=LABELS):
     assert_fits_like_stock(classifier(), x, y, seqs)
 
 
-def test_row_01_list_of_equally_long_arrays():
+def test_list_of_equally_long_arrays():
     seqs = sequences([3] * 6)
     assert_fixed(seqs, seqs)
 
 
-def test_row_02_list_of_arrays_of_several_lengths():
+def test_list_of_arrays_of_several_lengths():
     assert_fixed(sequences(), sequences())
 
 
-def test_row_03_as_many_arrays_as_steps():
+def test_as_many_arrays_as_steps():
     seqs = sequences([3, 3, 3])
     assert_fixed(seqs, seqs, LABELS[:3])
 
 
-def test_row_04_call_on_a_list():
+def test_call_on_a_list():
     seqs = sequences()
     assert_predicts_each_alone(classifier(), seqs, seqs)
 
 
-def test_row_05_batch_axis_on_each_array():
+def test_batch_axis_on_each_array():
     seqs = sequences()
     with pytest.warns(errors.ShapeCorrectionWarning, match=r"PYL123.*\(1, time, features\)"):
         assert_fixed([s[None] for s in seqs], seqs)
 
 
-def test_row_05_strict():
+def test_strict():
     model = classifier(validate="strict")
     x = [s[None] for s in sequences()]
     for run in (model.predict, lambda x: model.fit(x, LABELS, verbose=0)):
@@ -79,13 +79,13 @@ def test_row_05_strict():
         assert caught.value.fix == "[s[0] for s in sequences]"
 
 
-def test_row_06_an_axis_too_many():
+def test_an_axis_too_many():
     seqs = sequences([3] * 6)
     with pytest.warns(errors.ShapeCorrectionWarning, match=r"PYL123.*\(\S+ 1, 3, 5\)"):
         assert_fixed(np.stack(seqs)[:, None], seqs)
 
 
-def test_row_07_one_recording_is_not_split():
+def test_one_recording_is_not_split():
     """A model's first axis is the batch: (T, F) is no batch, and is told so."""
     model = classifier()
     for run in (model.predict, lambda x: model.fit(x, [0] * 4, verbose=0)):
@@ -94,24 +94,24 @@ def test_row_07_one_recording_is_not_split():
         assert caught.value.expected.startswith("(batch, time, features=5)")
 
 
-def test_row_12_object_array():
+def test_object_array():
     seqs = sequences()
     assert_fixed(object_array(seqs), seqs)
 
 
-def test_row_14_padded_then_expanded():
+def test_padded_then_expanded():
     seqs = sequences([3] * 6)
     with pytest.warns(errors.ShapeCorrectionWarning, match="PYL123"):
         assert_fixed(np.expand_dims(np.stack(seqs), 2), seqs)
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float64", "int64", "uint8", "bool"])
-def test_row_16_any_real_dtype(dtype):
+def test_any_real_dtype(dtype):
     seqs = [np.abs(s * 3).astype(dtype) for s in sequences()]
     assert_predicts_each_alone(classifier(), seqs, seqs)
 
 
-def test_row_17_complex():
+def test_complex():
     model = classifier()
     whole = np.zeros((6, 3, 5), complex)
     for x, got in ((list(whole), "sequence 0 is complex128"), (whole, "(6, 3, 5) complex128")):
@@ -121,7 +121,7 @@ def test_row_17_complex():
             assert caught.value.got == got
 
 
-def test_row_18_strings():
+def test_strings():
     model = classifier()
     for x in ([["a", "b"], ["c"]], np.array([["a", "b"], ["c", "d"]])):
         with pytest.raises(errors.DTypeError, match="does not hold numbers") as caught:
@@ -138,7 +138,7 @@ def test_row_18_strings():
         ([None, None], "np.asarray(x, 'float32')"),
     ],
 )
-def test_row_18_the_fix_is_for_what_holds_no_numbers(x, fix):
+def test_the_fix_is_for_what_holds_no_numbers(x, fix):
     model = classifier()
     with pytest.raises(errors.DTypeError, match=r"PYL118.* x does not hold numbers") as caught:
         model.fit(x, [0, 1], verbose=0)
@@ -149,7 +149,7 @@ def test_row_18_the_fix_is_for_what_holds_no_numbers(x, fix):
     assert caught.value.fix == "labels, y = np.unique(y, return_inverse=True)"
 
 
-def test_row_19_and_20_one_feature():
+def test_and_20_one_feature():
     keras.utils.set_random_seed(0)
     model = pylstm.Sequential([keras.Input((None, 1)), pylstm.LSTM(3)])
     x = np.random.default_rng(0).normal(size=(4, 6)).astype(np.float32)
@@ -162,7 +162,7 @@ def test_row_19_and_20_one_feature():
         np.testing.assert_allclose(got, model(row[None, :, None])[0], atol=1e-6)
 
 
-def test_row_21_all_rows_in_one_table():
+def test_all_rows_in_one_table():
     model = classifier()
     with pytest.raises(errors.BatchMismatchError, match="joined along one axis") as caught:
         model.fit(np.zeros((18, 5), np.float32), LABELS, verbose=0)
@@ -171,7 +171,7 @@ def test_row_21_all_rows_in_one_table():
     assert caught.value.fix.startswith("x.reshape(6, 3, 5) if")
 
 
-def test_row_23_where_from_tensor_slices_fails():
+def test_where_from_tensor_slices_fails():
     seqs = sequences()
     with pytest.raises(ValueError, match="non-rectangular"):
         tf.data.Dataset.from_tensor_slices(seqs)
@@ -192,7 +192,7 @@ def generator_of(x, y):
 
 
 @pytest.mark.parametrize("before", [lambda data: data, lambda data: data.map(lambda x, y: (x, y))])
-def test_row_24_batch_of_several_lengths(before):
+def test_batch_of_several_lengths(before):
     data = before(generator_of(sequences(), LABELS)).batch(3)
     model = classifier()
     for run in (model.fit, model.evaluate, model.predict):
@@ -204,7 +204,7 @@ def test_row_24_batch_of_several_lengths(before):
         assert isinstance(caught.value.__cause__, tf.errors.InvalidArgumentError)
 
 
-def test_row_24_the_fix_works():
+def test_the_fix_works():
     seqs = sequences()
     data = generator_of(seqs, LABELS).ragged_batch(6)
     model, other = classifier(), classifier()
@@ -214,7 +214,7 @@ def test_row_24_the_fix_works():
         np.testing.assert_allclose(got, want, atol=1e-6)
 
 
-def test_row_25_where_padded_batch_wants_typed_zeros():
+def test_where_padded_batch_wants_typed_zeros():
     data = generator_of(sequences(), LABELS)
     with pytest.raises(TypeError, match="float"):
         data.padded_batch(3, padding_values=(0, 0))
@@ -223,7 +223,7 @@ def test_row_25_where_padded_batch_wants_typed_zeros():
     assert y.dtype.kind == "i"
 
 
-def test_row_26_padding_never_changes_the_output():
+def test_padding_never_changes_the_output():
     seqs = sequences()
     model = classifier()
     padded = model.predict(pylstm.pad(seqs).x, verbose=0)
@@ -233,13 +233,13 @@ def test_row_26_padding_never_changes_the_output():
     np.testing.assert_allclose(masked, model.predict(seqs, verbose=0), atol=1e-6)
 
 
-def test_row_27_ragged_tensor():
+def test_ragged_tensor():
     seqs = sequences()
     assert_fixed(pylstm.ragged(seqs), seqs)
 
 
 @pytest.mark.parametrize("built", [True, False])
-def test_row_28_unknown_rank(built):
+def test_unknown_rank(built):
     def hide(x, y):
         return tf.ensure_shape(tf.py_function(lambda a: a, [x], tf.float32), None), y
 
@@ -251,7 +251,7 @@ def test_row_28_unknown_rank(built):
     assert "set_shape((None, None, " in caught.value.fix
 
 
-def test_row_29_another_number_of_features():
+def test_another_number_of_features():
     model = classifier()
     seqs = sequences(features=6)
     for x in (seqs, np.zeros((6, 3, 6), np.float32)):
@@ -261,20 +261,20 @@ def test_row_29_another_number_of_features():
             assert "features=5" in caught.value.expected
 
 
-def test_row_33_nested_lists():
+def test_nested_lists():
     seqs = sequences()
     assert_fixed([s.tolist() for s in seqs], seqs)
     even = sequences([3] * 6)
     assert_fixed([s.tolist() for s in even], even)
 
 
-def test_row_34_array_and_list_of_labels():
+def test_array_and_list_of_labels():
     seqs = sequences([3] * 6)
     assert_fixed(np.stack(seqs), seqs)
 
 
 @pytest.mark.parametrize("x", [sequences(), np.zeros((6, 3, 5), np.float32)])
-def test_row_35_another_number_of_labels(x):
+def test_another_number_of_labels(x):
     model = classifier()
     for run in (model.fit, model.evaluate):
         with pytest.raises(errors.BatchMismatchError, match=r"\[PYL110\] layer") as caught:
@@ -282,7 +282,7 @@ def test_row_35_another_number_of_labels(x):
         assert caught.value.got == "x has 6 samples, y has 5"
 
 
-def test_row_36_stateful_with_a_partial_batch():
+def test_stateful_with_a_partial_batch():
     model = pylstm.Sequential(
         [keras.Input(batch_shape=(4, None, 5)), pylstm.LSTM(3, stateful=True)]
     )
@@ -312,7 +312,7 @@ def stateful(model_type, batch_size):
     return model
 
 
-def test_row_36_stateful_with_fewer_samples_than_a_default_batch():
+def test_stateful_with_fewer_samples_than_a_default_batch():
     """They make one batch, of as many samples as the layer has states."""
     x, y = np.ones((4, 3, 5), np.float32), np.ones((4, 3))
     for run in (
@@ -322,6 +322,14 @@ def test_row_36_stateful_with_fewer_samples_than_a_default_batch():
         lambda model: model.fit(
             np.ones((10, 3, 5)), np.ones((10, 3)), batch_size=4, steps_per_epoch=2, verbose=0
         ).history["loss"],
+        lambda model: model.fit(
+            x,
+            y,
+            batch_size=4,
+            validation_data=(np.ones((6, 3, 5)), np.ones((6, 3))),
+            validation_steps=1,
+            verbose=0,
+        ).history["val_loss"],
     ):
         got, want = (run(stateful(kind, 4)) for kind in (pylstm.Sequential, keras.Sequential))
         np.testing.assert_allclose(got, want, rtol=1e-5)
@@ -338,7 +346,7 @@ def test_row_36_stateful_with_fewer_samples_than_a_default_batch():
         (1, "1 samples in batches of 1", "keras.Input((None, features), batch_size=1)"),
     ],
 )
-def test_row_36_stateful_with_batches_of_another_size(size, got, fix):
+def test_stateful_with_batches_of_another_size(size, got, fix):
     model = stateful(pylstm.Sequential, 4)
     with pytest.raises(errors.BatchMismatchError, match=r"\[PYL109\]") as caught:
         model.predict(np.ones((size, 3, 5)), verbose=0)
@@ -347,7 +355,7 @@ def test_row_36_stateful_with_batches_of_another_size(size, got, fix):
     assert caught.value.fix.split("     ")[0] == fix
 
 
-def test_row_39_no_sequences_or_no_steps():
+def test_no_sequences_or_no_steps():
     model = classifier()
     assert model.predict(np.zeros((0, 3, 5)), verbose=0).shape == (0, 2)
     empty = [np.zeros((0, 5), np.float32)] * 2
@@ -357,7 +365,7 @@ def test_row_39_no_sequences_or_no_steps():
         model.predict(np.zeros((2, 0, 5)), verbose=0)
 
 
-def test_row_41_empty_sequence():
+def test_empty_sequence():
     seqs = [*sequences(), np.zeros((0, 5), np.float32)]
     model = classifier()
     bias = model.layers[-1].bias.numpy()
@@ -366,7 +374,7 @@ def test_row_41_empty_sequence():
     assert np.isfinite(model.get_weights()[0]).all()
 
 
-def test_row_42_another_number_of_features_in_the_list():
+def test_another_number_of_features_in_the_list():
     seqs = [*sequences(), np.zeros((3, 4), np.float32)]
     model = classifier()
     for run in (model.predict, lambda x: model.fit(x, [*LABELS, 0], verbose=0), model):
@@ -387,7 +395,7 @@ CONTAINERS = {
 
 
 @pytest.mark.parametrize("container", CONTAINERS)
-def test_row_45_other_containers(container):
+def test_other_containers(container):
     seqs = sequences()
     x = CONTAINERS[container](seqs)
     assert_fits_like_stock(classifier(), x, pd.Series(LABELS), seqs)
@@ -395,7 +403,7 @@ def test_row_45_other_containers(container):
     np.testing.assert_array_equal(classifier().predict(x, verbose=0), want)
 
 
-def test_row_45_generators_of_batches():
+def test_generators_of_batches():
     seqs = sequences()
 
     def batches(size=3):
@@ -415,7 +423,7 @@ def test_row_45_generators_of_batches():
 
 @pytest.mark.parametrize("lengths", [[3, 3, 2], [3, 3, 2, 4, 3], [3, 3, 3, 3, 1]])
 @pytest.mark.parametrize("as_batch", [list, pylstm.pad, lambda seqs: np.stack(seqs[:1])])
-def test_row_45_batches_of_a_generator_may_differ_in_length(lengths, as_batch):
+def test_batches_of_a_generator_may_differ_in_length(lengths, as_batch):
     """Keras fixes what the first two batches have in common."""
     seqs = sequences(lengths)
     batches = [as_batch(seqs[start : start + 2]) for start in range(0, len(seqs), 2)]
@@ -427,7 +435,7 @@ def test_row_45_batches_of_a_generator_may_differ_in_length(lengths, as_batch):
 
 
 @pytest.mark.parametrize("lengths", [(5, 6, 7), (5, 5, 7)])
-def test_row_45_arrays_of_a_generator_may_differ_with_their_targets_by_step(lengths):
+def test_arrays_of_a_generator_may_differ_with_their_targets_by_step(lengths):
     model = classifier(return_sequences=True)
     batches = [(np.ones((2, t, 5)), np.ones((2, t)), np.ones((2, t))) for t in lengths]
     model.optimizer.learning_rate = 0.0
@@ -438,7 +446,7 @@ def test_row_45_arrays_of_a_generator_may_differ_with_their_targets_by_step(leng
 
 @pytest.mark.parametrize("lengths", [[3, 3, 3, 3, 2, 1], [3, 2, 3, 3, 1, 1], [1, 1, 1, 1, 4, 2]])
 @pytest.mark.parametrize("weighted", [False, True])
-def test_row_45_lists_of_a_generator_with_targets_by_step(lengths, weighted):
+def test_lists_of_a_generator_with_targets_by_step(lengths, weighted):
     """Whether a batch's lists are equally long is chance."""
     seqs = sequences(lengths)
     y = [np.arange(len(seq)) % 2 for seq in seqs]
@@ -453,7 +461,7 @@ def test_row_45_lists_of_a_generator_with_targets_by_step(lengths, weighted):
 
 @pytest.mark.parametrize("declare", [True, False])
 @pytest.mark.parametrize("convert", [list, np.array])
-def test_row_45_tokens_of_a_generator_may_differ_in_length(declare, convert):
+def test_tokens_of_a_generator_may_differ_in_length(declare, convert):
     keras.utils.set_random_seed(0)
     layers = [keras.layers.Embedding(9, 5), pylstm.LSTM(4)]
     model = pylstm.Sequential([keras.Input((None,)), *layers] if declare else layers)
@@ -464,14 +472,14 @@ def test_row_45_tokens_of_a_generator_may_differ_in_length(declare, convert):
     np.testing.assert_allclose(got, want, atol=1e-6)
 
 
-def test_row_45_targets_that_are_not_by_step_keep_their_axis_of_one():
+def test_targets_that_are_not_by_step_keep_their_axis_of_one():
     """One step, and one number for each sample: Keras' losses must see that axis."""
     x, y = np.ones((2, 1, 5), np.float32), np.array([[0], [1]])
     want = classifier().evaluate(x, y, verbose=0)
     assert classifier().evaluate(iter([(x, y)] * 3), verbose=0) == pytest.approx(want)
 
 
-def test_row_45_batches_of_a_generator_with_weights_and_without():
+def test_batches_of_a_generator_with_weights_and_without():
     x, y = sequences()[:2], np.zeros(2)
     with pytest.raises(errors.RaggedError, match=r"PYL114.*differ in their parts") as caught:
         classifier().evaluate(iter([(x, y), (x, y, np.ones(2))]), verbose=0)
@@ -479,7 +487,7 @@ def test_row_45_batches_of_a_generator_with_weights_and_without():
 
 
 @pytest.mark.parametrize("order", [1, -1])
-def test_row_45_lists_and_arrays_from_one_generator(order):
+def test_lists_and_arrays_from_one_generator(order):
     batches = [np.zeros((2, 3, 5), np.float32), sequences([3, 2])][::order]
     with pytest.raises(errors.RaggedError, match=r"PYL114.*differ in their kind") as caught:
         classifier().predict(((batch,) for batch in batches), verbose=0)
@@ -487,7 +495,7 @@ def test_row_45_lists_and_arrays_from_one_generator(order):
     assert classifier().predict(((list(b),) for b in batches), verbose=0).shape == (4, 2)
 
 
-def test_row_45_batches_of_a_generator_of_other_sizes_than_declared():
+def test_batches_of_a_generator_of_other_sizes_than_declared():
     model = pylstm.Sequential([keras.Input((3, 5)), pylstm.LSTM(2)])
     batches = ((np.zeros((2, steps, 5)),) for steps in (3, 3, 4))
     with pytest.raises(errors.RaggedError, match=r"PYL114.*generator's batches differ") as caught:
@@ -497,7 +505,7 @@ def test_row_45_batches_of_a_generator_of_other_sizes_than_declared():
 
 
 @pytest.mark.parametrize("iterator", [iter, lambda samples: (sample for sample in samples)])
-def test_row_45_iterators_of_single_samples(iterator):
+def test_iterators_of_single_samples(iterator):
     model = classifier()
     samples = iterator(zip(sequences(), LABELS, strict=True))
     with pytest.raises(errors.RankError, match="yields single samples") as caught:
@@ -507,7 +515,7 @@ def test_row_45_iterators_of_single_samples(iterator):
 
 
 @pytest.mark.parametrize("lengths", [[3] * 6, [3, 2, 1, 3, 2, 1]])
-def test_row_45_a_dataset_without_batches(lengths):
+def test_a_dataset_without_batches(lengths):
     seqs = sequences(lengths)
     spec = (tf.TensorSpec((3 if lengths[1] == 3 else None, 5)), tf.TensorSpec((), tf.int32))
     dataset = tf.data.Dataset.from_generator(
@@ -524,7 +532,7 @@ def test_row_45_a_dataset_without_batches(lengths):
 
 @pytest.mark.parametrize("lengths", [[3] * 6, [3, 2, 1, 3, 2, 1]])
 @pytest.mark.parametrize("target", [None, np.zeros(2)])
-def test_row_45_a_dataset_without_batches_or_single_numbers(lengths, target):
+def test_a_dataset_without_batches_or_single_numbers(lengths, target):
     """The axes of x alone tell."""
     seqs, is_even = sequences(lengths), lengths[1] == 3
     spec = tf.TensorSpec((3 if is_even else None, 5))
@@ -544,7 +552,7 @@ def test_row_45_a_dataset_without_batches_or_single_numbers(lengths, target):
 
 
 @pytest.mark.parametrize(("as_tuple", "line"), [(False, 0), (True, 1)])
-def test_row_45_a_generator_of_sequences(as_tuple, line):
+def test_a_generator_of_sequences(as_tuple, line):
     model, seqs = classifier(), sequences()
 
     def samples():
@@ -559,7 +567,7 @@ def test_row_45_a_generator_of_sequences(as_tuple, line):
     np.testing.assert_array_equal(model.predict(fixed, verbose=0), model.predict(seqs, verbose=0))
 
 
-def test_row_45_batches_without_a_feature_axis_are_no_samples():
+def test_batches_without_a_feature_axis_are_no_samples():
     model = pylstm.Sequential([keras.Input((None, 1)), pylstm.LSTM(2)])
     x = np.ones((4, 3), np.float32)
     want = model.predict(x[..., None], verbose=0)
@@ -571,13 +579,16 @@ class Batches(keras.utils.PyDataset):
     def __init__(self, *batches, **workers):
         super().__init__(**workers)
         self.batches = batches
-        self.epochs = 0
+        self.begun = self.epochs = 0
 
     def __len__(self):
         return len(self.batches)
 
     def __getitem__(self, index):
         return self.batches[index]
+
+    def on_epoch_begin(self):
+        self.begun += 1
 
     def on_epoch_end(self):
         self.epochs += 1
@@ -591,20 +602,30 @@ def of_objects(seqs):
 
 @pytest.mark.parametrize("form", [list, of_objects, pylstm.pad, pylstm.ragged])
 @pytest.mark.parametrize("workers", [1, 2])
-def test_row_45_a_dataset_whose_batches_are_no_arrays(form, workers):
+def test_a_dataset_whose_batches_are_no_arrays(form, workers):
     # The first two batches are equally long, which Keras would take for the length of all.
     seqs = [np.ones((steps, 5), "float32") * steps for steps in (4, 4, 4, 4, 2, 7)]
     batches = [seqs[i : i + 2] for i in (0, 2, 4)]
     x = Batches(*((form(batch), np.zeros(2)) for batch in batches), workers=workers)
     model = classifier()
     model.fit(x, epochs=2, verbose=0)
+    assert x.begun >= 2
     assert x.epochs >= 2  # Keras ends one more at the end
     model.evaluate(x, verbose=0)
     alone = [model.predict([seq], verbose=0)[0] for seq in seqs]
     np.testing.assert_allclose(model.predict(x, verbose=0), alone, atol=1e-6)
 
 
-def test_row_45_a_dataset_of_arrays_of_other_lengths_than_the_first_two():
+@pytest.mark.parametrize("make", [Batches, pylstm.dataset])
+def test_a_dataset_keeps_its_workers(make, monkeypatch):
+    passed = []
+    monkeypatch.setattr(keras.Sequential, "fit", lambda self, x, *_, **__: passed.append(x))
+    batches = [(sequences(), LABELS)] if make is Batches else [sequences(), LABELS]
+    classifier().fit(make(*batches, workers=3, max_queue_size=5))
+    assert [(x.workers, x.max_queue_size) for x in passed] == [(3, 5)]
+
+
+def test_a_dataset_of_arrays_of_other_lengths_than_the_first_two():
     x = Batches(*((np.ones((2, steps, 5), "float32"), np.zeros(2)) for steps in (4, 4, 7)))
     model = classifier()
     with pytest.raises(errors.RaggedError, match=r"PYL114.*dataset's batches differ") as caught:
@@ -614,13 +635,13 @@ def test_row_45_a_dataset_of_arrays_of_other_lengths_than_the_first_two():
     model.fit(Batches(*((x, np.zeros(2)) for x in fixed)), verbose=0)
 
 
-def test_row_45_an_error_in_a_dataset_is_raised_as_it_is():
+def test_an_error_in_a_dataset_is_raised_as_it_is():
     x = Batches(([np.ones((2, 6)), np.ones((3, 6))], np.zeros(2)))
     with pytest.raises(errors.FeatureMismatchError, match="PYL103"):
         classifier().fit(x, verbose=0)
 
 
-def test_row_45_a_dataset_in_other_processes_whose_batches_hold_lists():
+def test_a_dataset_in_other_processes_whose_batches_hold_lists():
     seqs, model = sequences(), classifier()
     x = seqs[:3]
     with pytest.raises(errors.RaggedError, match=r"PYL114.*hold lists") as caught:
@@ -631,7 +652,7 @@ def test_row_45_a_dataset_in_other_processes_whose_batches_hold_lists():
     model.fit(Batches((fixed, np.zeros(3))), verbose=0)
 
 
-def test_row_45_a_generator_function_that_was_not_called():
+def test_a_generator_function_that_was_not_called():
     def batches():
         yield (sequences(),)
 
@@ -642,7 +663,7 @@ def test_row_45_a_generator_function_that_was_not_called():
     assert len(classifier().predict(batches(), verbose=0)) == 6
 
 
-def test_row_45_the_fixes_for_pandas_work():
+def test_the_fixes_for_pandas_work():
     model = classifier()
     frame = pd.DataFrame(np.concatenate(sequences([3, 2])), columns=list("abcde"))
     frame["id"] = [0] * 3 + [1] * 2
@@ -681,7 +702,7 @@ def test_row_45_the_fixes_for_pandas_work():
     ],
     ids=["zip", "one-hot", "items", "lists", "pandas", "groupby"],
 )
-def test_row_45_lists_of_pairs(pairs, got):
+def test_lists_of_pairs(pairs, got):
     seqs, model = sequences(), classifier()
     for run in (model.predict, model.layers[0]):
         with pytest.raises(errors.RaggedError, match=r"PYL114.*element 0 is a tuple") as caught:
@@ -703,7 +724,7 @@ def grouped(seqs):
         yield key, (step for _, step in group)
 
 
-def test_row_45_lists_of_iterators_and_paths(tmp_path):
+def test_lists_of_iterators_and_paths(tmp_path):
     seqs, model = sequences(), classifier()
     np.save(tmp_path / "sequence.npy", seqs[0])
     want = model.predict(seqs, verbose=0)
@@ -714,7 +735,7 @@ def test_row_45_lists_of_iterators_and_paths(tmp_path):
         np.testing.assert_allclose(model.predict(fixed, verbose=0), want[:size], atol=1e-6)
 
 
-def test_row_45_what_is_no_data():
+def test_what_is_no_data():
     model = classifier()
     for wrong, what in [
         (lambda: sequences(), "not an array, a dataset"),
@@ -733,7 +754,7 @@ def test_row_45_what_is_no_data():
 
 
 @pytest.mark.parametrize("batches", [iter, lambda batch: pylstm.dataset(*batch[0])])
-def test_row_45_batches_where_one_is_wanted(batches):
+def test_batches_where_one_is_wanted(batches):
     model = classifier()
     for run in (model.train_on_batch, model.test_on_batch, model.predict_on_batch):
         x = batches([(sequences(), LABELS)])
@@ -745,7 +766,7 @@ def test_row_45_batches_where_one_is_wanted(batches):
     assert model.predict_on_batch(next(iter(x))[0]).shape == (6, 2)
 
 
-def test_row_45_a_generator_that_fails_late_keeps_its_error():
+def test_a_generator_that_fails_late_keeps_its_error():
     """tf.data would make an UnknownError with a long trace of it."""
     seqs = sequences()
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import pylstm
 from tests.ops.calls import Call
 
 KERNEL, RECURRENT_KERNEL = 3, 4  # among a call's tensors
@@ -90,6 +91,15 @@ def test_weights_are_packed_once(changed):
     call.tensors[changed].assign_add(tf.zeros_like(call.tensors[changed]))
     assert_up_to_date(call)
     assert not np.array_equal(infer(call)[0], first[0])
+
+
+def test_a_layer_has_its_weights_packed_once():
+    x = np.ones((3, 5, 4), np.float32)  # small calls read the weights in place
+    layer = pylstm.LSTM(8)
+    first = layer(x).numpy()
+    for variable in (layer.cell.kernel.value, layer.cell.recurrent_kernel.value):
+        write_behind_tensorflows_back(variable, 0.25)
+    np.testing.assert_array_equal(layer(x), first)
 
 
 def test_weights_of_the_same_sizes_are_told_apart():

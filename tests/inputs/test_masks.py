@@ -1,4 +1,4 @@
-"""The rows of the table of input mistakes about masks, lengths, states and graphs, by number."""
+"""Mistakes in masks, lengths, states and graphs."""
 
 import copy
 import pickle
@@ -33,7 +33,7 @@ def assert_masked(expected, *codes, **arguments):
     assert_close(numbers, masked_outputs(layer, X, expected))
 
 
-def test_row_26_mask_value():
+def test_mask_value():
     x = np.where(MASK[..., None], X, -1).astype(np.float32)
     layer = lstm(3, mask_value=-1)
     assert_close(layer(x), masked_outputs(layer, X, MASK))
@@ -45,20 +45,27 @@ def test_row_26_mask_value():
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "mixed_float16"])
 @pytest.mark.parametrize("kind", [np.asarray, tf.constant, list])
-def test_row_26_mask_value_of_float64(dtype, kind):
+def test_mask_value_of_float64(dtype, kind):
     """0.1 of float64 is not that of float32, in which Keras' models hand it on."""
     x = np.where(MASK[..., None], X, 0.1)
     layer = lstm(3, mask_value=0.1, dtype=dtype)
     assert_close(layer(kind(x)), layer(X, mask=MASK))
 
 
-def test_row_26_mask_value_and_mask_both_count():
+def test_mask_value_and_mask_both_count():
     x = np.where(MASK[..., None], X, -1).astype(np.float32)
     layer = lstm(3, mask_value=-1)
     assert_close(layer(x, mask=HOLES), masked_outputs(layer, X, MASK & HOLES))
 
 
-def test_row_26_mask_value_reaches_the_next_layer():
+def test_a_mask_takes_the_place_of_the_one_that_the_input_carries():
+    layer = lstm(3)
+    carried = keras.layers.Masking(-1)(np.where(MASK[..., None], X, -1).astype(np.float32))
+    expected = masked_outputs(layer, np.asarray(carried), HOLES)
+    assert_close(layer(carried, mask=HOLES), expected)
+
+
+def test_mask_value_reaches_the_next_layer():
     x = np.where(MASK[..., None], X, -1).astype(np.float32)
     first, second = lstm(3, mask_value=-1, return_sequences=True), lstm(4)
     rows = [second(first(x[i : i + 1, :n]))[0] for i, n in enumerate(LENGTHS) if n]
@@ -66,7 +73,7 @@ def test_row_26_mask_value_reaches_the_next_layer():
     assert_close(model(x)[np.array(LENGTHS) > 0], rows)
 
 
-def test_row_26_nan_masks_nothing():
+def test_nan_masks_nothing():
     with pytest.raises(errors.MaskError, match=r"PYL112.*'gaps'.*mask nothing") as caught:
         lstm(3, mask_value=np.float32("nan"), name="gaps")
     assert caught.value.expected == "mask_value=a number that no real step holds"
@@ -79,7 +86,7 @@ def test_row_26_nan_masks_nothing():
 
 
 @pytest.mark.parametrize("value", ["a", [1, 2], [1.0], 1j])
-def test_row_26_mask_value_is_one_number(value):
+def test_mask_value_is_one_number(value):
     with pytest.raises(errors.MaskError, match=r"PYL112.*mask_value is not one number") as caught:
         lstm(3, mask_value=value)
     assert caught.value.got == f"mask_value={value!r}"
@@ -106,18 +113,18 @@ def test_row_26_mask_value_is_one_number(value):
     ],
     ids=lambda mask: type(mask).__name__,
 )
-def test_row_37_masks_that_can_be_read(mask):
+def test_masks_that_can_be_read(mask):
     assert_masked(MASK, mask=mask)
 
 
-def test_row_37_the_masks_of_a_layer_that_returns_its_states():
+def test_the_masks_of_a_layer_that_returns_its_states():
     masks = keras.layers.LSTM(2, return_sequences=True, return_state=True).compute_mask
     assert_masked(MASK, mask=masks(X, tf.constant(MASK)))
     assert_masked(np.ones_like(MASK), mask=masks(X, None))
 
 
 @pytest.mark.parametrize("lengths", [LENGTHS, np.array(LENGTHS), tf.constant(LENGTHS)])
-def test_row_37_lengths_as_mask(lengths):
+def test_lengths_as_mask(lengths):
     assert_masked(MASK, "PYL125", mask=lengths)
     with pytest.raises(errors.MaskError, match="PYL125"):
         lstm(3, validate="strict")(X, mask=lengths)
@@ -137,7 +144,7 @@ def test_row_37_lengths_as_mask(lengths):
     ],
 )
 @pytest.mark.parametrize("convert", [np.asarray, tf.constant])
-def test_row_37_masks_that_do_not_fit(convert, mask, fix):
+def test_masks_that_do_not_fit(convert, mask, fix):
     with pytest.raises(errors.MaskError, match=r"PYL112.*does not fit") as caught:
         lstm(3)(X, mask=convert(mask))
     assert caught.value.expected == "bool (batch, time) = (4, 5)"
@@ -146,7 +153,7 @@ def test_row_37_masks_that_do_not_fit(convert, mask, fix):
 
 
 @pytest.mark.parametrize("wrong", ["mask", {"mask": MASK}, map(bool, LENGTHS), [None, MASK]])
-def test_row_37_masks_and_lengths_that_are_no_arrays(wrong):
+def test_masks_and_lengths_that_are_no_arrays(wrong):
     with pytest.raises(errors.MaskError, match=r"PYL112.*the mask") as caught:
         lstm(3)(X, mask=wrong)
     assert caught.value.expected == "bool (batch, time) = (4, 5)"
@@ -155,7 +162,7 @@ def test_row_37_masks_and_lengths_that_are_no_arrays(wrong):
     assert caught.value.expected == "integers (batch=4,) from 0 to 5"
 
 
-def test_row_37_a_mask_as_lengths():
+def test_a_mask_as_lengths():
     with pytest.raises(errors.MaskError, match="PYL113") as caught:
         lstm(3)(X, lengths=MASK)
     assert caught.value.fix.startswith("mask=lengths ")
@@ -164,7 +171,7 @@ def test_row_37_a_mask_as_lengths():
 
 @pytest.mark.parametrize("built", [True, False])
 @pytest.mark.parametrize("kind", [keras.Sequential, pylstm.Sequential])
-def test_row_37_a_mask_given_to_a_model(kind, built):
+def test_a_mask_given_to_a_model(kind, built):
     layer = lstm(3 if built else None)
     model = kind([layer])
     for mask in (MASK, MASK.astype(int)):
@@ -174,19 +181,27 @@ def test_row_37_a_mask_given_to_a_model(kind, built):
             model(X, mask=wrong)
 
 
-def test_row_37_a_mask_that_could_be_lengths():
+def test_a_mask_that_could_be_lengths():
     with pytest.raises(errors.MaskError, match=r"PYL112(?s:.*)not clear"):
         lstm(3)(data(5, 5, 3), mask=[1, 0, 1, 1, 0])
 
 
-def test_row_37_one_recording_with_its_mask():
+@pytest.mark.parametrize("counts", [0, 1])
+def test_a_mask_of_one_step_is_the_same_as_its_length(counts):
+    x, layer = data(1, 1, 3), lstm(3)
+    numbers, warned = corrections_of(lambda: layer(x, mask=[counts]))
+    assert warned == ["PYL125"]
+    assert_close(numbers, masked_outputs(layer, x, np.array([[counts]], bool)))
+
+
+def test_one_recording_with_its_mask():
     layer = lstm(3)
     with pytest.warns(errors.ShapeCorrectionWarning, match="PYL121"):
         numbers = layer(X[1], mask=HOLES[1])
     assert_close(numbers, masked_outputs(layer, X[1:2], HOLES[1:2]))
 
 
-def test_row_37_in_a_graph():
+def test_in_a_graph():
     layer = lstm(3)
     call = tf.function(lambda x, mask: layer(x, mask=mask))
     assert_close(call(X, MASK.astype(np.int32)), masked_outputs(layer, X, MASK))
@@ -200,7 +215,7 @@ def test_row_37_in_a_graph():
     ids=["right", "left", "holes", "0"],
 )
 @pytest.mark.parametrize("go_backwards", [False, True])
-def test_row_38_any_mask(mask, go_backwards):
+def test_any_mask(mask, go_backwards):
     layer = lstm(3, go_backwards=go_backwards)
     expected = masked_outputs(layer, X, mask, go_backwards=go_backwards)
     assert_close(layer(X, mask=mask), expected)
@@ -253,7 +268,7 @@ def test_lengths_and_the_mask_of_an_earlier_layer_both_count():
     assert_close(layer(tokens), expected)
 
 
-def test_row_28_unknown_rank():
+def test_unknown_rank():
     layer = lstm(3)
     unknown = tf.function(layer, input_signature=[tf.TensorSpec(None)])
     with pytest.raises(errors.RankError, match=r"PYL107.*unknown") as caught:
@@ -263,7 +278,7 @@ def test_row_28_unknown_rank():
     assert_close(known(X), last_outputs(layer, X))
 
 
-def test_row_36_a_partial_batch_of_a_stateful_layer():
+def test_a_partial_batch_of_a_stateful_layer():
     layer = lstm(stateful=True)
     model = keras.Sequential([keras.Input(batch_shape=(4, 5, 3)), layer])
     model.compile("sgd", "mse")
@@ -280,7 +295,7 @@ def test_row_36_a_partial_batch_of_a_stateful_layer():
     assert quoted.fix.endswith("a multiple of 4")
 
 
-def test_row_36_a_stateful_layer_of_unknown_batch_size():
+def test_a_stateful_layer_of_unknown_batch_size():
     with pytest.raises(errors.BatchMismatchError, match=r"PYL109.*needs to know the batch size"):
         keras.Sequential([keras.Input((5, 3)), lstm(stateful=True)])
 
@@ -299,7 +314,7 @@ def test_row_36_a_stateful_layer_of_unknown_batch_size():
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_row_40_states_that_do_not_fit(state, got):
+def test_states_that_do_not_fit(state, got):
     with pytest.raises(errors.StateError, match=r"PYL116.*initial state") as caught:
         lstm(3)(X, initial_state=state)
     assert caught.value.expected == "[h, c], each (batch=4, units=4)"
@@ -307,7 +322,7 @@ def test_row_40_states_that_do_not_fit(state, got):
     assert caught.value.fix
 
 
-def test_row_40_the_lines_to_write():
+def test_the_lines_to_write():
     x = keras.Input((5, 3))
     outputs = lstm(return_state=True)(x)
     with pytest.raises(errors.StateError, match="PYL116") as caught:
@@ -325,7 +340,7 @@ def test_row_40_the_lines_to_write():
     pylstm.LSTM(8)(x, initial_state=states)
 
 
-def test_row_40_states_that_fit():
+def test_states_that_fit():
     layer = lstm(3)
     state = [data(4, UNITS), data(UNITS, 4).T]
     expected = last_outputs(layer, X, state)
@@ -335,7 +350,7 @@ def test_row_40_states_that_fit():
     assert_close(layer(X, initial_state=whole), last_outputs(layer, X, whole))
 
 
-def test_row_40_one_state_for_all_sequences():
+def test_one_state_for_all_sequences():
     layer = lstm(3)
     state = [data(1, UNITS), data(1, UNITS) / 2]
     expected = last_outputs(layer, X, [np.repeat(part, 4, axis=0) for part in state])
@@ -351,7 +366,7 @@ def test_row_40_one_state_for_all_sequences():
         ([data(4, UNITS), data(4, UNITS) + 1j], "PYL117", "c: (4, 4) complex64"),
     ],
 )
-def test_row_40_states_that_are_no_numbers(state, code, got):
+def test_states_that_are_no_numbers(state, code, got):
     with pytest.raises(errors.DTypeError, match=f"{code}.* does not hold real numbers") as caught:
         lstm(3)(X, initial_state=state)
     assert caught.value.expected == "[h, c], each (batch=4, units=4)"
