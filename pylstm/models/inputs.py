@@ -40,11 +40,19 @@ def _input_of_first_layer(model):
     return {"x": keras.KerasTensor((None, None, features))}
 
 
+def takes_any_steps(model, shape):
+    """Whether a model takes any number of steps for an input of which it declares this shape."""
+    # Keras builds a `Sequential` from its first batch, whose sizes it then declares.
+    is_of_data = isinstance(model, keras.Sequential) and shape[0] is not None
+    return shape[1:2] == (None,) or is_of_data
+
+
 def separate_inputs(model, x, samples=None):
     """As `split_inputs`, for a model. A dict of one entry is that entry where there are no names.
 
     Raises:
-        RankError: As `split_inputs`, and for a dict of several entries where there is one input.
+        RankError: As `split_inputs`, and for a dict of several entries where there is one input
+            without a name, or of other names than the inputs have.
     """
     if isinstance(x, dict) and isinstance(model, keras.Sequential) and declared_inputs(model):
         if len(x) > 1:
@@ -58,15 +66,23 @@ def separate_inputs(model, x, samples=None):
         # Of a dict that holds no data, `read_column` says so.
         x = next((part for part in x.values() if not isinstance(part, (dict, type(None)))), x)
     if isinstance(x, dict) and isinstance(model, Functional):
-        x = _without_unknown(model, x)
+        x = _by_name(model, x)
     return split_inputs(x, count_inputs(model), samples)
 
 
-def _without_unknown(model, x):
-    """A dict without what no input is named as, which Keras would pair with one by its place."""
+def _by_name(model, x):
+    """A dict of every input, without what none is named as: Keras would pair that by its place."""
     names = declared_inputs(model)
+    if any(name not in x for name in names):
+        raise RankError(
+            "PYL101",
+            "the dict lacks an input of the model",
+            expected=f"the keys {', '.join(map(repr, names))}",
+            got=f"the keys {', '.join(map(repr, x))}",
+            fix=f"{{{', '.join(f'{name!r}: ...' for name in names)}}}",
+        )
     unknown = [repr(name) for name in x if name not in names]
-    if not unknown or any(name not in x for name in names):
+    if not unknown:
         return x
     warnings.warn(f"'{model.name}' has no input {', '.join(unknown)}; left out", stacklevel=2)
     return {name: x[name] for name in names}
@@ -79,21 +95,9 @@ def map_inputs(model, function, inputs):
 
 
 def map_named(names, function, inputs):
-    """Applies `function` to each input and its name, of those of the model; None if unknown.
-
-    Raises:
-        RankError: A dict lacks one of several inputs.
-    """
+    """Applies `function` to each input and its name, of those of the model; None if unknown."""
     if isinstance(inputs, dict):
-        if len(names) > 1 and any(name not in inputs for name in names):
-            raise RankError(
-                "PYL101",
-                "the dict lacks an input of the model",
-                expected=f"the keys {', '.join(map(repr, names))}",
-                got=f"the keys {', '.join(map(repr, inputs))}",
-                fix=f"{{{', '.join(f'{name!r}: ...' for name in names)}}}",
-            )
-        return {name: function(x, name) for name, x in inputs.items()}
+        return {name: None if x is None else function(x, name) for name, x in inputs.items()}
     each = iter(names)
     return map_parts(lambda x: function(x, next(each, None)), inputs)
 

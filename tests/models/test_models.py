@@ -577,6 +577,20 @@ def test_a_dict_without_an_input():
             assert caught.value.fix == "{'signal': ..., 'meta': ...}"
 
 
+@pytest.mark.parametrize("model_type", [keras.Model, pylstm.Model])
+def test_other_inputs_than_the_model_has(model_type):
+    signal, meta = keras.Input((None, 5), name="signal"), keras.Input((2,), name="meta")
+    one = model_type(signal, pylstm.LSTM(3)(signal))
+    two = model_type([signal, meta], [pylstm.LSTM(3)(signal), meta])
+    x = np.zeros((6, 3, 5))
+    for model, wrong in ((two, x), (one, {"sound": x}), (two, {"signal": x})):
+        (finding,) = pylstm.diagnose(model, wrong)
+        assert (finding.level, finding.code) == ("error", "PYL101")
+        if model_type is pylstm.Model:
+            with pytest.raises(errors.RankError, match=r"PYL101.* (has 2 inputs|lacks an input)"):
+                model.predict(wrong)
+
+
 def test_a_dict_for_a_sequential_model():
     seqs, model = sequences(), classifier()
     for run in (model, lambda x: model.predict(x, verbose=0)):
