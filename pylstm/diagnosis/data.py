@@ -75,7 +75,7 @@ def check_data(model, x, y, padded):
             check_inputs_stay_ragged(model, spec[0])
         with readable_errors():
             for batch in itertools.islice(_batches(x), _MAX_BATCHES):
-                is_read = reads_lists and reads_dataset(model, x) and not is_of_arrays(batch)
+                is_read = reads_lists and reads_dataset(x) and not is_of_arrays(batch)
                 parts = unpack_batch(batch)[:2]
                 findings += _check_samples(model, *parts, padded, in_batches=not is_read)
     except PylstmError as error:

@@ -69,6 +69,14 @@ def test_validation_data(form):
     assert [history["val_loss"][0], history["val_accuracy"][0]] == pytest.approx(want, rel=1e-5)
 
 
+@pytest.mark.parametrize("form", [list, lambda x: (x,), pylstm.pad, pylstm.ragged])
+def test_validation_data_without_targets(form):
+    data = form(sequences())
+    with pytest.raises(errors.RankError, match=r"PYL101.*is not x and y") as caught:
+        classifier().fit(sequences(), LABELS, validation_data=data, **PLAIN)
+    assert caught.value.fix.startswith("validation_data=(x, y)")
+
+
 def test_sample_weight():
     seqs = sequences()
     weighted, without = classifier(), classifier()
