@@ -22,6 +22,7 @@ from pylstm.models.inputs import (
     map_named,
     separate_inputs,
     takes_any_steps,
+    without_absent,
 )
 from pylstm.models.mask_values import padding_value
 from pylstm.models.outputs import count_outputs
@@ -48,6 +49,10 @@ def enter_model(model, inputs):
             return enter(x, shape, report, lambda: padding_value(model, name) or 0.0)
 
         inputs = map_named(declared, enter_one, inputs)
+        struct = getattr(model, "input", None)
+        if isinstance(inputs, dict) and isinstance(struct, (list, tuple)):
+            # Keras would pair a None in it by the order of the keys.
+            inputs = tree.pack_sequence_as(struct, list(inputs.values()))
         if any(has_open_steps(x) for x in tree.flatten(inputs)):
             check_time_distributed(model)
     except PylstmError as error:
@@ -92,8 +97,8 @@ def read_data(model, x, y=None, sample_weight=None):
         y, sample_weight = (split_targets(part, count, x.size) for part in (y, sample_weight))
         columns = read_columns(x.x, y, sample_weight, report)
         x = _enter_columns(model, columns.x, report)
-        columns = columns._replace(x=x)
-        columns = fit_targets(model, columns)
+        x = x if columns.is_dense else without_absent(model, x)
+        columns = fit_targets(model, columns._replace(x=x))
     except PylstmError as error:
         raise error.at(model.name) from None
     report.warn(memory_of(model).warned)

@@ -3,10 +3,11 @@
 import warnings
 
 import keras
+from keras import tree
 from keras.src.models.functional import Functional
 
 from pylstm.errors import RankError
-from pylstm.keras_graph import is_recurrent
+from pylstm.keras_graph import is_recurrent, producer
 from pylstm.models.structure import map_parts, split_inputs
 
 
@@ -71,8 +72,13 @@ def separate_inputs(model, x, samples=None):
 
 
 def _by_name(model, x):
-    """A dict of every input, without what none is named as: Keras would pair that by its place."""
+    """A dict of every input in order, as Keras may pair them by their places.
+
+    Optional inputs may be left out; they are None. What none is named as is left out.
+    """
     names = declared_inputs(model)
+    optional = [name for name in names if getattr(producer(names[name]), "optional", False)]
+    x = {**dict.fromkeys(optional), **x}
     if any(name not in x for name in names):
         raise RankError(
             "PYL101",
@@ -82,10 +88,17 @@ def _by_name(model, x):
             fix=f"{{{', '.join(f'{name!r}: ...' for name in names)}}}",
         )
     unknown = [repr(name) for name in x if name not in names]
-    if not unknown:
-        return x
-    warnings.warn(f"'{model.name}' has no input {', '.join(unknown)}; left out", stacklevel=2)
+    if unknown:
+        warnings.warn(f"'{model.name}' has no input {', '.join(unknown)}; left out", stacklevel=2)
     return {name: x[name] for name in names}
+
+
+def without_absent(model, x):
+    """Inputs without those that are None, which no `PyDataset` yields: a dict of the others."""
+    if not isinstance(model, Functional) or all(part is not None for part in tree.flatten(x)):
+        return x
+    x = x if isinstance(x, dict) else dict(zip(declared_inputs(model), x, strict=True))
+    return {name: part for name, part in x.items() if part is not None}
 
 
 def map_inputs(model, function, inputs):

@@ -836,6 +836,28 @@ def test_several_inputs_one_of_them_sequences(struct):
     np.testing.assert_allclose(model(x), model.predict(x, verbose=0), atol=1e-5)
 
 
+class Shifted(keras.layers.Layer):
+    def call(self, x, by=None):
+        return x if by is None else x + by
+
+
+@pytest.mark.parametrize("struct", [tuple, dict])
+def test_an_optional_input_that_is_absent(struct):
+    signal, by = keras.Input((None, 5), name="signal"), keras.Input((3,), name="by", optional=True)
+    inputs = [signal, by] if struct is tuple else {"signal": signal, "by": by}
+    model = pylstm.Model(inputs, Shifted()(pylstm.LSTM(3)(signal), by))
+    model.compile("sgd", "mse")
+    seqs = sequences()
+    x = (seqs, None) if struct is tuple else {"signal": seqs, "by": None}
+    want = pylstm.Sequential([model.layers[1]]).predict(seqs, verbose=0)
+    np.testing.assert_allclose(model.predict(x, verbose=0), want, atol=1e-6)
+    np.testing.assert_allclose(model(x), want, atol=1e-6)
+    np.testing.assert_allclose(model.predict_on_batch(x), want, atol=1e-6)
+    assert model.evaluate(x, want, verbose=0) < 1e-10
+    given = (seqs, np.ones((6, 3))) if struct is tuple else {**x, "by": np.ones((6, 3))}
+    np.testing.assert_allclose(model.predict(given, verbose=0), want + 1, atol=1e-6)
+
+
 def test_too_many_inputs_are_counted():
     with pytest.raises(errors.RankError, match="the model has 2 inputs") as caught:
         two_inputs(list).predict([sequences(), np.zeros((6, 2)), np.zeros((6, 2))])
