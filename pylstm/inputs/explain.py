@@ -130,7 +130,8 @@ def several_tensors(shapes):
         f"got {len(shapes)} tensors where one is expected",
         expected="one tensor (batch, time, features)",
         got=", ".join(map(shape_text, shapes)),
-        fix="pylstm.ragged(sequences)     if they are sequences: Keras sees inputs in a list\n"
+        fix="batch = pylstm.pad(sequences); y = layer(batch.x, mask=batch.mask)     if they are "
+        "sequences: Keras sees inputs in a list\n"
         "the first alone     if a layer with return_state=True gave (output, h, c)\n"
         f"{STATES_APART}",
     )
