@@ -85,6 +85,10 @@ def to_numbers_each(value, name="sequences"):
 
 def to_numbers_of_samples(value, name):
     """As `to_numbers`, for `value` one of the samples of an input or of targets."""
+    if isinstance(value, complex):
+        return f"np.stack([np.real({name}), np.imag({name})], axis=-1), or np.abs({name})"
+    if name == "y" and value is None:
+        return "x, y = zip(*[pair for pair in zip(x, y) if pair[1] is not None])"
     if name == "y":
         return "labels, y = np.unique(y, return_inverse=True)"
     if isinstance(value, dict):

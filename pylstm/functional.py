@@ -27,6 +27,10 @@ _OTHER_WAYS = (
     "np.asarray({0}, 'float32')     for numbers in lists; pylstm.LSTM for layers and symbolic "
     "inputs"
 )
+_OF_SEQUENCES = (
+    "np.asarray(x, 'float32')     for sequences of one length\n"
+    "pylstm.pad(x, dtype='float32')     for several: its .x, with lengths= its .lengths"
+)
 
 
 def lstm(
@@ -205,7 +209,7 @@ def _no_framework(tensors):
                 "PYL142",
                 expected="a dense array of NumPy, CuPy, TensorFlow, torch or JAX",
                 got=f"{name} is a {type(value).__name__}",
-                fix=to_dense(value, name) or _OTHER_WAYS.format(name),
+                fix=_way_to_array(name, value),
             )
     kinds = ", ".join(f"{name} of {module}" for name, module in modules.items())
     return DTypeError(
@@ -215,6 +219,15 @@ def _no_framework(tensors):
         got=kinds,
         fix="convert them to the framework of x",
     )
+
+
+def _way_to_array(name, value):
+    """The line that makes of an argument what `lstm` takes."""
+    if isinstance(value, (list, tuple)) and hasattr(value, "lengths"):  # a `PaddedBatch`
+        return f"{name}.x, with lengths={name}.lengths"
+    if name == "x" and isinstance(value, (list, tuple)):
+        return _OF_SEQUENCES
+    return to_dense(value, name) or _OTHER_WAYS.format(name)
 
 
 @functools.cache

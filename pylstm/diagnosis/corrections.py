@@ -36,8 +36,10 @@ class CorrectionFindings:
         if code not in _CONTAINERS and not self._is_corrected(silent):
             level, what = "error", f"{summary_of(code)}: {got}"
         elif code in _CONTAINERS and self._in_batches and not self._is_ragged:
-            level, code = "error", "PYL114"
-            what, fix = f"the batches hold lists: {got}", "pylstm.ragged(x) in the place of a list"
+            level, code, what = "error", "PYL114", f"the batches hold lists: {got}"
+            fix = (
+                "pylstm.ragged(x) in the place of a list" if _has_ragged() else self._way_to_pass()
+            )
         elif code in _CONTAINERS and not self._is_taken():
             level, what, fix = "error", f"Keras refuses {got}", self._way_to_pass()
         self._findings.append(Finding(level, code, self._where, what, fix))
@@ -52,7 +54,7 @@ class CorrectionFindings:
     def _is_taken(self):
         if isinstance(self._model, SequenceInputs):
             return True
-        return self._is_ragged and self._reader() is LSTM
+        return self._is_ragged and _has_ragged() and self._reader() is LSTM
 
     def _reader(self):
         """The type of LSTM that reads the input, with nothing in front; None if there is none."""
@@ -78,7 +80,16 @@ class CorrectionFindings:
         kind = self._reader()
         if kind is not None:
             convert = "" if kind is LSTM else "model = pylstm.convert(model)\n"
-            return f"{convert}model.fit(pylstm.dataset(x, y))"
+            if _has_ragged():
+                return f"{convert}model.fit(pylstm.dataset(x, y))"
+            return (
+                f"{convert}model.fit(pylstm.dataset(x, y, mask_value=-1.0))     with the value in "
+                "pylstm.LSTM(..., mask_value=-1.0), too"
+            )
         if isinstance(self._model, keras.Sequential):
             return "model = pylstm.Sequential(model.layers)     compile it; its fit takes x"
         return "pylstm.Model in the place of keras.Model: its fit takes x"
+
+
+def _has_ragged():
+    return keras.backend.backend() == "tensorflow"

@@ -10,7 +10,7 @@ from keras.src.models.functional import Functional
 
 from pylstm.diagnosis.corrections import CorrectionFindings
 from pylstm.diagnosis.report import Finding, of_error, summary_of
-from pylstm.diagnosis.targets import check_lists, check_targets, named
+from pylstm.diagnosis.targets import check_lists, check_targets
 from pylstm.diagnosis.values import check_column, check_masked_steps, check_rows
 from pylstm.errors import PylstmError
 from pylstm.inputs import explain
@@ -33,6 +33,7 @@ from pylstm.models.entry import enter_column
 from pylstm.models.foreign_errors import readable_errors
 from pylstm.models.inputs import declared_shapes, separate_inputs
 from pylstm.models.mask_values import padding_value
+from pylstm.models.structure import named
 from pylstm.models.text import read_text
 
 _MAX_BATCHES = 16
@@ -74,7 +75,7 @@ def check_data(model, x, y, padded):
             check_inputs_stay_ragged(model, spec[0])
         with readable_errors():
             for batch in itertools.islice(_batches(x), _MAX_BATCHES):
-                is_read = reads_lists and reads_dataset(model, x) and not is_of_arrays(batch)
+                is_read = reads_lists and reads_dataset(x) and not is_of_arrays(batch)
                 parts = unpack_batch(batch)[:2]
                 findings += _check_samples(model, *parts, padded, in_batches=not is_read)
     except PylstmError as error:

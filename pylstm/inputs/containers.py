@@ -73,34 +73,36 @@ def unreported(code, **_):
     """For what is not the layer's input: its conversions are not corrections."""
 
 
-def as_numbers(x, dtype, report):
+def as_numbers(x, dtype, report, name="x"):
     """Checks that `x` holds real numbers; casts integers and bools to `dtype`.
 
     Floating dtypes are left to Keras, and so are symbolic tensors.
     """
-    name = dtype_name(x)
-    if name in FLOATS and getattr(x.dtype, "isnative", True):
+    kind = dtype_name(x)
+    if kind in FLOATS and getattr(x.dtype, "isnative", True):
         return x
-    if name.startswith("complex"):
+    if kind.startswith("complex"):
         raise DTypeError(
             "PYL117",
+            None if name == "x" else f"{name} is complex",
             expected="real numbers",
-            got=f"{static_shape(x)} {name}",
-            fix="keras.ops.concatenate([keras.ops.real(x), keras.ops.imag(x)], axis=-1),\n"
-            "or keras.ops.abs(x)"
+            got=f"{static_shape(x)} {kind}",
+            fix=f"keras.ops.concatenate([keras.ops.real({name}), keras.ops.imag({name})], "
+            f"axis=-1),\nor keras.ops.abs({name})"
             if is_tensor(x)
-            else "np.concatenate([x.real, x.imag], axis=-1), or np.abs(x)",
+            else f"np.concatenate([{name}.real, {name}.imag], axis=-1), or np.abs({name})",
         )
     if not is_real(x.dtype):
         raise DTypeError(
             "PYL118",
+            None if name == "x" else f"{name} does not hold numbers",
             expected="numbers",
-            got=f"{static_shape(x)} {name}",
-            fix=to_numbers(x),
+            got=f"{static_shape(x)} {kind}",
+            fix=to_numbers(x, name),
         )
     if isinstance(x, keras.KerasTensor):
         return x
-    report("PYL127", got=name, done=f"was cast to {dtype}", silent=True)
+    report("PYL127", got=kind, done=f"was cast to {dtype}", silent=True)
     return x.astype(dtype) if isinstance(x, np.ndarray) else keras.ops.cast(x, dtype)
 
 

@@ -11,6 +11,8 @@ from pylstm.errors import (
 )
 from pylstm.inputs.contract import Origin
 
+STATES_APART = "layer(x, initial_state=[h, c])     for a list [x, h, c] of an input and its states"
+
 
 def expected_input(known, built_from=None):
     """The input a layer takes, axes named: `(batch, time, features=6)`."""
@@ -128,8 +130,10 @@ def several_tensors(shapes):
         f"got {len(shapes)} tensors where one is expected",
         expected="one tensor (batch, time, features)",
         got=", ".join(map(shape_text, shapes)),
-        fix="pylstm.ragged(sequences)     if they are sequences: Keras sees inputs in a list\n"
-        "the first alone     if a layer with return_state=True gave (output, h, c)",
+        fix="batch = pylstm.pad(sequences); y = layer(batch.x, mask=batch.mask)     if they are "
+        "sequences: Keras sees inputs in a list\n"
+        "the first alone     if a layer with return_state=True gave (output, h, c)\n"
+        f"{STATES_APART}",
     )
 
 

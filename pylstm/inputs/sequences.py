@@ -19,6 +19,7 @@ from pylstm.errors import (
     RankError,
 )
 from pylstm.inputs.corrections import warn_user
+from pylstm.inputs.explain import STATES_APART
 
 
 def as_sequences(seqs, report=None, name="sequences"):
@@ -214,10 +215,11 @@ def _check_numbers(array, item, index, name):
     if array.dtype.kind == "c":
         raise DTypeError(
             "PYL117",
+            "y is complex" if name == "y" else None,
             expected="real numbers",
             got=f"sequence {index} is {array.dtype}",
-            fix="[np.concatenate([s.real, s.imag], axis=-1) for s in sequences],\n"
-            "or [np.abs(s) for s in sequences]",
+            fix=f"[np.concatenate([s.real, s.imag], axis=-1) for s in {name}],\n"
+            f"or [np.abs(s) for s in {name}]",
         )
     if not is_real(array.dtype) and array.size:
         raise DTypeError(
@@ -279,6 +281,8 @@ def mismatch(first, shape, index, other):
 
 
 def _mismatch_fix(shape, other):
+    if (len(shape), len(other)) == (3, 2):
+        return STATES_APART
     if len(shape) != len(other):
         return "s[:, None] gives a univariate sequence its feature axis"
     if len(shape) == 2 and shape[0] == other[0]:

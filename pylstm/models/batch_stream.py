@@ -6,11 +6,11 @@ import keras
 import numpy as np
 from keras import tree
 
-from pylstm.array_types import static_shape
-from pylstm.errors import PylstmError, RaggedError, RankError
+from pylstm.array_types import dtype_name, static_shape
+from pylstm.errors import DTypeError, PylstmError, RaggedError, RankError
 from pylstm.inputs.padding import PaddedBatch
 from pylstm.models.columns import Dense, Sequences, Stacked, columns_of, map_columns
-from pylstm.models.data import feed, read_data, takes_ragged, unpack_batch
+from pylstm.models.data import batch_alone, read_data, takes_ragged, unpack_batch
 from pylstm.models.dataset import SequenceDataset, open_time
 from pylstm.models.inputs import declared_shapes, map_inputs
 from pylstm.models.targets import fit_targets
@@ -29,29 +29,26 @@ def read_batches(model, batches, failures):
         RankError: A `tf.data.Dataset` holds single samples. Those of an iterator raise later.
         RaggedError: A `tf.data.Dataset` has ragged targets, which no loss of Keras takes, or
             inputs that Keras pads on this backend.
+        DTypeError: A `tf.data.Dataset` has targets of strings.
     """
     if hasattr(batches, "element_spec"):
         x, y, _ = keras.utils.unpack_x_y_sample_weight(batches.element_spec)
         check_is_batch(model, "dataset", x, y)
         check_inputs_stay_ragged(model, x)
-        _check_targets_are_dense(model, y)
+        _check_targets(model, y)
     if isinstance(batches, SequenceDataset):
         columns = fit_targets(model, batches.columns)
         return batches.for_model(takes_ragged(model), columns)
-    if reads_dataset(model, batches):
+    if reads_dataset(batches):
         return _ReadDataset(model, batches, failures)
     if not isinstance(batches, Iterator):
         return batches
     return (_read_batch(model, batch, "generator", failures) for batch in batches)
 
 
-def reads_dataset(model, batches):
-    """Whether `batches` is a `PyDataset` of which `read_batches` reads what is not of arrays.
-
-    Elsewhere lists and padded batches come to the model's steps, but `tf.data` takes none.
-    """
-    in_process = isinstance(batches, keras.utils.PyDataset) and not batches.use_multiprocessing
-    return in_process and takes_ragged(model)
+def reads_dataset(batches):
+    """Whether `batches` is a `PyDataset` of which `read_batches` reads what is not of arrays."""
+    return isinstance(batches, keras.utils.PyDataset) and not batches.use_multiprocessing
 
 
 class _ReadDataset(keras.utils.PyDataset):
@@ -81,14 +78,18 @@ class _ReadDataset(keras.utils.PyDataset):
 
 
 def is_of_arrays(batch):
-    """Whether a batch holds arrays and tensors of numbers alone."""
+    """Whether a batch holds arrays and tensors of numbers alone, as Keras takes them."""
     if isinstance(batch, PaddedBatch):
         return False
     if isinstance(batch, dict):
         batch = tuple(batch.values())
     if isinstance(batch, tuple):
         return all(map(is_of_arrays, batch))
-    return batch is None or (hasattr(batch, "dtype") and batch.dtype != np.dtype(object))
+    if batch is None:
+        return True
+    if not hasattr(batch, "dtype"):
+        return False
+    return dtype_name(batch) != "object" and getattr(batch.dtype, "isnative", True)
 
 
 def _read_batch(model, batch, source, failures):
@@ -99,8 +100,8 @@ def _read_batch(model, batch, source, failures):
         data = read_data(model, x, y, sample_weight)
         parts = (x, y, sample_weight)
         if data is not None:
-            x, *parts = feed(model, _of_any_length(model, data), data.size, steps=1)
-            parts = x[0] if isinstance(x, SequenceDataset) else (x, *parts)
+            data = _of_any_length(model, data)
+            parts = tuple(data.values()) if data.is_dense else batch_alone(model, data)
     except PylstmError as error:
         failures.append(error.at(model.name))
         raise failures[-1] from None
@@ -203,7 +204,17 @@ def _ragged(specs):
     return [spec for spec in tree.flatten(specs) if getattr(spec, "ragged_rank", 0)]
 
 
-def _check_targets_are_dense(model, y):
+def _check_targets(model, y):
+    if any(spec.dtype == "string" for spec in tree.flatten(y) if spec is not None):
+        raise DTypeError(
+            "PYL118",
+            "y does not hold numbers",
+            layer=model.name,
+            expected="numbers",
+            got="a tf.data.Dataset of y of strings",
+            fix="number = keras.layers.StringLookup(vocabulary=names, num_oov_indices=0)\n"
+            "dataset.map(lambda x, y: (x, number(y)))",
+        )
     ragged = _ragged(y)
     if ragged:
         raise RaggedError(

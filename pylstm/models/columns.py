@@ -161,6 +161,8 @@ def read_column(values, report=None, name="x"):
     if isinstance(values, (Dense, Sequences)):
         return values
     values = unpad(values) if isinstance(values, PaddedBatch) else unpacked(values, name)
+    if isinstance(values, np.ndarray) and not values.dtype.isnative:  # which no backend takes
+        values = values.astype(values.dtype.newbyteorder("="))
     if _is_collection(values):
         values = list(values)
     if hasattr(values, "row_splits") and len(values.row_splits) == 1:
@@ -170,7 +172,7 @@ def read_column(values, report=None, name="x"):
     if _are_scalars(values):
         return Dense(_to_floatx(_array_of_scalars(values, name)))
     if isinstance(values, np.ndarray) and values.dtype != object:
-        return Dense(as_numbers(values, keras.config.floatx(), unreported))
+        return Dense(as_numbers(values, keras.config.floatx(), unreported, name))
     arrays = [_to_floatx(array) for array in as_sequences(values, report, name)]
     stacked = stack(arrays, report or unreported)
     return Sequences(arrays) if stacked is None else Stacked(stacked)
@@ -214,12 +216,14 @@ def _array_of_scalars(values, name):
     values = list(values)
     array = np.asarray(values)
     if not is_real(array.dtype):
+        odd = [value for value in values if not is_real(np.asarray(value).dtype)]
+        first = np.asarray(odd[0]).item()
         raise DTypeError(
             "PYL118",
             f"{name} does not hold numbers",
-            expected="numbers",
-            got=f"{len(values)} values of type {type(values[0]).__name__}",
-            fix=to_numbers_of_samples(np.asarray(values[0]).item(), name),
+            expected="real numbers",
+            got=f"{len(odd)} of {len(values)} values are none of these; the first is {first!r:.40}",
+            fix=to_numbers_of_samples(first, name),
         )
     return array
 

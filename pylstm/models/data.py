@@ -3,16 +3,17 @@
 from collections.abc import Collection
 
 import keras
+import numpy as np
 from keras import tree
 from keras.src.backend.common.symbolic_scope import in_symbolic_scope
 
-from pylstm.errors import DTypeError, PylstmError
+from pylstm.errors import DTypeError, PylstmError, RankError
 from pylstm.inputs.contract import Known
 from pylstm.inputs.corrections import Corrections
 from pylstm.inputs.explain import shape_text
 from pylstm.inputs.knowledge import memory_of
 from pylstm.inputs.padding import PaddedBatch
-from pylstm.models.columns import read_columns
+from pylstm.models.columns import Sequences, read_columns
 from pylstm.models.dataset import SequenceDataset, one_batch
 from pylstm.models.entry import enter, enter_column
 from pylstm.models.inputs import (
@@ -20,6 +21,8 @@ from pylstm.models.inputs import (
     declared_shapes,
     map_named,
     separate_inputs,
+    takes_any_steps,
+    without_absent,
 )
 from pylstm.models.mask_values import padding_value
 from pylstm.models.outputs import count_outputs
@@ -46,6 +49,10 @@ def enter_model(model, inputs):
             return enter(x, shape, report, lambda: padding_value(model, name) or 0.0)
 
         inputs = map_named(declared, enter_one, inputs)
+        struct = getattr(model, "input", None)
+        if isinstance(inputs, dict) and isinstance(struct, (list, tuple)):
+            # Keras would pair a None in it by the order of the keys.
+            inputs = tree.pack_sequence_as(struct, list(inputs.values()))
         if any(has_open_steps(x) for x in tree.flatten(inputs)):
             check_time_distributed(model)
     except PylstmError as error:
@@ -90,12 +97,37 @@ def read_data(model, x, y=None, sample_weight=None):
         y, sample_weight = (split_targets(part, count, x.size) for part in (y, sample_weight))
         columns = read_columns(x.x, y, sample_weight, report)
         x = _enter_columns(model, columns.x, report)
-        columns = columns._replace(x=x)
-        columns = fit_targets(model, columns)
+        x = x if columns.is_dense else without_absent(model, x)
+        columns = fit_targets(model, columns._replace(x=x))
     except PylstmError as error:
         raise error.at(model.name) from None
     report.warn(memory_of(model).warned)
     return columns
+
+
+def read_held_out(model, data, has_targets):
+    """As `read_data`, for a `validation_data` that is no dataset.
+
+    Args:
+        model: The model that is to be trained.
+        data: What was given: `(x, y)` or `(x, y, sample_weight)`, or x alone.
+        has_targets: Whether the model is trained with targets, and so needs them.
+
+    Raises:
+        RankError: It is none of these.
+    """
+    is_tuple = isinstance(data, (tuple, list)) and not isinstance(data, PaddedBatch)
+    parts = data if is_tuple else (data,)
+    if len(parts) in (2, 3) or (len(parts) == 1 and not has_targets):
+        return read_data(model, *parts)
+    raise RankError(
+        "PYL101",
+        "validation_data is not x and y",
+        layer=model.name,
+        expected="(x, y), (x, y, sample_weight) or a dataset of batches",
+        got=f"a {type(data).__name__}" + (f" of {len(data)}" if is_tuple else ""),
+        fix="validation_data=(x, y)     with the targets y of the sequences x",
+    )
 
 
 def _enter_columns(model, x, report):
@@ -168,7 +200,30 @@ def feed(model, data, batch_size=None, steps=None, shuffle=False):
 
 def feed_batch(model, data):
     """As `feed`, for the `*_on_batch` methods: all samples are one batch."""
-    return tuple(data.values()) if data.is_dense else one_batch(data, takes_ragged(model))
+    if data.is_dense:
+        return tuple(data.values())
+    x, *rest = batch_alone(model, data)
+    rest = [tree.map_structure(np.asarray, part) for part in rest]
+    y, sample_weight = (*rest, None, None)[:2]
+    return x, y, sample_weight
+
+
+def batch_alone(model, data):
+    """All samples as one of several batches, of which nobody knows the longest sequence.
+
+    Padded, they get a power of two of steps: what is compiled by shape is compiled for few.
+    """
+    shapes = declared_shapes(model)
+    lengths, is_open = [1], [keras.backend.backend() != "torch"]  # which compiles nothing
+
+    def note(column, name):
+        if isinstance(column, Sequences):
+            lengths.append(int(column.lengths.max()))
+            is_open.append(name not in shapes or takes_any_steps(model, shapes[name]))
+
+    map_named(shapes, note, data.x)
+    maxlen = 1 << (max(lengths) - 1).bit_length() if all(is_open) else None
+    return one_batch(data, takes_ragged(model), maxlen)
 
 
 def takes_ragged(model):

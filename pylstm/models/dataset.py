@@ -128,16 +128,17 @@ class SequenceDataset(keras.utils.PyDataset):
         self._set_form(keras.backend.backend() == "tensorflow", has_mask=False)
         self._rows = self._draw_batches()
 
-    def for_model(self, ragged, columns=None):
+    def for_model(self, ragged, columns=None, maxlen=None):
         """The same batches for a model of pylstm's: x as ragged tensors, or as `PaddedBatch`.
 
         Args:
             ragged: Whether the model takes ragged tensors.
             columns: The same samples, with targets as the model has its outputs.
+            maxlen: The length to pad to, where it does not; by default that of the longest.
         """
         batches = copy.copy(self)
         batches.columns = columns or self.columns
-        batches._set_form(ragged, has_mask=True)
+        batches._set_form(ragged, has_mask=True, maxlen=maxlen)
         return batches
 
     @property
@@ -145,10 +146,10 @@ class SequenceDataset(keras.utils.PyDataset):
         """What x is padded with; None where it is not, or comes with its mask."""
         return None if self._has_mask or self._maxlen is None else self._mask_value
 
-    def _set_form(self, ragged, has_mask):
+    def _set_form(self, ragged, has_mask, maxlen=None):
         self._has_mask = has_mask
         is_padded = not ragged and self._longest is not None
-        self._maxlen = int(self._longest.max()) if is_padded else None
+        self._maxlen = (maxlen or int(self._longest.max())) if is_padded else None
 
     def __len__(self):
         return len(self._rows)
@@ -231,12 +232,9 @@ class SequenceDataset(keras.utils.PyDataset):
         return open_time(array) if self._maxlen is None else array
 
 
-def one_batch(columns, ragged):
-    """All samples as one batch, (x, y, sample_weight), with None for what there is not."""
-    x, *rest = SequenceDataset(columns, columns.size).for_model(ragged)[0]
-    rest = [tree.map_structure(np.asarray, part) for part in rest]
-    y, sample_weight = (*rest, None, None)[:2]
-    return x, y, sample_weight
+def one_batch(columns, ragged, maxlen=None):
+    """All samples as one batch; see `SequenceDataset.for_model`."""
+    return SequenceDataset(columns, columns.size).for_model(ragged, maxlen=maxlen)[0]
 
 
 class _OpenTime(np.ndarray):

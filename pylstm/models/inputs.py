@@ -3,10 +3,11 @@
 import warnings
 
 import keras
+from keras import tree
 from keras.src.models.functional import Functional
 
 from pylstm.errors import RankError
-from pylstm.keras_graph import is_recurrent
+from pylstm.keras_graph import is_recurrent, producer
 from pylstm.models.structure import map_parts, split_inputs
 
 
@@ -40,11 +41,19 @@ def _input_of_first_layer(model):
     return {"x": keras.KerasTensor((None, None, features))}
 
 
+def takes_any_steps(model, shape):
+    """Whether a model takes any number of steps for an input of which it declares this shape."""
+    # Keras builds a `Sequential` from its first batch, whose sizes it then declares.
+    is_of_data = isinstance(model, keras.Sequential) and shape[0] is not None
+    return shape[1:2] == (None,) or is_of_data
+
+
 def separate_inputs(model, x, samples=None):
     """As `split_inputs`, for a model. A dict of one entry is that entry where there are no names.
 
     Raises:
-        RankError: As `split_inputs`, and for a dict of several entries where there is one input.
+        RankError: As `split_inputs`, and for a dict of several entries where there is one input
+            without a name, or of other names than the inputs have.
     """
     if isinstance(x, dict) and isinstance(model, keras.Sequential) and declared_inputs(model):
         if len(x) > 1:
@@ -58,18 +67,38 @@ def separate_inputs(model, x, samples=None):
         # Of a dict that holds no data, `read_column` says so.
         x = next((part for part in x.values() if not isinstance(part, (dict, type(None)))), x)
     if isinstance(x, dict) and isinstance(model, Functional):
-        x = _without_unknown(model, x)
+        x = _by_name(model, x)
     return split_inputs(x, count_inputs(model), samples)
 
 
-def _without_unknown(model, x):
-    """A dict without what no input is named as, which Keras would pair with one by its place."""
+def _by_name(model, x):
+    """A dict of every input in order, as Keras may pair them by their places.
+
+    Optional inputs may be left out; they are None. What none is named as is left out.
+    """
     names = declared_inputs(model)
+    optional = [name for name in names if getattr(producer(names[name]), "optional", False)]
+    x = {**dict.fromkeys(optional), **x}
+    if any(name not in x for name in names):
+        raise RankError(
+            "PYL101",
+            "the dict lacks an input of the model",
+            expected=f"the keys {', '.join(map(repr, names))}",
+            got=f"the keys {', '.join(map(repr, x))}",
+            fix=f"{{{', '.join(f'{name!r}: ...' for name in names)}}}",
+        )
     unknown = [repr(name) for name in x if name not in names]
-    if not unknown or any(name not in x for name in names):
-        return x
-    warnings.warn(f"'{model.name}' has no input {', '.join(unknown)}; left out", stacklevel=2)
+    if unknown:
+        warnings.warn(f"'{model.name}' has no input {', '.join(unknown)}; left out", stacklevel=2)
     return {name: x[name] for name in names}
+
+
+def without_absent(model, x):
+    """Inputs without those that are None, which no `PyDataset` yields: a dict of the others."""
+    if not isinstance(model, Functional) or all(part is not None for part in tree.flatten(x)):
+        return x
+    x = x if isinstance(x, dict) else dict(zip(declared_inputs(model), x, strict=True))
+    return {name: part for name, part in x.items() if part is not None}
 
 
 def map_inputs(model, function, inputs):
@@ -79,21 +108,9 @@ def map_inputs(model, function, inputs):
 
 
 def map_named(names, function, inputs):
-    """Applies `function` to each input and its name, of those of the model; None if unknown.
-
-    Raises:
-        RankError: A dict lacks one of several inputs.
-    """
+    """Applies `function` to each input and its name, of those of the model; None if unknown."""
     if isinstance(inputs, dict):
-        if len(names) > 1 and any(name not in inputs for name in names):
-            raise RankError(
-                "PYL101",
-                "the dict lacks an input of the model",
-                expected=f"the keys {', '.join(map(repr, names))}",
-                got=f"the keys {', '.join(map(repr, inputs))}",
-                fix=f"{{{', '.join(f'{name!r}: ...' for name in names)}}}",
-            )
-        return {name: function(x, name) for name, x in inputs.items()}
+        return {name: None if x is None else function(x, name) for name, x in inputs.items()}
     each = iter(names)
     return map_parts(lambda x: function(x, next(each, None)), inputs)
 

@@ -29,8 +29,8 @@ _POINTWISE = frozenset(
     HardSigmoid HardSilu HardTanh Heaviside Hypot I0 Imag Isclose Isfinite Isinf Isnan
     Isneginf Isposinf Isreal Lcm Ldexp LeakyRelu LeftShift Less LessEqual Log Log10 Log1p Log2
     LogSigmoid Logaddexp Logaddexp2 LogicalAnd LogicalNot LogicalOr LogicalXor Maximum Minimum
-    Mod Multiply NanToNum Negative Nextafter NotEqual OnesLike Polar Power Rad2deg Real
-    Reciprocal Relu Relu6 RightShift Round Rsqrt SaturateCast Selu Sigmoid Sign Signbit Silu
+    Mish Mod Multiply NanToNum Negative Nextafter NotEqual OnesLike Polar Power Rad2deg Real
+    ReLU Reciprocal Relu Relu6 RightShift Round Rsqrt SaturateCast Selu Sigmoid Sign Signbit Silu
     Sin Sinc Sinh SoftShrink Softplus Softsign SparsePlus SparseSigmoid Sqrt Square Squareplus
     StopGradient Subtract Tan Tanh TanhShrink Threshold TrueDivide Trunc Where ZerosLike
     """.split()  # noqa: SIM905  (a list has a line for each)
@@ -89,7 +89,16 @@ def computes_each_step(operation):
         return not operation.mask_zero  # else it makes a mask itself
     if isinstance(operation, keras.Layer):
         return isinstance(operation, _POINTWISE_LAYERS)
-    return is_of_keras(operation) and type(operation).__name__ in _POINTWISE
+    if not is_of_keras(operation):
+        return False
+    kind = type(operation).__name__
+    return kind in _POINTWISE or (kind in ("ExpandDims", "Squeeze") and _is_behind_steps(operation))
+
+
+def _is_behind_steps(operation):
+    """Whether the axes that an operation adds or drops come behind the batch and the steps."""
+    axes = operation.axis if isinstance(operation.axis, (list, tuple)) else (operation.axis,)
+    return all(axis is not None and (axis > 1 or axis == -1) for axis in axes)
 
 
 def _call_and_pass(operation, call, *args, **kwargs):

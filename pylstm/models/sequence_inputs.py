@@ -11,8 +11,10 @@ from pylstm.models.data import (
     enter_model,
     feed,
     feed_batch,
+    is_columns,
     read_batch,
     read_data,
+    read_held_out,
 )
 from pylstm.models.dataset import SequenceDataset
 from pylstm.models.foreign_errors import readable_errors
@@ -71,8 +73,8 @@ class SequenceInputs:
         failures = []
         data = read_data(self, x, y, sample_weight)
         held_out = None
-        if isinstance(validation_data, (tuple, list)):
-            held_out = read_data(self, *validation_data)
+        if validation_data is not None and is_columns(validation_data):
+            held_out = read_held_out(self, validation_data, y is not None)
         elif validation_data is not None:
             validation_data = read_batches(self, validation_data, failures)
         if data is None:

@@ -20,19 +20,20 @@ def split_inputs(x, count, samples=None):
         RankError: It can be either, or there are too many or too few inputs.
     """
     x = unpacked(x)
-    if not isinstance(x, (list, tuple)) or isinstance(x, PaddedBatch):
+    is_several = isinstance(x, (list, tuple)) and not isinstance(x, PaddedBatch)
+    if isinstance(x, dict) or (not is_several and count in (None, 1)):
         return x
     if count is None:
         return _split_by_sizes(x, samples)
     if count == 1:
         first = next(iter(x), None)
         return first if len(x) == 1 and _is_batch(first) else list(x)
-    if len(x) != count:
+    if not is_several or len(x) != count:
         raise RankError(
             "PYL101",
             f"the model has {count} inputs",
             expected=f"a tuple or list of {count} inputs, or a dict of them",
-            got=f"a {type(x).__name__} of {len(x)}",
+            got=f"a {type(x).__name__}" + (f" of {len(x)}" if is_several else ""),
             fix=f"(x1, {'..., ' * (count > 2)}x{count})     a part for each input of the model",
         )
     return tuple(x)
@@ -60,6 +61,17 @@ def split_targets(y, count, samples):
         is_wrapped = len(y) == 1 != samples and getattr(y[0], "shape", ())[:1] == (samples,)
         return y[0] if is_wrapped else list(y)
     return tuple(y)
+
+
+def named(name, structure):
+    """Pairs of a name, such as `x['audio']` or `x[0]`, and a part of a structure."""
+    if structure is None:
+        return []
+    if isinstance(structure, dict):
+        return [(f"{name}[{key!r}]", part) for key, part in structure.items()]
+    if type(structure) is tuple:  # and no `PaddedBatch`
+        return [(f"{name}[{index}]", part) for index, part in enumerate(structure)]
+    return [(name, structure)]
 
 
 def map_parts(function, structure, name="x"):

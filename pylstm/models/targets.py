@@ -4,24 +4,82 @@ import keras
 import numpy as np
 from keras import tree
 
-from pylstm.models.columns import Dense, Sequences, Stacked, map_columns
+from pylstm.errors import DTypeError, TimestepError
+from pylstm.models.columns import Dense, Sequences, Stacked, columns_of, map_columns
 from pylstm.models.outputs import output_shapes
 from pylstm.models.padded_targets import unpad_targets
+from pylstm.models.structure import named
+
+_CLASS_LOSSES = ("sparse_categorical_crossentropy", keras.losses.sparse_categorical_crossentropy)
 
 
 def fit_targets(model, columns):
     """Targets by name or in order as the model has its outputs, per step without padding.
 
     Raises:
-        TimestepError: As `unpad_targets`.
+        TimestepError: As `unpad_targets`, and for targets per step of outputs per sample, or the
+            other way round, of which Keras' loss fails.
     """
     shapes = output_shapes(model, columns.x)
     y, sample_weight = (_arranged(part, model) for part in (columns.y, columns.sample_weight))
     columns = unpad_targets(columns._replace(y=y, sample_weight=sample_weight), shapes)
+    for _, error, fails in other_steps(model, columns, shapes):
+        if fails:
+            raise error
     y = _map_beside(shapes, _for_output, columns.y)
     if not columns.is_dense and isinstance(y, (tuple, dict)):
         y = _with_unused(model, y, columns.size)
     return columns._replace(y=y)
+
+
+def other_steps(model, columns, shapes):
+    """Targets per step beside outputs that have no steps, and the other way round.
+
+    Args:
+        model: A Keras model.
+        columns: `Columns`, of targets without padding.
+        shapes: The shapes of the model's outputs, by name or number.
+
+    Yields:
+        What the user calls the target, its `TimestepError`, and whether a loss fails of it; else
+        it is broadcast, and may be meant so.
+    """
+    y = columns.y
+    steps = {size for column in columns_of(columns.x) for size in column.shape[1:2]} - {None}
+    by_class = tells_classes(getattr(model, "loss", None))
+    in_order = map(shapes.get, y) if isinstance(y, dict) else shapes.values()
+    for (where, target), output in zip(named("y", y), in_order, strict=False):
+        if target is None or output is None:
+            continue
+        is_by_step, given = isinstance(target, Sequences), target.shape[1:]
+        has_steps = is_by_step or (len(given) > 1 and given[0] in steps)
+        has_steps |= by_class and len(given) == 1 and given[0] in steps - {1}
+        is_for_all = given in ((), (1,), output[2:]) and not {*given} & {*steps, output[1]}
+        if len(output) == 2 and has_steps:
+            fix = "return_sequences=True in the last recurrent layer, or one entry of y per sample"
+            error = _of_other_steps(model, where, target, "step", output, "sample", fix)
+            yield where, error, is_by_step or by_class
+        elif len(output) == 3 and not is_by_step and is_for_all:
+            fix = "return_sequences=False in the last recurrent layer, or a y (batch, time, ...)"
+            error = _of_other_steps(model, where, target, "sample", output, "step", fix)
+            yield where, error, by_class
+
+
+def _of_other_steps(model, where, target, given, output, wanted, fix):
+    return TimestepError(
+        "PYL120",
+        f"{where} has one entry per {given}, the model one output per {wanted}",
+        layer=model.name,
+        expected=f"{where} per {wanted}, as the output {output}",
+        got=f"{where} {target.shape}",
+        fix=fix,
+    )
+
+
+def tells_classes(loss):
+    """Whether a loss takes the numbers of classes."""
+    is_sparse = isinstance(loss, keras.losses.SparseCategoricalCrossentropy)
+    return is_sparse or loss in _CLASS_LOSSES
 
 
 def with_feature_axis(target):
@@ -62,18 +120,45 @@ def _map_beside(shapes, function, y):
 
 
 def _with_unused(model, y, size):
-    """Zeros in the place of None, which no `PyDataset` yields, for outputs without a loss."""
-    loss = getattr(model, "loss", None)
-    if isinstance(loss, dict) and isinstance(y, tuple):
-        loss = [loss.get(name) for name in model.output_names]
-    if isinstance(loss, (list, tuple)) and isinstance(y, dict):
-        loss = dict(zip(sorted(y), loss, strict=False))
-    if not isinstance(loss, (list, tuple, dict)) or len(loss) != len(y):
+    """Zeros in the place of None, which no `PyDataset` yields, for outputs without a loss.
+
+    Raises:
+        DTypeError: Such an output has a metric, which would count the zeros.
+    """
+    losses = _of_each_output(model, getattr(model, "loss", None), y)
+    if losses is None:
         return y
-    unused = Dense(np.zeros((size, 1), keras.config.floatx()))
-    if isinstance(y, dict):
-        return {k: unused if y[k] is None and loss.get(k) is None else y[k] for k in y}
-    return tuple(unused if t is None and f is None else t for t, f in zip(y, loss, strict=True))
+    compiled = getattr(model, "_compile_metrics", None)
+    options = ("_user_metrics", "_user_weighted_metrics")
+    metrics = [_of_each_output(model, getattr(compiled, name, None), y) for name in options]
+    metrics = [each or [None] * len(y) for each in metrics]
+    parts = dict(y) if isinstance(y, dict) else dict(enumerate(y))
+    for key, loss, *measured in zip(parts, losses, *metrics, strict=True):
+        if parts[key] is not None or loss is not None:
+            continue
+        if any(measured):
+            raise DTypeError(
+                "PYL118",
+                "an output without a target has a metric",
+                layer=model.name,
+                expected="a target for each output that has a loss or a metric",
+                got=f"y[{key!r}] is None",
+                fix=f"the target in the place of y[{key!r}], or compile without its metric",
+            )
+        parts[key] = Dense(np.zeros((size, 1), keras.config.floatx()))
+    return parts if isinstance(y, dict) else tuple(parts.values())
+
+
+def _of_each_output(model, option, y):
+    """An option of `compile`, such as the losses, in the order of the targets; None if it is none
+    for each."""
+    if isinstance(option, (list, tuple)) and len(option) == len(y):
+        if not isinstance(y, dict):
+            return option
+        option = dict(zip(sorted(y), option, strict=True))  # the order in which Keras takes them
+    if isinstance(option, dict):
+        return [option.get(name) for name in (y if isinstance(y, dict) else model.output_names)]
+    return None
 
 
 def _arranged(part, model):

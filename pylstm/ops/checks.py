@@ -35,7 +35,9 @@ def check_dtypes(tensors):
             "PYL142",
             expected=f"x of {', '.join(FLOATS)}",
             got=f"x of {expected}",
-            fix="convert x to float32",
+            fix="np.concatenate([x.real, x.imag], axis=-1), or np.abs(x)"
+            if expected.startswith("complex")
+            else "convert x to float32",
         )
     for name, value in tensors.items():
         wanted = "bool" if name == "mask" else expected

@@ -235,6 +235,21 @@ def test_refused_alike(framework, with_states, changes, error, code, got):
     assert found.fix
 
 
+@pytest.mark.parametrize(
+    ("x", "fix"),
+    [
+        ([np.ones((3, 4))] * 2, "np.asarray(x, 'float32')"),
+        ([np.ones((3, 4)), np.ones((2, 4))], "pylstm.pad(x, dtype='float32')"),
+        (pylstm.pad([np.ones((3, 4)), np.ones((2, 4))]), "x.x, with lengths=x.lengths"),
+        (np.ones((2, 3, 4), "complex64"), "np.concatenate([x.real, x.imag], axis=-1)"),
+    ],
+)
+def test_the_fix_for_other_inputs(framework, x, fix):
+    found = refused(framework, x=x)
+    assert (type(found), found.code) == (errors.DTypeError, "PYL142")
+    assert fix in found.fix
+
+
 def test_states_that_do_not_fit(framework):
     state = framework.array(zeros(3, 5))
     found = refused(framework, initial_state=[state, state])

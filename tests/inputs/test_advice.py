@@ -148,6 +148,16 @@ def test_generators_of_bare_lists(size, equal):
     assert_close(model.predict(((x,) for x in [batch] * 2), verbose=0), expected)
 
 
+@pytest.mark.parametrize("convert", [np.asarray, tf.constant, lambda x: keras.Input(x.shape[1:])])
+def test_states_in_a_list_with_the_input(convert):
+    """As old Keras took them."""
+    x, h, c = map(convert, (data(2, 5, 3), data(2, 4), data(2, 4)))
+    with pytest.raises(errors.RankError, match="PYL101") as caught:
+        lstm()([x, h, c])
+    fix = caught.value.fix.splitlines()[-1].partition("     ")[0]
+    assert eval(fix, {"layer": lstm(), "x": x, "h": h, "c": c}).shape[1:] == h.shape[1:]
+
+
 def test_generators_of_lists_of_x_and_y():
     model = pylstm.Sequential([keras.Input((None, 3)), lstm()])
     model.compile("sgd", "mse")

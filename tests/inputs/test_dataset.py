@@ -189,7 +189,7 @@ def test_batch_size_is_a_positive_integer(y, batch_size):
 
 
 def test_text_labels():
-    with pytest.raises(errors.DTypeError, match="values of type str"):
+    with pytest.raises(errors.DTypeError, match="values are none of these"):
         dataset(sequences(), ["yes"] * 200)
 
 

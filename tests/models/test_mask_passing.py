@@ -22,7 +22,9 @@ POINTWISE = {
     "more functions": lambda x: ops.hypot(ops.sinh(x), ops.zeros_like(x) + ops.erf(x)),
     "where": lambda x: ops.where(x > 0, x, 0.1 * x),
     "activation": lambda x: ops.gelu(-x),
+    "relu": lambda x: keras.activations.relu(x, negative_slope=0.1),
     "cast": lambda x: ops.cast(x, "int32"),
+    "axes behind the steps": lambda x: ops.squeeze(ops.expand_dims(x, -1), 3),
 }
 
 
@@ -197,6 +199,10 @@ LOSES = {
     "lambda": (lambda: keras.layers.Lambda(lambda x: 2 * x), "mask=lambda x, mask: mask"),
     "smoothing": (Smoothing, "self.supports_masking = True in Smoothing.__init__"),
     "flip": (lambda: lambda x: ops.flip(x, axis=1), "pylstm.pad(sequences).x"),
+    "expand_dims": (
+        lambda: lambda x: ops.squeeze(ops.expand_dims(x, 1), 1),
+        "pylstm.pad(sequences).x",
+    ),
     "lstm": (
         lambda: pylstm.LSTM(4, return_sequences=True, go_backwards=True),
         "keras.layers.Bidirectional",
@@ -396,7 +402,7 @@ def is_pointwise(kind, dtype):
 def test_every_pointwise_operation_of_keras_passes_the_mask():
     found = {"Where"}  # it takes three
     for kind in kinds_of(keras.Operation):
-        if kind.__module__.startswith("keras.src.ops."):
+        if kind.__module__.startswith(("keras.src.ops.", "keras.src.activations.")):
             for dtype in ("float32", "int32"):
                 with contextlib.suppress(Exception):  # others want other arguments
                     if is_pointwise(kind, dtype):

@@ -90,6 +90,14 @@ def test_validate_is_that_of_the_strictest_layer():
             )
 
 
+@pytest.mark.parametrize("form", [list, lambda x: (x,), pylstm.pad, pylstm.ragged])
+def test_validation_data_without_targets(form):
+    data = form(sequences())
+    with pytest.raises(errors.RankError, match=r"PYL101.*is not x and y") as caught:
+        classifier().fit(sequences(), LABELS, validation_data=data, **PLAIN)
+    assert caught.value.fix.startswith("validation_data=(x, y)")
+
+
 def test_sample_weight():
     seqs = sequences()
     weighted, without = classifier(), classifier()
@@ -598,6 +606,20 @@ def test_a_dict_without_an_input():
             assert caught.value.fix == "{'signal': ..., 'meta': ...}"
 
 
+@pytest.mark.parametrize("model_type", [keras.Model, pylstm.Model])
+def test_other_inputs_than_the_model_has(model_type):
+    signal, meta = keras.Input((None, 5), name="signal"), keras.Input((2,), name="meta")
+    one = model_type(signal, pylstm.LSTM(3)(signal))
+    two = model_type([signal, meta], [pylstm.LSTM(3)(signal), meta])
+    x = np.zeros((6, 3, 5))
+    for model, wrong in ((two, x), (one, {"sound": x}), (two, {"signal": x})):
+        (finding,) = pylstm.diagnose(model, wrong)
+        assert (finding.level, finding.code) == ("error", "PYL101")
+        if model_type is pylstm.Model:
+            with pytest.raises(errors.RankError, match=r"PYL101.* (has 2 inputs|lacks an input)"):
+                model.predict(wrong)
+
+
 def test_a_dict_for_a_sequential_model():
     seqs, model = sequences(), classifier()
     for run in (model, lambda x: model.predict(x, verbose=0)):
@@ -833,6 +855,28 @@ def test_several_inputs_one_of_them_sequences(struct):
     history = model.fit(x, np.ones(6), epochs=3, validation_split=0.5, verbose=0).history
     assert history["loss"][-1] < history["loss"][0]
     np.testing.assert_allclose(model(x), model.predict(x, verbose=0), atol=1e-5)
+
+
+class Shifted(keras.layers.Layer):
+    def call(self, x, by=None):
+        return x if by is None else x + by
+
+
+@pytest.mark.parametrize("struct", [tuple, dict])
+def test_an_optional_input_that_is_absent(struct):
+    signal, by = keras.Input((None, 5), name="signal"), keras.Input((3,), name="by", optional=True)
+    inputs = [signal, by] if struct is tuple else {"signal": signal, "by": by}
+    model = pylstm.Model(inputs, Shifted()(pylstm.LSTM(3)(signal), by))
+    model.compile("sgd", "mse")
+    seqs = sequences()
+    x = (seqs, None) if struct is tuple else {"signal": seqs, "by": None}
+    want = pylstm.Sequential([model.layers[1]]).predict(seqs, verbose=0)
+    np.testing.assert_allclose(model.predict(x, verbose=0), want, atol=1e-6)
+    np.testing.assert_allclose(model(x), want, atol=1e-6)
+    np.testing.assert_allclose(model.predict_on_batch(x), want, atol=1e-6)
+    assert model.evaluate(x, want, verbose=0) < 1e-10
+    given = (seqs, np.ones((6, 3))) if struct is tuple else {**x, "by": np.ones((6, 3))}
+    np.testing.assert_allclose(model.predict(given, verbose=0), want + 1, atol=1e-6)
 
 
 def test_too_many_inputs_are_counted():

@@ -6,7 +6,24 @@ import pytest
 
 from tests import backends
 
-SCRIPT = """
+ONE_BATCH = """
+    import keras
+
+    class OneBatch(keras.utils.PyDataset):
+        def __init__(self, batch):
+            super().__init__()
+            self.batch = batch
+
+        def __len__(self):
+            return 1
+
+        def __getitem__(self, index):
+            return self.batch
+"""
+
+SCRIPT = (
+    ONE_BATCH
+    + """
     import keras, ml_dtypes, numpy as np, pytest, pylstm
 
     rng = np.random.default_rng(0)
@@ -44,6 +61,10 @@ SCRIPT = """
     import tensorflow as tf
 
     ragged = tf.ragged.constant([s.tolist() for s in seqs], ragged_rank=1, inner_shape=(3,))
+    for x in ragged, OneBatch((seqs, np.zeros((4, 2)))):
+        (finding,) = pylstm.diagnose(plain, x)
+        assert finding.level == "error"
+        assert "mask_value=-1.0" in finding.fix
     batches = tf.data.Dataset.from_tensor_slices((ragged, np.zeros((4, 2)))).batch(2)
     model = model_of()
     with pytest.raises(pylstm.errors.RaggedError, match="no ragged tensors on") as caught:
@@ -84,6 +105,7 @@ SCRIPT = """
     with pytest.raises(pylstm.errors.RaggedError, match="changes the padding"):
         model_of(keras.layers.Dense(3), keras.layers.Masking(-1.0)).predict(seqs)
 """
+)
 
 
 MASKS = """
@@ -171,21 +193,6 @@ MASKS = """
 """
 
 
-ONE_BATCH = """
-    import keras
-
-    class OneBatch(keras.utils.PyDataset):
-        def __init__(self, batch):
-            super().__init__()
-            self.batch = batch
-
-        def __len__(self):
-            return 1
-
-        def __getitem__(self, index):
-            return self.batch
-"""
-
 PADDED_BATCHES = (
     ONE_BATCH
     + """
@@ -210,7 +217,7 @@ PADDED_BATCHES = (
 )
 
 
-BATCHES_OF_NO_NUMBERS = (
+BATCHES_OF_NO_ARRAYS = (
     ONE_BATCH
     + """
     import keras, numpy as np, pylstm, pytest
@@ -231,18 +238,37 @@ BATCHES_OF_NO_NUMBERS = (
         with pytest.raises(pylstm.errors.RaggedError, match="PYL114.*nested tensors") as caught:
             model.fit(loader, verbose=0)
         assert len(eval(caught.value.fix.partition("     ")[0], None, {"x": nested})) == 2
-    for method in "fit", "evaluate", "predict":
-        with pytest.raises(pylstm.errors.RaggedError, match="PYL114.*objects") as caught:
-            getattr(model, method)(OneBatch((objects, zeros)), verbose=0)
-        fixed = eval(caught.value.fix.partition("     ")[0], None, {"x": objects})
-        getattr(model, method)(OneBatch((fixed, zeros)), verbose=0)
+    want = model.evaluate(seqs, zeros, verbose=0)
+    nested = [seq.tolist() for seq in seqs], [0.0, 0.0]
+    for batch in (objects, zeros), (seqs, zeros), nested, (seqs, zeros.astype(">f4")):
+        assert pylstm.diagnose(model, OneBatch(batch)).ok
+        np.testing.assert_allclose(model.evaluate(OneBatch(batch), verbose=0), want, rtol=1e-5)
+        model.predict(OneBatch(batch), verbose=0)
+    model.fit(OneBatch(nested), verbose=0)
+
+    # Each batch has its own length, of which JAX would compile each.
+    class Traced(keras.layers.Layer):
+        lengths = set()
+
+        def call(self, x):
+            self.lengths.add(x.shape[1])
+            return x
+
+    model = pylstm.Sequential([Traced(), pylstm.LSTM(4)])
+    model.layers[0].supports_masking = True
+    batches = [([np.ones((steps, 3)), np.ones((2, 3))],) for steps in (5, 6, 7, 8, 3, 4)]
+    for batch in batches:
+        model.predict_on_batch(batch[0])
+    model.predict(iter(batches), verbose=0)
+    if keras.backend.backend() == "jax":
+        assert Traced.lengths <= {1, 4, 8}, Traced.lengths
 """
 )
 
 
 @pytest.mark.parametrize("backend", backends.OTHERS)
-def test_batches_of_a_dataset_that_hold_no_numbers(backend):
-    backends.run_python(backend, "-W", "ignore", "-c", textwrap.dedent(BATCHES_OF_NO_NUMBERS))
+def test_batches_of_a_dataset_that_are_no_arrays(backend):
+    backends.run_python(backend, "-W", "ignore", "-c", textwrap.dedent(BATCHES_OF_NO_ARRAYS))
 
 
 @pytest.mark.parametrize("backend", backends.OTHERS)

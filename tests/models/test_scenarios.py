@@ -145,7 +145,7 @@ def test_the_fix_is_for_what_holds_no_numbers(x, fix):
     assert caught.value.fix.startswith(fix)
     with pytest.raises(errors.DTypeError, match=r"PYL118.* y does not hold numbers") as caught:
         model.fit(sequences()[:2], ["no", "yes"], verbose=0)
-    assert caught.value.got == "2 values of type str"
+    assert caught.value.got == "2 of 2 values are none of these; the first is 'no'"
     assert caught.value.fix == "labels, y = np.unique(y, return_inverse=True)"
 
 

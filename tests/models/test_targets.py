@@ -3,8 +3,10 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import pylstm
+from pylstm import errors
 from tests.models.stock import sequences
 
 SEQS = sequences()
@@ -98,6 +100,85 @@ def test_no_target_for_an_output_without_a_loss(y):
     want = np.mean((np.array([model(seq[None])[1][0] for seq in SEQS]) - SCORES) ** 2)
     assert model.evaluate(SEQS, y, verbose=0) == pytest.approx(want, rel=1e-4)
     assert model.fit(SEQS, y, verbose=0).history["loss"][0] == pytest.approx(want, rel=1e-4)
+
+
+@pytest.mark.parametrize("outputs", [list, dict])
+@pytest.mark.parametrize("metrics", [{"tag": "accuracy"}, ["accuracy", None]])
+def test_a_metric_of_an_output_without_a_target(outputs, metrics):
+    model = tagger(outputs)
+    model.compile("sgd", {"tag": None, "score": "mse"}, metrics=metrics)
+    y = {"tag": None, "score": SCORES}
+    if outputs is dict and isinstance(metrics, list):
+        model.compile("sgd", {"tag": None, "score": "mse"}, metrics=metrics[::-1])
+    with pytest.raises(errors.DTypeError, match=r"PYL118.* has a metric") as caught:
+        model.evaluate(SEQS, y, verbose=0)
+    assert caught.value.got == ("y[0] is None" if outputs is list else "y['tag'] is None")
+    model.compile("sgd", {"tag": None, "score": "mse"}, metrics={"score": "mae"})
+    assert len(model.evaluate(SEQS, y, verbose=0)) == 2
+
+
+@pytest.mark.parametrize("seqs", [SEQS, np.ones((6, 4, 5))], ids=["several", "equal"])
+@pytest.mark.parametrize("by_step", [False, True])
+def test_targets_of_other_steps_than_the_output(seqs, by_step):
+    layers = [pylstm.LSTM(4, return_sequences=by_step), keras.layers.Dense(3, "softmax")]
+    model = pylstm.Sequential([keras.Input((None, 5)), *layers], name="tagger")
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    y = np.zeros(6, int) if by_step else [np.zeros(len(seq), int) for seq in seqs]
+    for run in (
+        lambda: model.fit(seqs, y, verbose=0),
+        lambda: model.fit(pylstm.dataset(seqs, y), verbose=0),
+        lambda: model.evaluate(seqs, y, verbose=0),
+        lambda: model.train_on_batch(seqs, y),
+        lambda: model.fit(iter([(seqs, y)]), verbose=0),
+    ):
+        with pytest.raises(errors.TimestepError, match=r"\[PYL120\] layer 'tagger'") as caught:
+            run()
+        assert f"return_sequences={not by_step}" in caught.value.fix
+    levels = [f.level for f in pylstm.diagnose(model, seqs, y) if f.code == "PYL120"]
+    assert levels == ["error"]
+
+
+@pytest.mark.parametrize(
+    ("y", "code", "got"),
+    [
+        (
+            np.array([0, 1, 0, 1, 0, None], object),
+            "PYL118",
+            "1 of 6 values are none of these; the first is",
+        ),
+        ([0, 1, 0, 1, 0, 1j], "PYL118", "1 of 6 values are none of these; the first is 1j"),
+        (np.zeros((6, 3), complex), "PYL117", "(6, 3) complex128"),
+        (np.array([["a"]] * 6), "PYL118", "(6, 1) str"),
+        ([np.zeros(len(seq), complex) for seq in SEQS], "PYL117", "sequence 0 is complex128"),
+    ],
+)
+def test_targets_that_are_no_numbers_are_named(y, code, got):
+    with pytest.raises(errors.DTypeError, match=rf"{code}.* y (does not|is complex)") as caught:
+        detector().fit(SEQS, y, verbose=0)
+    assert caught.value.got.startswith(got)
+    assert "y" in caught.value.fix
+
+
+def test_strings_as_targets_of_a_dataset():
+    data = tf.data.Dataset.from_tensors((np.ones((2, 3, 5)), np.array(["no", "yes"])))
+    model = pylstm.Sequential([keras.Input((None, 5)), pylstm.LSTM(1)])
+    model.compile("sgd", "mse")
+    with pytest.raises(errors.DTypeError, match="y does not hold numbers") as caught:
+        model.fit(data, verbose=0)
+    names = {"dataset": data, "names": ["no", "yes"], "keras": keras}
+    line, fixed = caught.value.fix.split("\n")
+    exec(line, names)
+    model.fit(eval(fixed, names), verbose=0)
+
+
+@pytest.mark.parametrize("dtype", [">f4", ">i8"])
+def test_arrays_in_the_byte_order_of_another_machine(dtype):
+    x, y = np.ones((6, 3, 5), dtype), np.ones(6, dtype)
+    model = pylstm.Sequential([keras.Input((None, 5)), pylstm.LSTM(1)])
+    model.compile(keras.optimizers.SGD(0.0), "mse")
+    want = model.evaluate(x.astype("float32"), y.astype("float32"), verbose=0)
+    assert model.evaluate(x, y, verbose=0) == pytest.approx(want)
+    assert model.evaluate(iter([(x, y)]), verbose=0) == pytest.approx(want)
 
 
 @pytest.mark.parametrize("unused", ["weight", "A"])
