@@ -149,7 +149,7 @@ def test_the_fix_is_for_what_holds_no_numbers(x, fix):
     assert caught.value.fix == "labels, y = np.unique(y, return_inverse=True)"
 
 
-def test_and_20_one_feature():
+def test_one_feature_needs_no_axis():
     keras.utils.set_random_seed(0)
     model = pylstm.Sequential([keras.Input((None, 1)), pylstm.LSTM(3)])
     x = np.random.default_rng(0).normal(size=(4, 6)).astype(np.float32)
@@ -162,7 +162,7 @@ def test_and_20_one_feature():
         np.testing.assert_allclose(got, model(row[None, :, None])[0], atol=1e-6)
 
 
-def test_all_rows_in_one_table():
+def test_many_findings_in_one_table():
     model = classifier()
     with pytest.raises(errors.BatchMismatchError, match="joined along one axis") as caught:
         model.fit(np.zeros((18, 5), np.float32), LABELS, verbose=0)
