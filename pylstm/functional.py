@@ -225,9 +225,8 @@ def _way_to_array(name, value):
     """The line that makes of an argument what `lstm` takes."""
     if isinstance(value, (list, tuple)) and hasattr(value, "lengths"):  # a `PaddedBatch`
         return f"{name}.x, with lengths={name}.lengths"
-    if name == "x" and isinstance(value, (list, tuple)):
-        return _OF_SEQUENCES
-    return to_dense(value, name) or _OTHER_WAYS.format(name)
+    of_lists = _OF_SEQUENCES if name == "x" and isinstance(value, (list, tuple)) else None
+    return to_dense(value, name) or of_lists or _OTHER_WAYS.format(name)
 
 
 @functools.cache
