@@ -281,9 +281,11 @@ def mismatch(first, shape, index, other):
 
 
 def _mismatch_fix(shape, other):
-    if (len(shape), len(other)) == (3, 2):
-        return STATES_APART
-    if len(shape) != len(other):
+    ranks = {len(shape), len(other)}
+    if ranks == {2, 3}:
+        is_batch = len(shape) == 3 and shape[0] == other[0]
+        return STATES_APART if is_batch else "[s[0] if s.ndim == 3 else s for s in sequences]"
+    if len(ranks) > 1:
         return "s[:, None] gives a univariate sequence its feature axis"
     if len(shape) == 2 and shape[0] == other[0]:
         return "[s.T for s in sequences]     if axis 0 holds the features and axis 1 the time"

@@ -46,11 +46,13 @@ def other_steps(model, columns, shapes):
     """
     y = columns.y
     steps = {size for column in columns_of(columns.x) for size in column.shape[1:2]} - {None}
-    by_class = tells_classes(getattr(model, "loss", None))
+    parts, of_all = named("y", y), getattr(model, "loss", None)
+    losses = _of_each_output(model, of_all, y) or [of_all] * len(parts)
     in_order = map(shapes.get, y) if isinstance(y, dict) else shapes.values()
-    for (where, target), output in zip(named("y", y), in_order, strict=False):
+    for (where, target), output, loss in zip(parts, in_order, losses, strict=False):
         if target is None or output is None:
             continue
+        by_class = tells_classes(loss)
         is_by_step, given = isinstance(target, Sequences), target.shape[1:]
         has_steps = is_by_step or (len(given) > 1 and given[0] in steps)
         has_steps |= by_class and len(given) == 1 and given[0] in steps - {1}
@@ -150,8 +152,10 @@ def _with_unused(model, y, size):
 
 
 def _of_each_output(model, option, y):
-    """An option of `compile`, such as the losses, in the order of the targets; None if it is none
-    for each."""
+    """An option of `compile`, such as the losses, in the order of several targets; None if it is
+    none for each."""
+    if not isinstance(y, (tuple, dict)):
+        return None
     if isinstance(option, (list, tuple)) and len(option) == len(y):
         if not isinstance(y, dict):
             return option

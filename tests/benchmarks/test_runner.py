@@ -56,7 +56,7 @@ def test_turns_go_round_in_changing_order():
     assert time_in_turns(slow, effort) == {"a": [0.5] * 6}
 
 
-@pytest.mark.parametrize("cold", [0.0, 0.1])
+@pytest.mark.parametrize("cold", [0.0, 0.5])
 def test_the_first_call_of_a_turn_does_not_count(cold):
     durations = [cold, 0.0, 0.0, 0.0]
     worker = Worker(None)
@@ -64,7 +64,7 @@ def test_the_first_call_of_a_turn_does_not_count(cold):
     samples = worker.take_turn(seconds=0.0, calls=3)
     assert durations == []
     assert len(samples) == 3
-    assert max(samples) < 0.1
+    assert max(samples) < 0.5
 
 
 def test_the_faster_way_is_taken():

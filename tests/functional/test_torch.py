@@ -76,15 +76,15 @@ def test_strided_tensors():
     assert torch.equal(got, expected)
 
 
+def spied(monkeypatch, name):
+    """A list of the last argument of each later call of a function of `pylstm.ops.torch`."""
+    seen, function = [], getattr(op, name)
+    monkeypatch.setattr(op, name, lambda *args: (seen.append(args[-1]), function(*args))[1])
+    return seen
+
+
 def test_reserve_is_saved_only_for_a_gradient(monkeypatch):
-    saved = []
-
-    def spy(*arguments):
-        saved.append(arguments[-1])
-        return forward(*arguments)
-
-    forward = op._forward
-    monkeypatch.setattr(op, "_forward", spy)
+    saved = spied(monkeypatch, "_forward")
     x, _, _, kernel, recurrent_kernel, *_ = tensors(Case())
     pylstm.lstm(x, kernel, recurrent_kernel)
     with torch.no_grad():
@@ -105,14 +105,7 @@ def test_gradient_without_a_saved_reserve():
 
 
 def test_the_gradient_of_x_is_computed_only_where_it_is_wanted(monkeypatch):
-    wanted = []
-
-    def spy(*arguments):
-        wanted.append(arguments[-1])
-        return backward(*arguments)
-
-    backward = op._backward
-    monkeypatch.setattr(op, "_backward", spy)
+    wanted = spied(monkeypatch, "_backward")
     arguments = tensors(Case(mask="holes"))
     results = []
     for x in arguments[0], arguments[0].detach():

@@ -159,6 +159,15 @@ def test_what_is_no_list_of_sequences_says_so(seqs, error, match):
         pad(seqs)
 
 
+@pytest.mark.parametrize("shapes", [((1, 4, 3), (2, 3)), ((2, 3), (1, 4, 3))])
+def test_a_batch_axis_on_some_sequences(shapes):
+    sequences = [np.ones(shape) for shape in shapes]
+    with pytest.raises(errors.RankError, match="different numbers of axes") as caught:
+        pad(sequences)
+    fixed = eval(caught.value.fix, {"sequences": sequences})
+    assert sorted(pad(fixed).lengths) == [2, 4]
+
+
 def test_unpad_checks_what_it_is_told():
     x = np.arange(6).reshape(2, 3)
     assert [s.tolist() for s in unpad(x, lengths=[3, 1])] == [[0, 1, 2], [3]]

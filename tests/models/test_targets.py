@@ -117,6 +117,14 @@ def test_a_metric_of_an_output_without_a_target(outputs, metrics):
     assert len(model.evaluate(SEQS, y, verbose=0)) == 2
 
 
+@pytest.mark.parametrize("outputs", [list, dict])
+def test_a_target_of_other_steps_than_its_output(outputs):
+    y = {"tag": np.zeros(6, int), "score": SCORES}
+    with pytest.raises(errors.TimestepError, match=r"PYL120.* has one entry per sample") as caught:
+        tagger(outputs).evaluate(SEQS, y if outputs is dict else tuple(y.values()), verbose=0)
+    assert caught.value.got == ("y['tag'] (6,)" if outputs is dict else "y[0] (6,)")
+
+
 @pytest.mark.parametrize("seqs", [SEQS, np.ones((6, 4, 5))], ids=["several", "equal"])
 @pytest.mark.parametrize("by_step", [False, True])
 def test_targets_of_other_steps_than_the_output(seqs, by_step):
