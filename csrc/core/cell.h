@@ -50,16 +50,15 @@ struct CellBackward {
   V h;  // this step's output again, for the recurrent weight gradient
 };
 
-// dh: gradient of this step's h, from the output and from later steps. dc: of this step's c, from
-// later steps.
+// a_c: the activation of this step's c, which is also in the step's output. dh: gradient of this
+// step's h, from the output and from later steps. dc: of this step's c, from later steps.
 template <class V, class Act, class Rec>
 PYLSTM_FN CellBackward<V> cell_backward(const Act& act, const Rec& rec, V saved_i, V saved_f,
-                                        V saved_g, V saved_o, V c_prev, V c, V dh, V dc) {
+                                        V saved_g, V saved_o, V c_prev, V c, V a_c, V dh, V dc) {
   const V i = rec.value(saved_i);
   const V f = rec.value(saved_f);
   const V g = act.value(saved_g);
   const V o = rec.value(saved_o);
-  const V a_c = act.forward(c);
   const V dc_total = dc + dh * o * act.derivative(act.save(c, a_c));
   CellBackward<V> out;
   out.dz_i = dc_total * g * rec.derivative(saved_i);

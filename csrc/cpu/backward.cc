@@ -27,6 +27,7 @@ struct ActiveRow {
   const S* dy;      // or null: zeros
   T* dh;
   T* dc;
+  T* a_c;    // the activation of c after the step, on return before it
   E* state;  // h before the step, for the recurrent weight gradient
 };
 
@@ -60,6 +61,7 @@ class Backward {
     const int64_t all = slots(p_, threads, kTileRows, slot_bytes());
     dh_ = arena.take<T>(all * panels_.padded());
     dc_ = arena.take<T>(all * panels_.padded());
+    a_c_ = arena.take<T>(all * panels_.padded());
     scratch_ = arena.take<Scratch<S>>(threads);
     for (int i = 0; i < threads; ++i) {
       arena.leave_page();
@@ -131,6 +133,7 @@ class Backward {
   int64_t slot_bytes() const { return panels_.padded() * int64_t{sizeof(T)}; }
   T* dh(int64_t row) const { return dh_ + batch_.slot(row) * panels_.padded(); }
   T* dc(int64_t row) const { return dc_ + batch_.slot(row) * panels_.padded(); }
+  T* a_c(int64_t row) const { return a_c_ + batch_.slot(row) * panels_.padded(); }
   static V load_or_zero(const void* tensor, int64_t at, int64_t lanes) {
     return tensor ? load_lanes(static_cast<const S*>(tensor) + at, lanes) : V(0.0);
   }
@@ -151,11 +154,16 @@ class Backward {
   void begin(int group, Range units, const Scratch<S>& s) {
     batch_.for_each_row(group, [&](int64_t row) {
       s.latest[row] = latest_active(row, p_.time - 1);
+      const T* last = s.latest[row] >= 0 ? saved(row, s.latest[row]) : nullptr;
       for (int64_t panel = units.first; panel < units.last; ++panel) {
         const int64_t unit = panels_.first_unit(panel), lanes = panels_.lanes(panel);
         const int64_t at = row * p_.units + unit;
         load_or_zero(buffers_.dh, at, lanes).store(dh(row) + unit);
         load_or_zero(buffers_.dc, at, lanes).store(dc(row) + unit);
+        if (!last) continue;
+        with_activations<T>(p_, [&](const auto& act, const auto&) {
+          act.forward(V::load_n(last + 4 * p_.units + unit, lanes)).store(a_c(row) + unit);
+        });
       }
     });
   }
@@ -220,6 +228,7 @@ class Backward {
             output_gradient(row, step),
             dh(row),
             dc(row),
+            a_c(row),
             entries_.state(entry)};
   }
 
@@ -253,11 +262,14 @@ class Backward {
       const ActiveRow<S>& row = s.active[i];
       prefetch(i, n, unit, s);
       const T* now = row.saved + unit;
+      const V a_c = V::load(row.a_c + unit);
       V h_prev, c_prev;
       if (row.before) {
         const T* before = row.before + unit;
         c_prev = V::load_n(before + 4 * units, lanes);
-        h_prev = rec.value(V::load_n(before + 3 * units, lanes)) * act.forward(c_prev);
+        const V a_c_prev = act.forward(c_prev);
+        a_c_prev.store(row.a_c + unit);
+        h_prev = rec.value(V::load_n(before + 3 * units, lanes)) * a_c_prev;
       } else {
         c_prev = load_or_zero(buffers_.c0, row.row * units + unit, lanes);
         h_prev = load_or_zero(buffers_.h0, row.row * units + unit, lanes);
@@ -265,7 +277,7 @@ class Backward {
       const CellBackward<V> cell = cell_backward(
           act, rec, V::load_n(now, lanes), V::load_n(now + units, lanes),
           V::load_n(now + 2 * units, lanes), V::load_n(now + 3 * units, lanes), c_prev,
-          V::load_n(now + 4 * units, lanes),
+          V::load_n(now + 4 * units, lanes), a_c,
           V::load(row.dh + unit) + load_or_zero(row.dy, unit, lanes), V::load(row.dc + unit));
       cell.dc_prev.store(row.dc + unit);
       const int64_t at = row.entry * row_width;
@@ -368,6 +380,7 @@ class Backward {
   const Transposed<S> recurrent_;
   T* dh_;                // [slot][padded units]
   T* dc_;                // [slot][padded units]
+  T* a_c_;               // [slot][padded units]
   Scratch<S>* scratch_;  // [threads]
   int64_t bytes_;
 };

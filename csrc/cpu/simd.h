@@ -87,6 +87,14 @@ PYLSTM_FN Vec<T> Vec<T>::load_n(const T* p, int64_t n) {
   } else {
     return Vec(_mm512_maskz_loadu_pd(static_cast<__mmask8>((1u << n) - 1), p));
   }
+#elif defined(__AVX2__)  // stores by a mask are slow
+  if constexpr (sizeof(T) == 4) {
+    const __m256i lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+    return Vec(_mm256_maskload_ps(p, _mm256_cmpgt_epi32(_mm256_set1_epi32(n), lanes)));
+  } else {
+    const __m256i lanes = _mm256_setr_epi64x(0, 1, 2, 3);
+    return Vec(_mm256_maskload_pd(p, _mm256_cmpgt_epi64(_mm256_set1_epi64x(n), lanes)));
+  }
 #else
   Vec v{Raw{}};
   for (int64_t i = 0; i < n; ++i) v.raw[i] = p[i];

@@ -164,12 +164,12 @@ struct Tiles {
 // k is cut into blocks: all rows pass over a block while its panel is in the L1 cache. Blocks are
 // summed apart, since an error grows with the length of a chain of additions.
 constexpr int64_t kBlock = 128;
-
-// How many of the k that are left make the next block, of which `fit` fit; leaves no small rest.
-PYLSTM_FN int64_t next_block(int64_t left, int64_t fit = kBlock) {
-  return left <= fit + fit / 2 ? left : fit;
-}
 constexpr int64_t kLargestBlock = kBlock + kBlock / 2;
+
+// How many of the k that are left make the next block, which has `k` already; leaves no small rest.
+PYLSTM_FN int64_t next_block(int64_t left, int64_t k = 0) {
+  return k + left <= kLargestBlock ? left : kBlock - k;
+}
 
 // Whether a left side of so many k is summed apart from the next. A shorter one shares a block.
 PYLSTM_FN bool fills_block(int64_t k) { return k >= kBlock / 2; }
@@ -184,8 +184,8 @@ struct Block {
   // Takes a part of `*left`, from piece `*done` on; moves both on. Returns the panel's elements.
   int64_t take(const Left<O>** left, int64_t* done, int vectors, int64_t run_skip) {
     const int64_t rest = (*left)->pieces() - *done;
-    const int64_t pieces = next_block(rest, max(1, (kBlock - k) / (*left)->piece()));
     const int64_t piece = (*left)->piece();
+    const int64_t pieces = min(rest, max(1, next_block(rest * piece, k) / piece));
     parts[count++] = (*left)->slice(*done, pieces);
     k += pieces * piece;
     *done += pieces;

@@ -1,7 +1,7 @@
 // Elementary functions on SIMD vectors, under the names that core/activations.h calls. Largest
 // errors in units of the last place, over all arguments (tests/cpu/test_vector_math.py): float32
-// exp 1.1, sigmoid 2, tanh 2 (2.3 without FMA), and by the tables of AVX-512 0.9, 1.6 and 1; NaN
-// gives NaN, infinities are right, denormals count as zero (team.cc).
+// exp 1.1, sigmoid 1.6, tanh 2, and by the tables of AVX-512 0.9, 1.6 and 1; without FMA sigmoid 2,
+// tanh 2.3; NaN gives NaN, infinities are right, denormals count as zero (team.cc).
 #pragma once
 
 #include "cpu/simd.h"
@@ -160,6 +160,7 @@ struct Coefficients<float> {
   static constexpr int kMantissaBits = 23;
   static constexpr double kLn2High = 0.693359375, kLn2Low = -2.12194440054690583e-4;
   static constexpr double kExpMin = -104, kExpMax = 89;
+  static constexpr double kExpZero = -88;   // n is -127, for which power_of_two is 0
   static constexpr double kExpm1Min = -18;  // expm1 is -1 from here on down
   static constexpr double kErfOne = 4;      // erf is 1 from here on
   // (exp(r) - 1 - r) / r² for |r| <= ln(2)/2
@@ -183,6 +184,7 @@ struct Coefficients<double> {
   static constexpr int kMantissaBits = 52;
   static constexpr double kLn2High = 6.93145751953125e-1, kLn2Low = 1.42860682030941723212e-6;
   static constexpr double kExpMin = -746, kExpMax = 710;
+  static constexpr double kExpZero = -709;
   static constexpr double kExpm1Min = -38;
   static constexpr double kErfOne = 6;
   static constexpr double kExp[] = {1. / 2,       1. / 6,        1. / 24,         1. / 120,
@@ -233,7 +235,7 @@ PYLSTM_FN ExpParts<T> exp_parts(Vec<T> x) {
   return {n, r + r * r * polynomial(r, C::kExp)};
 }
 
-// 2ⁿ for an integral n in the normal range.
+// 2ⁿ for an integral n in the normal range, and 0 for the one below it.
 template <class T>
 PYLSTM_FN Vec<T> power_of_two(Vec<T> n) {
   using C = Coefficients<T>;
@@ -263,6 +265,13 @@ PYLSTM_FN Vec<T> exp_below_max(Vec<T> x) {
   return scale(Vec<T>(1) + p.expm1_r, p.n);
 }
 
+// For x <= 0, where a denormal result is 0.
+template <class T>
+PYLSTM_FN Vec<T> exp_nonpositive(Vec<T> x) {
+  const ExpParts<T> p = exp_parts(vmax(x, Vec<T>(Coefficients<T>::kExpZero)));
+  return power_of_two(p.n) * (Vec<T>(1) + p.expm1_r);
+}
+
 #if defined(__AVX512F__)
 // x = (n + i / 16) ln(2) + r, |r| <= ln(2)/32: a shorter polynomial.
 PYLSTM_FN Vec<float> exp_below_max(Vec<float> x) {
@@ -280,6 +289,7 @@ PYLSTM_FN Vec<float> exp_below_max(Vec<float> x) {
   const Vec<float> entry = look_up(Table::kEntries, i);
   return scale(entry + entry * expm1_r, n);  // by 2 to the floor of n
 }
+PYLSTM_FN Vec<float> exp_nonpositive(Vec<float> x) { return exp_below_max(x); }
 #endif
 
 template <class T>
@@ -329,8 +339,8 @@ PYLSTM_FN Vec<float> vtanh(Vec<float> x) {
 // exp(-|x|) cannot overflow.
 template <class T>
 PYLSTM_FN Vec<T> vsigmoid(Vec<T> x) {
-  const Vec<T> e = exp_below_max(negative_abs(x));
-  return divide_by_sum(vselect(x < Vec<T>(0), e, Vec<T>(1)), Vec<T>(1), e);
+  const Vec<T> e = exp_nonpositive(negative_abs(x));
+  return divide_by_sum(vselect(to_bits(x) < 0, e, Vec<T>(1)), Vec<T>(1), e);
 }
 
 template <class T>

@@ -29,7 +29,8 @@ __device__ __noinline__ CellBackward<V> runtime_cell_backward(CellActivations ac
                                                               Gates<V> saved, V c_prev, V c, V dh,
                                                               V dc) {
   return cell_backward(activations.activation, activations.recurrent, saved.value[0],
-                       saved.value[1], saved.value[2], saved.value[3], c_prev, c, dh, dc);
+                       saved.value[1], saved.value[2], saved.value[3], c_prev, c,
+                       activations.activation.forward(c), dh, dc);
 }
 
 }  // namespace pylstm::cuda

@@ -106,7 +106,8 @@ __global__ void __launch_bounds__(Shape::kMaxThreads, 1)
                 return runtime_cell_backward(arrays.activations, saved, c_prev, c, dh, dc);
               }
               return cell_backward(act::Tanh(), act::Sigmoid(), saved.value[0], saved.value[1],
-                                   saved.value[2], saved.value[3], c_prev, c, dh, dc);
+                                   saved.value[2], saved.value[3], c_prev, c, act::Tanh::forward(c),
+                                   dh, dc);
             });
         store_state(local, e, state);
         if constexpr (Shape::kExchange == Exchange::kBlock) {  // no release to be early for

@@ -13,15 +13,15 @@ from pylstm.reference import ACTIVATIONS
 # Largest errors in units of the last place: what vector_math.h states.
 ULPS = {
     ("tanh", "float32"): 2,
-    ("sigmoid", "float32"): 2,
+    ("sigmoid", "float32"): 1.6,
     ("exponential", "float32"): 1.1,
     ("tanh", "float64"): 3,
     ("sigmoid", "float64"): 3,
     ("exponential", "float64"): 3,
 }
-BY_TABLE = {("tanh", "float32"): 1, ("sigmoid", "float32"): 1.6, ("exponential", "float32"): 0.9}
+BY_TABLE = {("tanh", "float32"): 1, ("exponential", "float32"): 0.9}
 ULPS_OF_ISA = {
-    "baseline": ULPS | {("tanh", "float32"): 2.3},  # no FMA
+    "baseline": ULPS | {("tanh", "float32"): 2.3, ("sigmoid", "float32"): 2},  # no FMA
     "avx512": ULPS | BY_TABLE,
     "avx512_bf16": ULPS | BY_TABLE,
 }
