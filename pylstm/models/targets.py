@@ -64,7 +64,8 @@ def other_steps(model, columns, shapes):
         elif len(output) == 3 and not is_by_step and is_for_all:
             fix = "return_sequences=False in the last recurrent layer, or a y (batch, time, ...)"
             error = _of_other_steps(model, where, target, "sample", output, "step", fix)
-            yield where, error, by_class
+            # Keras' losses would compare each output with the targets of all samples.
+            yield where, error, by_class or (given == () and _is_of_keras(loss))
 
 
 def _of_other_steps(model, where, target, given, output, wanted, fix):
@@ -82,6 +83,11 @@ def tells_classes(loss):
     """Whether a loss takes the numbers of classes."""
     is_sparse = isinstance(loss, keras.losses.SparseCategoricalCrossentropy)
     return is_sparse or loss in _CLASS_LOSSES
+
+
+def _is_of_keras(loss):
+    function = keras.losses.get(loss) if isinstance(loss, str) else loss
+    return getattr(function, "__module__", "").startswith("keras.")
 
 
 def with_feature_axis(target):

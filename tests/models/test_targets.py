@@ -146,6 +146,18 @@ def test_targets_of_other_steps_than_the_output(seqs, by_step):
     assert levels == ["error"]
 
 
+def test_a_target_per_sample_that_a_loss_would_compare_with_all_samples():
+    layers = [pylstm.LSTM(4, return_sequences=True), keras.layers.Dense(1)]
+    model = pylstm.Sequential([keras.Input((None, 5)), *layers])
+    for loss in ("mse", keras.losses.Huber(), keras.losses.binary_crossentropy):
+        model.compile("sgd", loss)
+        with pytest.raises(errors.TimestepError, match=r"PYL120.* has one entry per sample"):
+            model.fit(SEQS, SCORES[:, 0], verbose=0)
+    model.evaluate(SEQS, SCORES, verbose=0)  # for all steps of its own sample
+    model.compile("sgd", lambda y, got: keras.ops.abs(y - keras.ops.mean(got, (1, 2))))
+    model.evaluate(SEQS, SCORES[:, 0], verbose=0)
+
+
 @pytest.mark.parametrize(
     ("y", "code", "got"),
     [
