@@ -80,8 +80,6 @@ class Entries {
 
   int64_t parts() const { return parts_; }
   int64_t part_capacity() const { return part_capacity_; }
-  // Strides are odd multiples of a cache line, lest entries fall into the same cache sets.
-  static int64_t odd_lines(int64_t n) { return (ceil_div(n, kLine<E>) | 1) * kLine<E>; }
 
   E* dz(int64_t panel, int64_t entry) const {
     return dz_ + panel * capacity() * panels_.kGateWidth + entry * panels_.row_width(panel);
@@ -165,8 +163,8 @@ class Entries {
 
  private:
   int64_t capacity() const { return parts_ * part_capacity_; }
-  int64_t input_stride() const { return odd_lines(input_rows()); }
-  int64_t state_stride() const { return odd_lines(panels_.padded()); }
+  int64_t input_stride() const { return odd_lines<E>(input_rows()); }
+  int64_t state_stride() const { return odd_lines<E>(panels_.padded()); }
 
   const Problem& p_;
   const UnitPanels<T> panels_;

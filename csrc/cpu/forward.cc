@@ -78,7 +78,7 @@ class Forward {
     }
     arena.leave_page();
     const int64_t all = slots(p_, threads, kTileRows, slot_bytes());
-    h_ = arena.take<E>(all * 2 * padded);
+    h_ = arena.take<E>(all * 2 * h_stride());
     c_ = arena.take<T>(all * padded);
     if (p_.has_recurrent_dropout) {
       dropout_ = arena.take<T>(all * kGates * padded);
@@ -170,9 +170,8 @@ class Forward {
 
   // Of the smallest array of states.
   int64_t slot_bytes() const { return panels_.padded() * int64_t{sizeof(T)}; }
-  E* h(int64_t row, int which) const {
-    return h_ + (batch_.slot(row) * 2 + which) * panels_.padded();
-  }
+  int64_t h_stride() const { return odd_lines<E>(panels_.padded()); }
+  E* h(int64_t row, int which) const { return h_ + (batch_.slot(row) * 2 + which) * h_stride(); }
   T* c(int64_t row) const { return c_ + batch_.slot(row) * panels_.padded(); }
   // [gate][padded units]
   T* dropout(int64_t row) const { return dropout_ + batch_.slot(row) * kGates * panels_.padded(); }
@@ -390,7 +389,7 @@ class Forward {
   GateWeights<S> weights_;
   Projection<S> projection_;
   StreamedProduct<S> streamed_;
-  E* h_;                    // [slot][2][padded units]; a step reads one and writes the other
+  E* h_;                    // [slot][2][h_stride()]; a step reads one and writes the other
   T* c_;                    // [slot][padded units]
   T* dropout_ = nullptr;    // [slot][gate][padded units]
   E* dropped_h_ = nullptr;  // [slot][2][gate][padded units], h times dropout

@@ -39,6 +39,12 @@ struct Left {
 template <class O>
 constexpr int64_t kLine = 64 / sizeof(O);  // of the cache
 
+// A distance of at least n: an odd number of lines, lest many rows fall into the same cache sets.
+template <class E>
+PYLSTM_FN int64_t odd_lines(int64_t n) {
+  return (ceil_div(n, kLine<E>) | 1) * kLine<E>;
+}
+
 template <class O, int kRows, int kVectors, int kShared>
 PYLSTM_FN void multiply_add(Vec<Sum<O>> (&acc)[kRows][kVectors], const O* const (&a)[kRows],
                             int64_t run, int64_t copy_stride, const O* b, const O* ahead) {

@@ -95,7 +95,7 @@ class WeightGradients {
   int64_t state_copies() const { return p_.has_recurrent_dropout ? kGates : 1; }
   // Rows of dR at a time; all copies of them fit into the cache.
   int64_t state_rows() const { return p_.has_recurrent_dropout ? 2 * V::kWidth : kRowBlock; }
-  int64_t left_stride() const { return Entries<S>::odd_lines(entries_.part_capacity()); }
+  int64_t left_stride() const { return odd_lines<E>(entries_.part_capacity()); }
   int64_t copy_stride() const { return state_rows() * left_stride(); }
 
   // load(entry, column) for n columns to [column][left_stride()], in whole vectors.

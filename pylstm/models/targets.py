@@ -10,6 +10,7 @@ from pylstm.models.outputs import output_shapes
 from pylstm.models.padded_targets import unpad_targets
 from pylstm.models.structure import named
 
+_BINARY_LOSSES = ("binary_crossentropy", keras.losses.binary_crossentropy)
 _CLASS_LOSSES = ("sparse_categorical_crossentropy", keras.losses.sparse_categorical_crossentropy)
 
 
@@ -45,7 +46,8 @@ def other_steps(model, columns, shapes):
         it is broadcast, and may be meant so.
     """
     y = columns.y
-    steps = {size for column in columns_of(columns.x) for size in column.shape[1:2]} - {None}
+    steps = {size for column in columns_of(columns.x) for size in column.shape[1:2]}
+    has_sequences, steps = None in steps, steps - {None}
     parts, of_all = named("y", y), getattr(model, "loss", None)
     losses = _of_each_output(model, of_all, y) or [of_all] * len(parts)
     in_order = map(shapes.get, y) if isinstance(y, dict) else shapes.values()
@@ -64,8 +66,9 @@ def other_steps(model, columns, shapes):
         elif len(output) == 3 and not is_by_step and is_for_all:
             fix = "return_sequences=False in the last recurrent layer, or a y (batch, time, ...)"
             error = _of_other_steps(model, where, target, "sample", output, "step", fix)
-            # Keras' losses would compare each output with the targets of all samples.
-            yield where, error, by_class or (given == () and _is_of_keras(loss))
+            may_be_meant = given == (1,) == output[2:] and not has_sequences
+            may_be_meant &= loss not in _BINARY_LOSSES
+            yield where, error, by_class or (_compares(loss) and not may_be_meant)
 
 
 def _of_other_steps(model, where, target, given, output, wanted, fix):
@@ -85,7 +88,13 @@ def tells_classes(loss):
     return is_sparse or loss in _CLASS_LOSSES
 
 
-def _is_of_keras(loss):
+def _compares(loss):
+    """Whether this is a loss of Keras' that compares targets and outputs entry by entry.
+
+    Where they differ in rank, it makes an error of shapes, or compares with other samples' entries.
+    """
+    if isinstance(loss, keras.losses.CTC) or loss in ("ctc", keras.losses.ctc):
+        return False
     function = keras.losses.get(loss) if isinstance(loss, str) else loss
     return getattr(function, "__module__", "").startswith("keras.")
 

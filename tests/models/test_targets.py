@@ -146,16 +146,30 @@ def test_targets_of_other_steps_than_the_output(seqs, by_step):
     assert levels == ["error"]
 
 
-def test_a_target_per_sample_that_a_loss_would_compare_with_all_samples():
+@pytest.mark.parametrize("seqs", [SEQS, np.ones((6, 4, 5))], ids=["several", "equal"])
+@pytest.mark.parametrize("loss", ["mse", keras.losses.Huber(), keras.losses.binary_crossentropy])
+def test_a_target_per_sample_that_a_loss_would_compare_with_other_samples(seqs, loss):
     layers = [pylstm.LSTM(4, return_sequences=True), keras.layers.Dense(1)]
     model = pylstm.Sequential([keras.Input((None, 5)), *layers])
-    for loss in ("mse", keras.losses.Huber(), keras.losses.binary_crossentropy):
-        model.compile("sgd", loss)
+    model.compile("sgd", loss)
+    takes_columns = isinstance(seqs, np.ndarray) and loss is not keras.losses.binary_crossentropy
+    for y in [SCORES[:, 0]] if takes_columns else [SCORES[:, 0], SCORES]:
         with pytest.raises(errors.TimestepError, match=r"PYL120.* has one entry per sample"):
-            model.fit(SEQS, SCORES[:, 0], verbose=0)
-    model.evaluate(SEQS, SCORES, verbose=0)  # for all steps of its own sample
+            model.fit(seqs, y, verbose=0)
+    if takes_columns:  # for all steps of their own sample
+        want = model.evaluate(seqs, np.repeat(SCORES[:, None], 4, 1), verbose=0)
+        assert model.evaluate(seqs, SCORES, verbose=0) == pytest.approx(want)
+
+
+def test_losses_that_take_a_target_per_sample_beside_steps():
+    model = detector()
     model.compile("sgd", lambda y, got: keras.ops.abs(y - keras.ops.mean(got, (1, 2))))
-    model.evaluate(SEQS, SCORES[:, 0], verbose=0)
+    model.evaluate(SEQS[:1], SCORES[:1, 0], verbose=0)
+    layers = [pylstm.LSTM(4, return_sequences=True), keras.layers.Dense(3)]
+    model = pylstm.Sequential([keras.Input((None, 5)), *layers])
+    model.compile("sgd", "ctc")
+    labels = np.ones((6, 1), int)
+    assert np.isfinite(model.evaluate(np.ones((6, 4, 5)), labels, verbose=0))
 
 
 @pytest.mark.parametrize(
