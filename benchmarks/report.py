@@ -71,9 +71,9 @@ def overview(records: list[dict]) -> str:
 
 
 def machine(content: dict) -> str:
-    """The processor that a run was measured on, and its cores."""
+    """The processor that a run was measured on, its cores, and the kernel that they ran."""
     about = content["environment"]
-    return f"{about['processor']}, {about['cores']} cores"
+    return f"{about['processor']}, {about['cores']} cores, {about['versions']['pylstm ISA']}"
 
 
 def machines(contents: list[dict], links: list[str]) -> str:

@@ -50,18 +50,21 @@ def _streaming(problem, layer, x):
 
 
 def _training(problem, layer, x, mask):
+    inputs = 0 if problem.case.first_layer else 1
+
     def step(x, mask, dy):
+        watched = [x] * inputs
         with tf.GradientTape() as tape:
-            if not problem.case.first_layer:
-                tape.watch(x)
+            tape.watch(watched)
             y = layer(x, mask=mask, training=True)
-        return y, tape.gradient(y, [x, *layer.trainable_variables], output_gradients=dy)
+        sources = [*watched, *layer.trainable_variables]
+        return y, tape.gradient(y, sources, output_gradients=dy)
 
     def results(returned):
-        y, (dx, *by_weights) = returned
-        named = {"y": y.numpy()}
-        if dx is not None:
-            named["dx"] = dx.numpy()
+        y, gradients = returned
+        named, by_weights = {"y": y.numpy()}, gradients[inputs:]
+        if inputs:
+            named["dx"] = gradients[0].numpy()
         each = len(by_weights) // len(problem.weights)
         for direction in range(len(problem.weights)):
             own = by_weights[direction * each : (direction + 1) * each]

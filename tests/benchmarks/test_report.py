@@ -8,6 +8,7 @@ from benchmarks.cases import EAGER, SIX, STREAMING, TYPICAL
 from benchmarks.picture import draw_speed_ups
 
 ROOFS = {"sgemm": 200e9, "fma": 250e9}
+MACHINE = {"processor": "A", "cores": 2, "versions": {"pylstm ISA": "avx2"}}
 
 
 def record(mode="inference", case=SIX[0], **seconds):
@@ -61,11 +62,11 @@ def test_the_overview_has_the_ratios_of_the_six_shapes():
 
 def test_machines_are_beside_each_other():
     runs = [
-        {"environment": {"processor": name, "cores": 2}, "records": SHAPES} for name in ("A", "B")
+        {"environment": {**MACHINE, "processor": name}, "records": SHAPES} for name in ("A", "B")
     ]
-    rows = report.machines(runs, ["a.md", "b.md"]).splitlines()[2:]
+    rows = report.machines(runs, ["A.md", "B.md"]).splitlines()[2:]
     ratios = " | ".join(f"2.00× ({smallest}.00×) of 2" for smallest in (1, 2, 1, 2))
-    assert rows == [f"| [A, 2 cores](a.md) | {ratios} |", f"| [B, 2 cores](b.md) | {ratios} |"]
+    assert rows == [f"| [{name}, 2 cores, avx2]({name}.md) | {ratios} |" for name in ("A", "B")]
 
 
 def test_a_single_step_is_told_by_each_way_to_call():
@@ -172,7 +173,7 @@ def test_a_peer_that_failed_is_named_and_counted():
     assert keras.endswith("| 2 |")
     (best,) = (row for row in rows if "inference: all sequences, against the best" in row)
     assert best.endswith("| 2, a peer failed in 2 |")
-    run = {"environment": {"processor": "A", "cores": 2}, "records": broken}
+    run = {"environment": MACHINE, "records": broken}
     assert "| 2.00× (2.00×) of 2, a peer failed in 2 |" in report.machines([run], ["a.md"])
     broken[0]["peers"]["keras_layer"] = {"failed": "it ended"}
     assert "| Keras (TF) failed | 2.00×, JAX failed |" in report.table(broken, ROOFS)
