@@ -189,7 +189,7 @@ struct Block {
 
   // Takes a part of `*left`, from piece `*done` on; moves both on. Returns the panel's elements.
   int64_t take(const Left<O>** left, int64_t* done, int vectors, int64_t run_skip) {
-    const int64_t rest = (*left)->pieces() - *done;
+    const int64_t rest = (*left)->pieces() - *done;  // 0 of an empty left side
     const int64_t piece = (*left)->piece();
     const int64_t pieces = min(rest, max(1, next_block(rest * piece, k) / piece));
     parts[count++] = (*left)->slice(*done, pieces);

@@ -10,9 +10,6 @@ from pylstm.models.outputs import output_shapes
 from pylstm.models.padded_targets import unpad_targets
 from pylstm.models.structure import named
 
-_BINARY_LOSSES = ("binary_crossentropy", keras.losses.binary_crossentropy)
-_CLASS_LOSSES = ("sparse_categorical_crossentropy", keras.losses.sparse_categorical_crossentropy)
-
 
 def fit_targets(model, columns):
     """Targets by name or in order as the model has its outputs, per step without padding.
@@ -67,7 +64,7 @@ def other_steps(model, columns, shapes):
             fix = "return_sequences=False in the last recurrent layer, or a y (batch, time, ...)"
             error = _of_other_steps(model, where, target, "sample", output, "step", fix)
             may_be_meant = given == (1,) == output[2:] and not has_sequences
-            may_be_meant &= loss not in _BINARY_LOSSES
+            may_be_meant &= not _is(loss, "BinaryCrossentropy", "binary_crossentropy")
             yield where, error, by_class or (_compares(loss) and not may_be_meant)
 
 
@@ -84,8 +81,21 @@ def _of_other_steps(model, where, target, given, output, wanted, fix):
 
 def tells_classes(loss):
     """Whether a loss takes the numbers of classes."""
-    is_sparse = isinstance(loss, keras.losses.SparseCategoricalCrossentropy)
-    return is_sparse or loss in _CLASS_LOSSES
+    return _is(loss, "SparseCategoricalCrossentropy", "sparse_categorical_crossentropy")
+
+
+def _is(loss, class_name, function_name):
+    """Whether a loss, as `compile` takes it, is this one of Keras'."""
+    of_class = isinstance(_resolved(loss), getattr(keras.losses, class_name))
+    return of_class or _resolved(loss) is getattr(keras.losses, function_name)
+
+
+def _resolved(loss):
+    """What the name of a loss stands for; anything else, and a name that nobody knows, as it is."""
+    try:
+        return keras.losses.get(loss) if isinstance(loss, str) else loss
+    except ValueError:
+        return loss
 
 
 def _compares(loss):
@@ -93,10 +103,8 @@ def _compares(loss):
 
     Where they differ in rank, it makes an error of shapes, or compares with other samples' entries.
     """
-    if isinstance(loss, keras.losses.CTC) or loss in ("ctc", keras.losses.ctc):
-        return False
-    function = keras.losses.get(loss) if isinstance(loss, str) else loss
-    return getattr(function, "__module__", "").startswith("keras.")
+    module = getattr(_resolved(loss), "__module__", "")
+    return module.startswith("keras.") and not _is(loss, "CTC", "ctc")
 
 
 def with_feature_axis(target):

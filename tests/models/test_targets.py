@@ -127,10 +127,13 @@ def test_a_target_of_other_steps_than_its_output(outputs):
 
 @pytest.mark.parametrize("seqs", [SEQS, np.ones((6, 4, 5))], ids=["several", "equal"])
 @pytest.mark.parametrize("by_step", [False, True])
-def test_targets_of_other_steps_than_the_output(seqs, by_step):
+@pytest.mark.parametrize(
+    "loss", ["sparse_categorical_crossentropy", "SparseCategoricalCrossentropy"]
+)
+def test_targets_of_other_steps_than_the_output(seqs, by_step, loss):
     layers = [pylstm.LSTM(4, return_sequences=by_step), keras.layers.Dense(3, "softmax")]
     model = pylstm.Sequential([keras.Input((None, 5)), *layers], name="tagger")
-    model.compile("sgd", "sparse_categorical_crossentropy")
+    model.compile("sgd", loss)
     y = np.zeros(6, int) if by_step else [np.zeros(len(seq), int) for seq in seqs]
     for run in (
         lambda: model.fit(seqs, y, verbose=0),
@@ -147,12 +150,12 @@ def test_targets_of_other_steps_than_the_output(seqs, by_step):
 
 
 @pytest.mark.parametrize("seqs", [SEQS, np.ones((6, 4, 5))], ids=["several", "equal"])
-@pytest.mark.parametrize("loss", ["mse", keras.losses.Huber(), keras.losses.binary_crossentropy])
+@pytest.mark.parametrize("loss", ["mse", keras.losses.Huber(), "bce", "BinaryCrossentropy"])
 def test_a_target_per_sample_that_a_loss_would_compare_with_other_samples(seqs, loss):
     layers = [pylstm.LSTM(4, return_sequences=True), keras.layers.Dense(1)]
     model = pylstm.Sequential([keras.Input((None, 5)), *layers])
     model.compile("sgd", loss)
-    takes_columns = isinstance(seqs, np.ndarray) and loss is not keras.losses.binary_crossentropy
+    takes_columns = isinstance(seqs, np.ndarray) and loss not in ("bce", "BinaryCrossentropy")
     for y in [SCORES[:, 0]] if takes_columns else [SCORES[:, 0], SCORES]:
         with pytest.raises(errors.TimestepError, match=r"PYL120.* has one entry per sample"):
             model.fit(seqs, y, verbose=0)
@@ -170,6 +173,10 @@ def test_losses_that_take_a_target_per_sample_beside_steps():
     model.compile("sgd", "ctc")
     labels = np.ones((6, 1), int)
     assert np.isfinite(model.evaluate(np.ones((6, 4, 5)), labels, verbose=0))
+    model.compile("sgd", "no such loss")
+    assert pylstm.diagnose(model, np.ones((6, 4, 5)), labels)
+    with pytest.raises(ValueError, match="Could not interpret loss identifier"):
+        model.fit(np.ones((6, 4, 5)), labels, verbose=0)
 
 
 @pytest.mark.parametrize(
