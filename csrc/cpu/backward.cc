@@ -307,13 +307,8 @@ class Backward {
         continue;
       }
       for (int64_t i = 0; i < n; ++i) s.product.out[i] = s.active[i].dh + panels_.first_unit(v);
-      Ahead<O> then;
-      if (turn + 1 < panels) {
-        const int64_t next = first_vector(turn + 1);
-        then = recurrent_.ahead(next, units.last);
-      }
       multiply<O>(lefts.of, lefts.count, n, recurrent_.panel(v), 0, vectors, nullptr, s.product.out,
-                  then);
+                  recurrent_.ahead(first_vector(turn + 1), units, n));
     }
   }
 

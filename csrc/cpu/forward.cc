@@ -288,7 +288,7 @@ class Forward {
     const int64_t k = skips_x ? weights_.input_operands() : 0;
     multiply<O>(lefts + skips_x, kMaxLefts - skips_x, n, weights_.panel(panel, k), 0,
                 panels_.vectors(panel), s.from_rows, z_rows,
-                weights_.ahead(then, units, k, weights_.panel_operands() - k),
+                weights_.ahead(then, units, k, weights_.panel_operands() - k, n),
                 panels_.shared(panel));
   }
 

@@ -30,10 +30,13 @@ class GateWeights {
   }
   const T* bias(int64_t panel) const { return bias_ + panel * panels_.kGateWidth; }
 
-  // Operands `k` to `k + count` of a panel, to be fetched; nothing if the range has no such panel.
-  Ahead<O> ahead(int64_t panel, Range range, int64_t k, int64_t count) const {
+  // Operands `k` to `k + count` of a panel, to be fetched for so many rows by who reads `range`;
+  // nothing outside of that.
+  Ahead<O> ahead(int64_t panel, Range range, int64_t k, int64_t count, int64_t rows) const {
+    const int64_t elements = (range.last - range.first) * count * panels_.kGateWidth;
+    if (!Ahead<O>::pays(elements * int64_t{sizeof(O)}, rows)) return {false};
     if (panel < range.first || panel >= range.last) return {};
-    return {this->panel(panel, k), count * panels_.row_width(panel)};
+    return {true, this->panel(panel, k), count * panels_.row_width(panel)};
   }
 
   void pack_matrices(Range panels) const {

@@ -46,7 +46,7 @@ class InputGradient {
       const int vectors = static_cast<int>(min(kTileVectors, kernel_.vectors() - v));
       const int64_t columns = min(vectors * V::kWidth, p_.features - v * V::kWidth);
       multiply<O>(lefts.of, lefts.count, n, kernel_.panel(v), 0, vectors, nullptr, product.out,
-                  kernel_.ahead(v + kTileVectors, kernel_.vectors()));
+                  kernel_.ahead(v + kTileVectors, {0, kernel_.vectors()}, n));
       for (int64_t i = 0; i < n; ++i) {
         convert_row(product.out[i], columns,
                     dx_ + entries_.input(first + i) * p_.features + v * V::kWidth);

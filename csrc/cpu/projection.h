@@ -24,13 +24,15 @@ class Projection {
   };
 
   // Whether steps have so few rows that W should be read less often. Only where x W is a sum of its
-  // own in any case, lest results depend on the number of threads: it is when weights are streamed.
+  // own whatever the number of threads, lest results depend on it: it is when weights are streamed.
   static bool pays(const Problem& p, int threads, bool streams) {
     constexpr int64_t kRows = 3 * kTileRows;
     if (p.features == 0) return false;
     if (streams) return p.time > 1;
+    const int64_t x = operands<O>(p.features), all = x + operands<O>(p.units);
+    if (!fills_block(x) || (fits_block(all) && p.batch > kRows)) return false;
     const Split split = choose_split(p, threads, kTileRows, Vec<T>::kWidth);
-    return fills_block(operands<O>(p.features)) && ceil_div(p.batch, split.row_groups) <= kRows;
+    return ceil_div(p.batch, split.row_groups) <= kRows;
   }
 
   // W is packed a block at a time where `weights` have none of it.
@@ -101,8 +103,9 @@ class Projection {
           s.to[i] = sum(panel, i, s);
           s.from[i] = k == 0 ? weights_.bias(panel) : s.to[i];
         }
-        multiply<O>(&part, 1, entries, block, 0, panels_.vectors(panel), s.from, s.to,
-                    packs_blocks_ ? Ahead<O>{} : weights_.ahead(panel + 1, units, k, count));
+        multiply<O>(
+            &part, 1, entries, block, 0, panels_.vectors(panel), s.from, s.to,
+            packs_blocks_ ? Ahead<O>{} : weights_.ahead(panel + 1, units, k, count, entries));
       }
     }
     return step;

@@ -50,7 +50,7 @@ PYLSTM_FN void multiply_add(Vec<Sum<O>> (&acc)[kRows][kVectors], const O* const 
                             int64_t run, int64_t copy_stride, const O* b, const O* ahead) {
   using V = Vec<O>;
   for (int64_t k = 0; k < run; ++k) {
-    __builtin_prefetch(ahead + k * kLine<O>, 0, 2);
+    if (ahead) __builtin_prefetch(ahead + k * kLine<O>, 0, 2);
     V left[kRows];
 #pragma GCC unroll 4
     for (int v = 0; v < kVectors; ++v) {
@@ -73,7 +73,7 @@ PYLSTM_FN void multiply_add(Vec<Sum<O>> (&acc)[kRows][kVectors], const O* const 
 }
 
 // to[row] = from[row] + left · panel; the panel is [k][kVectors][width], `run_skip` elements are
-// left out after each run. from null: zeros. At each k it fetches a cache line of `ahead`.
+// left out after each run. from null: zeros. At each k it fetches a cache line of `ahead`, if any.
 template <class O, int kRows, int kVectors, int kShared>
 void tile(const Left<O>* lefts, int n_lefts, const O* panel, int64_t run_skip,
           const Sum<O>* const* from, Sum<O>* const* to, const O* ahead) {
@@ -97,7 +97,7 @@ void tile(const Left<O>* lefts, int n_lefts, const O* panel, int64_t run_skip,
     for (int64_t run = 0; run < left->runs; ++run) {
       multiply_add<O, kRows, kVectors, kShared>(acc, a, left->run, left->copy_stride, panel, ahead);
       panel += left->run * kVectors * V::kWidth + run_skip;
-      ahead += left->run * kLine<O>;
+      if (ahead) ahead += left->run * kLine<O>;
 #pragma GCC unroll 6
       for (int r = 0; r < kRows; ++r) a[r] += left->run_stride;
     }
@@ -180,6 +180,12 @@ PYLSTM_FN int64_t next_block(int64_t left, int64_t k = 0) {
 // Whether a left side of so many k is summed apart from the next. A shorter one shares a block.
 PYLSTM_FN bool fills_block(int64_t k) { return k >= kBlock / 2; }
 
+// Whether left sides of so many k in all make one block.
+PYLSTM_FN bool fits_block(int64_t k) {
+  constexpr int64_t kBytes = 32 << 10;
+  return k <= min(kLargestBlock, kBytes / (kTileVectors * kVectorBytes));
+}
+
 // The part of the left sides that lies in one block.
 template <class O>
 struct Block {
@@ -206,32 +212,44 @@ struct Block {
 // What is to be fetched into the cache, and nothing around it: other threads write there.
 template <class O>
 struct Ahead {
-  const O* begin = nullptr;
+  bool in_panel = true;  // a block during the one before
+  const O* then = nullptr;
   int64_t elements = 0;
+
+  // Of weights of which a thread reads so many bytes again and again, for so many rows: nothing of
+  // what a core's own cache keeps, nor from a shared one what few rows read as fast as it comes.
+  static bool pays(int64_t bytes, int64_t rows) {
+    constexpr int64_t kOwnCache = 512 << 10, kSharedCache = 4 << 20;
+    return bytes > (rows <= kFewRows ? kSharedCache : kOwnCache);
+  }
 };
 
 // to[row] = from[row] + Σ left · panel for n rows; the panel is [k][vectors][width] with `run_skip`
 // elements left out after each run. from null: zeros. `shared`: how many of four vectors share an
-// operand of the left side. `then`: the panel by which the next call multiplies.
+// operand of the left side. `ahead.then`: the panel by which the next call multiplies.
 template <class O>
 void multiply(const Left<O>* lefts, int n_lefts, int64_t n, const O* panel, int64_t run_skip,
-              int vectors, const Sum<O>* const* from, Sum<O>* const* to, Ahead<O> then,
+              int vectors, const Sum<O>* const* from, Sum<O>* const* to, Ahead<O> ahead,
               int shared = kTileVectors) {
   const Tiles tiles(n);
   const Left<O>* left = lefts;
   const Left<O>* const end = lefts + n_lefts;
   const O* panel_end = panel;
+  int64_t k = 0;
   for (int l = 0; l < n_lefts; ++l) {
     panel_end += lefts[l].runs * (lefts[l].run * vectors * Vec<O>::kWidth + run_skip);
+    k += lefts[l].runs * lefts[l].run;
   }
   for (int64_t done = 0; left != end; from = to) {
     Block<O> block;
     const O* next = panel;
-    while (left != end && !fills_block(block.k)) {
+    while (left != end && (fits_block(k) || !fills_block(block.k))) {
       next += block.take(&left, &done, vectors, run_skip);
     }
     // The tiles share the fetching of the next block.
-    const Ahead<O> ahead = left != end ? Ahead<O>{next, panel_end - next} : then;
+    const bool last = left == end;
+    const O* fetched = last ? ahead.then : next;
+    const int64_t elements = last ? ahead.elements : ahead.in_panel ? panel_end - next : 0;
     const int64_t share = block.k * kLine<O>;
     for (int64_t i = 0; i < tiles.count; ++i) {
       const int64_t begin = tiles.begin(i);
@@ -242,7 +260,7 @@ void multiply(const Left<O>* lefts, int n_lefts, int64_t n, const O* panel, int6
       }
       tile_function<O>(static_cast<int>(tiles.begin(i + 1) - begin), vectors, shared)(
           parts, block.count, panel, run_skip, from ? from + begin : nullptr, to + begin,
-          (i + 1) * share <= ahead.elements ? ahead.begin + i * share : panel);
+          (i + 1) * share <= elements ? fetched + i * share : nullptr);
     }
     panel = next;
   }

@@ -27,9 +27,12 @@ class Transposed {
     pack_transposed_panel(matrix_, columns_, panels_, vector, min(kTileVectors, last - vector),
                           panel(vector));
   }
-  // The same, to be fetched; nothing from `last` on.
-  Ahead<O> ahead(int64_t vector, int64_t last) const {
-    return {panel(vector), max(0, min(kTileVectors, last - vector)) * elements()};
+  // The same, to be fetched for so many rows by who reads `range`; nothing outside of that.
+  Ahead<O> ahead(int64_t vector, Range range, int64_t rows) const {
+    const int64_t all = (range.last - range.first) * elements();
+    if (!Ahead<O>::pays(all * int64_t{sizeof(O)}, rows)) return {false};
+    if (vector < range.first || vector >= range.last) return {};
+    return {true, panel(vector), min(kTileVectors, range.last - vector) * elements()};
   }
 
  private:

@@ -124,13 +124,13 @@ class WeightGradients {
     for (int64_t panel = panels.first; panel < panels.last; ++panel) {
       left.offset = panels_.vector(panel, 0).gate * left.copy_stride;
       for (int64_t i = 0; i < n; ++i) product.out[i] = sum(part.index, panel, first + i);
-      Ahead<O> then;
+      Ahead<O> ahead;
       if (panel + 1 < panels.last) {
-        then = {entries_.dz_operands(panel + 1, part.index),
-                entries * panels_.row_width(panel + 1)};
+        ahead.then = entries_.dz_operands(panel + 1, part.index);
+        ahead.elements = entries * panels_.row_width(panel + 1);
       }
       multiply<O>(&left, 1, n, entries_.dz_operands(panel, part.index), 0, panels_.vectors(panel),
-                  first_chunk ? nullptr : product.out, product.out, then, panels_.shared(panel));
+                  first_chunk ? nullptr : product.out, product.out, ahead, panels_.shared(panel));
     }
   }
 

@@ -184,6 +184,7 @@ def test_the_whole_command(tmp_path, monkeypatch, capsys, failing):
 
 
 def test_it_runs_without_keras_and_tensorflow():
+    pytest.importorskip("torch", reason="torch is not installed")
     code = """
         import sys
         sys.modules |= dict.fromkeys(["keras", "tensorflow"])  # as if they were not installed
