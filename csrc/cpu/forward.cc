@@ -1,5 +1,6 @@
 // Forward pass. Compiled once per instruction set.
 #include <atomic>
+#include <type_traits>
 
 #include "core/cell.h"
 #include "cpu/batch.h"
@@ -317,7 +318,8 @@ class Forward {
     const int64_t z_stride = this->z_stride(panel, units);
     const int64_t z_offset =
         panels_.first_unit(streams_ ? panel - units.first : panel % panels_.together());
-    // Two loops of independent rows: the processor does not see far enough to overlap longer ones.
+    // Two loops of independent rows: the processor does not see far enough to overlap longer ones,
+    // nor rows of the second, of which some are computed together.
     for (int64_t i = 0; i < n; ++i) {
       const ActiveRow<S>& row = s.active[i];
       T* z = s.z_rows[i] + z_offset;
@@ -335,20 +337,31 @@ class Forward {
         state.c.store_n(saved + 4 * all, lanes);
       }
     }
-    for (int64_t i = 0; i < n; ++i) {
-      const ActiveRow<S>& row = s.active[i];
-      const V output = cell_output(act, V::load(s.z_rows[i] + z_offset), V::load(row.c + unit));
-      store_lanes(output, row.h + unit, lanes);
-      if (row.dropped_h) {
-        for (int64_t at = unit; at < kGates * padded; at += padded) {
-          store_lanes(output * V::load(row.dropout + at), row.dropped_h + at, lanes);
+    const auto finish = [&](int64_t first, auto rows) {
+      V outputs[rows];
+      for (int64_t i = 0; i < rows; ++i) {
+        const T* z = s.z_rows[first + i] + z_offset;
+        outputs[i] = cell_output(act, V::load(z), V::load(s.active[first + i].c + unit));
+      }
+      for (int64_t i = 0; i < rows; ++i) {
+        const ActiveRow<S>& row = s.active[first + i];
+        const V output = outputs[i];
+        store_lanes(output, row.h + unit, lanes);
+        if (row.dropped_h) {
+          for (int64_t at = unit; at < kGates * padded; at += padded) {
+            store_lanes(output * V::load(row.dropout + at), row.dropped_h + at, lanes);
+          }
+        }
+        if (row.y) {
+          __builtin_prefetch(row.y + all + unit, 1);  // rows lie too far apart for the hardware
+          store_lanes(output, row.y + unit, lanes);
         }
       }
-      if (row.y) {
-        __builtin_prefetch(row.y + all + unit, 1);  // rows lie too far apart for the hardware
-        store_lanes(output, row.y + unit, lanes);
-      }
-    }
+    };
+    constexpr int kTogether = 4;
+    int64_t i = 0;
+    for (; i + kTogether <= n; i += kTogether) finish(i, std::integral_constant<int, kTogether>{});
+    for (; i < n; ++i) finish(i, std::integral_constant<int, 1>{});
   }
 
   // A masked step repeats the last output, which is the newest h, or 0 before the first.
