@@ -26,11 +26,12 @@ class Projection {
   // Whether steps have so few rows that W should be read less often. Only where x W is a sum of its
   // own whatever the number of threads, lest results depend on it: it is when weights are streamed.
   static bool pays(const Problem& p, int threads, bool streams) {
-    constexpr int64_t kRows = 3 * kTileRows;
+    constexpr int64_t kRows = 18;
     if (p.features == 0) return false;
     if (streams) return p.time > 1;
-    const int64_t x = operands<O>(p.features), all = x + operands<O>(p.units);
-    if (!fills_block(x) || (fits_block(all) && p.batch > kRows)) return false;
+    const int64_t x = operands<O>(p.features), h = operands<O>(p.units);
+    if (!fills_block(x)) return false;
+    if (fits_block(x + h)) return p.batch <= 3 * kTileRows;
     const Split split = choose_split(p, threads, kTileRows, Vec<T>::kWidth);
     return ceil_div(p.batch, split.row_groups) <= kRows;
   }
