@@ -132,8 +132,8 @@ def test_empty(isa, case):
 
 
 # Sizes on both sides of every boundary: rows of a tile, panels, chunks of the backward pass, steps
-# whose x W is computed at once, weights read in place, and the split of rows or of units among
-# threads.
+# whose x W is computed at once, x and h that share a block of k, weights read in place, and the split
+# of rows or of units among threads.
 LARGE = (
     Case(batch=32, time=60, features=13, units=50),
     Case(batch=64, time=9, features=80, units=130),
@@ -156,6 +156,8 @@ LARGE = (
     Case(batch=2, time=12, features=260, units=90, dtype="float64", options={"go_backwards": True}),
     Case(batch=4, time=2, features=20, units=90, dtype="float16", mask="right"),
     Case(batch=7, time=1, features=20, units=90, dropout=True, bias=False),
+    Case(batch=17, time=12, features=70, units=50),
+    Case(batch=30, time=12, features=100, units=130),
 )
 
 
