@@ -145,6 +145,20 @@ def _lists(found):
     )
 
 
+# What Keras says of a list of targets that a torch DataLoader has collated.
+@_where_it_says(r"y_true and y_pred have different structures\.\ny_true: (\[.*?\])\ny_pred: \*\s*$")
+def _list_of_targets(found):
+    size = found[1].count("*")
+    return RaggedError(
+        "PYL114",
+        "the batches hold lists of targets",
+        expected="batches (x, y) with one array y, as the model has one output",
+        got=f"y a list of {size}",
+        fix="torch.nn.utils.rnn.pad_sequence(y, batch_first=True)     of targets per step\n"
+        "torch.stack(y)     of one per sample",
+    )
+
+
 # What Keras, JAX and torch say of batches that hold no numbers.
 @_where_it_says(
     r"Invalid dtype: object",

@@ -132,8 +132,8 @@ def test_empty(isa, case):
 
 
 # Sizes on both sides of every boundary: rows of a tile, panels, chunks of the backward pass, steps
-# whose x W is computed at once, x and h that share a block of k, weights read in place, and the split
-# of rows or of units among threads.
+# whose x W is computed at once, x and h that share a block of k, weights read in place, and the
+# split of rows or of units among threads.
 LARGE = (
     Case(batch=32, time=60, features=13, units=50),
     Case(batch=64, time=9, features=80, units=130),

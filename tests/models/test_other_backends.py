@@ -238,6 +238,17 @@ BATCHES_OF_NO_ARRAYS = (
         with pytest.raises(pylstm.errors.RaggedError, match="PYL114.*nested tensors") as caught:
             model.fit(loader, verbose=0)
         assert len(eval(caught.value.fix.partition("     ")[0], None, {"x": nested})) == 2
+
+        x, y = list(map(torch.tensor, seqs)), [torch.zeros(len(seq)) for seq in seqs]
+        tagger = pylstm.Sequential([pylstm.LSTM(4, return_sequences=True), keras.layers.Dense(1)])
+        tagger.compile("sgd", "mse")
+        loader = torch.utils.data.DataLoader([0], collate_fn=lambda _: (x, y))
+        with pytest.raises(pylstm.errors.RaggedError, match="PYL114.*lists of targets") as caught:
+            tagger.fit(loader, verbose=0)
+        padded = eval(caught.value.fix.partition("     ")[0], None, {"torch": torch, "y": y})
+        loader = torch.utils.data.DataLoader([0], collate_fn=lambda _: (x, padded[..., None]))
+        want = tagger.evaluate(seqs, [part.numpy() for part in y], verbose=0)
+        np.testing.assert_allclose(tagger.evaluate(loader, verbose=0), want, 1e-5)
     want = model.evaluate(seqs, zeros, verbose=0)
     nested = [seq.tolist() for seq in seqs], [0.0, 0.0]
     for batch in (objects, zeros), (seqs, zeros), nested, (seqs, zeros.astype(">f4")):
