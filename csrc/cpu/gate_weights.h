@@ -33,8 +33,8 @@ class GateWeights {
   // Operands `k` to `k + count` of a panel, to be fetched for so many rows by who reads `range`;
   // nothing outside of that.
   Ahead<O> ahead(int64_t panel, Range range, int64_t k, int64_t count, int64_t rows) const {
-    const int64_t elements = (range.last - range.first) * count * panels_.kGateWidth;
-    if (!Ahead<O>::pays(elements * int64_t{sizeof(O)}, rows)) return {false};
+    const int64_t all = (range.last - range.first) * count * panels_.kGateWidth;
+    if (!Ahead<O>::pays(all, rows)) return {false};
     if (panel < range.first || panel >= range.last) return {};
     return {true, this->panel(panel, k), count * panels_.row_width(panel)};
   }

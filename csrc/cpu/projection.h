@@ -23,17 +23,15 @@ class Projection {
     int64_t entries;
   };
 
-  // Whether steps have so few rows that W should be read less often. Only where x W is a sum of its
-  // own whatever the number of threads, lest results depend on it: it is when weights are streamed.
+  // Whether W should be read less often: where steps have few rows, and so their sums, which are
+  // written and read again, little to W.
   static bool pays(const Problem& p, int threads, bool streams) {
-    constexpr int64_t kRows = 18;
+    constexpr int64_t kRows = 18, kFeaturesOfRow = 24;
     if (p.features == 0) return false;
     if (streams) return p.time > 1;
-    const int64_t x = operands<O>(p.features), h = operands<O>(p.units);
-    if (!fills_block(x)) return false;
-    if (fits_block(x + h)) return p.batch <= 3 * kTileRows;
     const Split split = choose_split(p, threads, kTileRows, Vec<T>::kWidth);
-    return ceil_div(p.batch, split.row_groups) <= kRows;
+    const int64_t rows = ceil_div(p.batch, split.row_groups);
+    return rows <= kRows && rows * kFeaturesOfRow <= p.features;
   }
 
   // W is packed a block at a time where `weights` have none of it.

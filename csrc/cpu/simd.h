@@ -21,19 +21,15 @@ namespace pylstm::cpu::PYLSTM_ISA {
 #if defined(__AVX512F__)
 constexpr int kVectorBytes = 64;
 constexpr int kTileRows = 6;  // 6 x 4 accumulators, 4 weights, 1 broadcast: 29 of 32 registers
-constexpr int kFewRows = 0;   // to fetch weights for
 #elif defined(__AVX2__)
 constexpr int kVectorBytes = 32;
 constexpr int kTileRows = 3;  // 3 x 4 accumulators of 16 registers
-constexpr int kFewRows = 4;
 #elif defined(__SSE2__)
 constexpr int kVectorBytes = 16;
 constexpr int kTileRows = 3;
-constexpr int kFewRows = 4;
 #else
 constexpr int kVectorBytes = 16;
 constexpr int kTileRows = 6;
-constexpr int kFewRows = 0;
 #endif
 
 template <class T>

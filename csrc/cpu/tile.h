@@ -24,6 +24,7 @@ struct Left {
   int64_t run_stride = 0;
   int64_t copy_stride = 0;
   int64_t offset = 0;
+  bool apart = false;  // summed from 0, and then added to what there is
 
   // It can be cut between runs, or anywhere in a single run.
   PYLSTM_FN int64_t pieces() const { return runs == 1 ? run : runs; }
@@ -32,6 +33,7 @@ struct Left {
     Left part = *this;
     (runs == 1 ? part.run : part.runs) = count;
     part.offset += first * (runs == 1 ? 1 : run_stride);
+    part.apart |= first > 0;
     return part;
   }
 };
@@ -73,19 +75,20 @@ PYLSTM_FN void multiply_add(Vec<Sum<O>> (&acc)[kRows][kVectors], const O* const 
 }
 
 // to[row] = from[row] + left · panel; the panel is [k][kVectors][width], `run_skip` elements are
-// left out after each run. from null: zeros. At each k it fetches a cache line of `ahead`, if any.
+// left out after each run. from null: zeros. The first left side says whether they are summed
+// apart. At each k it fetches a cache line of `ahead`, if any.
 template <class O, int kRows, int kVectors, int kShared>
 void tile(const Left<O>* lefts, int n_lefts, const O* panel, int64_t run_skip,
           const Sum<O>* const* from, Sum<O>* const* to, const O* ahead) {
   using V = Vec<Sum<O>>;
   V acc[kRows][kVectors];
+  const bool apart = lefts->apart || !from;
 #pragma GCC unroll 6
   for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 4
-    for (int v = 0; v < kVectors; ++v) acc[r][v] = V(0.0);
-    if (from == to) {  // a sum that may have left the cache
-#pragma GCC unroll 4
-      for (int v = 0; v < kVectors; ++v) __builtin_prefetch(from[r] + v * V::kWidth);
+    for (int v = 0; v < kVectors; ++v) {
+      acc[r][v] = apart ? V(0.0) : V::load(from[r] + v * V::kWidth);
+      if (from == to) __builtin_prefetch(from[r] + v * V::kWidth);  // it may have left the cache
     }
   }
   for (const Left<O>* left = lefts; left != lefts + n_lefts; ++left) {
@@ -106,7 +109,7 @@ void tile(const Left<O>* lefts, int n_lefts, const O* panel, int64_t run_skip,
   for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 4
     for (int v = 0; v < kVectors; ++v) {
-      if (from) acc[r][v] += V::load(from[r] + v * V::kWidth);
+      if (apart && from) acc[r][v] += V::load(from[r] + v * V::kWidth);
       acc[r][v].store(to[r] + v * V::kWidth);
     }
   }
@@ -167,24 +170,14 @@ struct Tiles {
   PYLSTM_FN int64_t begin(int64_t i) const { return n * i / count; }
 };
 
-// k is cut into blocks: all rows pass over a block while its panel is in the L1 cache. Blocks are
-// summed apart, since an error grows with the length of a chain of additions.
-constexpr int64_t kBlock = 128;
+// Each left side is cut into blocks of k: all rows pass over a block while its panel is in L1, or
+// in L2 where that gives it fast enough. Blocks are summed apart, since an error grows with the
+// length of a chain of additions.
+constexpr int64_t kBlock = kVectorBytes < 64 ? 512 : 128;
 constexpr int64_t kLargestBlock = kBlock + kBlock / 2;
 
-// How many of the k that are left make the next block, which has `k` already; leaves no small rest.
-PYLSTM_FN int64_t next_block(int64_t left, int64_t k = 0) {
-  return k + left <= kLargestBlock ? left : kBlock - k;
-}
-
-// Whether a left side of so many k is summed apart from the next. A shorter one shares a block.
-PYLSTM_FN bool fills_block(int64_t k) { return k >= kBlock / 2; }
-
-// Whether left sides of so many k in all make one block.
-PYLSTM_FN bool fits_block(int64_t k) {
-  constexpr int64_t kBytes = 32 << 10;
-  return k <= min(kLargestBlock, kBytes / (kTileVectors * kVectorBytes));
-}
+// How many of the k that are left make the next block; leaves no small rest.
+PYLSTM_FN int64_t next_block(int64_t left) { return left <= kLargestBlock ? left : kBlock; }
 
 // The part of the left sides that lies in one block.
 template <class O>
@@ -193,11 +186,18 @@ struct Block {
   int count = 0;
   int64_t k = 0;
 
+  // Whether another left side is worth computing together with those before. Sums are the same
+  // either way.
+  bool takes(const Left<O>& left) const {
+    return !parts[0].apart &&
+           (k < kBlock / 2 || k + next_block(left.runs * left.run) <= kLargestBlock);
+  }
+
   // Takes a part of `*left`, from piece `*done` on; moves both on. Returns the panel's elements.
   int64_t take(const Left<O>** left, int64_t* done, int vectors, int64_t run_skip) {
     const int64_t rest = (*left)->pieces() - *done;  // 0 of an empty left side
     const int64_t piece = (*left)->piece();
-    const int64_t pieces = min(rest, max(1, next_block(rest * piece, k) / piece));
+    const int64_t pieces = min(rest, max(1, next_block(rest * piece) / piece));
     parts[count++] = (*left)->slice(*done, pieces);
     k += pieces * piece;
     *done += pieces;
@@ -216,11 +216,13 @@ struct Ahead {
   const O* then = nullptr;
   int64_t elements = 0;
 
-  // Of weights of which a thread reads so many bytes again and again, for so many rows: nothing of
-  // what a core's own cache keeps, nor from a shared one what few rows read as fast as it comes.
-  static bool pays(int64_t bytes, int64_t rows) {
+  // Of weights of which a thread reads so many again and again, for so many rows: nothing of what a
+  // core's own cache keeps, nor from a shared one what few rows read as fast as it comes (the
+  // latter was not measured with AVX-512).
+  static bool pays(int64_t weights, int64_t rows) {
     constexpr int64_t kOwnCache = 512 << 10, kSharedCache = 4 << 20;
-    return bytes > (rows <= kFewRows ? kSharedCache : kOwnCache);
+    constexpr int64_t kFewRows = kVectorBytes < 64 ? 4 : 0;
+    return weights * int64_t{sizeof(O)} > (rows <= kFewRows ? kSharedCache : kOwnCache);
   }
 };
 
@@ -235,15 +237,13 @@ void multiply(const Left<O>* lefts, int n_lefts, int64_t n, const O* panel, int6
   const Left<O>* left = lefts;
   const Left<O>* const end = lefts + n_lefts;
   const O* panel_end = panel;
-  int64_t k = 0;
   for (int l = 0; l < n_lefts; ++l) {
     panel_end += lefts[l].runs * (lefts[l].run * vectors * Vec<O>::kWidth + run_skip);
-    k += lefts[l].runs * lefts[l].run;
   }
   for (int64_t done = 0; left != end; from = to) {
     Block<O> block;
     const O* next = panel;
-    while (left != end && (fits_block(k) || !fills_block(block.k))) {
+    while (left != end && (block.count == 0 || (done == 0 && block.takes(*left)))) {
       next += block.take(&left, &done, vectors, run_skip);
     }
     // The tiles share the fetching of the next block.

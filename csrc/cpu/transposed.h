@@ -30,7 +30,7 @@ class Transposed {
   // The same, to be fetched for so many rows by who reads `range`; nothing outside of that.
   Ahead<O> ahead(int64_t vector, Range range, int64_t rows) const {
     const int64_t all = (range.last - range.first) * elements();
-    if (!Ahead<O>::pays(all * int64_t{sizeof(O)}, rows)) return {false};
+    if (!Ahead<O>::pays(all, rows)) return {false};
     if (vector < range.first || vector >= range.last) return {};
     return {true, panel(vector), min(kTileVectors, range.last - vector) * elements()};
   }

@@ -121,6 +121,7 @@ class WeightGradients {
     const int64_t entries = operands<O>(part.entries);
     for (int64_t i = 0; i < n; ++i) product.left[i] = lefts + i * left_stride();
     Left<O> left{product.left, entries, 1, 0, operands<O>(copy_stride)};
+    left.apart = true;
     for (int64_t panel = panels.first; panel < panels.last; ++panel) {
       left.offset = panels_.vector(panel, 0).gate * left.copy_stride;
       for (int64_t i = 0; i < n; ++i) product.out[i] = sum(part.index, panel, first + i);

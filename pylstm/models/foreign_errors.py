@@ -145,7 +145,7 @@ def _lists(found):
     )
 
 
-# What Keras says of a list of targets that a torch DataLoader has collated.
+# What Keras says of a list of targets from a torch DataLoader, or a PyDataset on JAX and torch.
 @_where_it_says(r"y_true and y_pred have different structures\.\ny_true: (\[.*?\])\ny_pred: \*\s*$")
 def _list_of_targets(found):
     size = found[1].count("*")
@@ -154,8 +154,7 @@ def _list_of_targets(found):
         "the batches hold lists of targets",
         expected="batches (x, y) with one array y, as the model has one output",
         got=f"y a list of {size}",
-        fix="torch.nn.utils.rnn.pad_sequence(y, batch_first=True)     of targets per step\n"
-        "torch.stack(y)     of one per sample",
+        fix="pylstm.pad(y).x     of targets per step\nnp.stack(y)     of one per sample",
     )
 
 

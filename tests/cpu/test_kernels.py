@@ -156,8 +156,10 @@ LARGE = (
     Case(batch=2, time=12, features=260, units=90, dtype="float64", options={"go_backwards": True}),
     Case(batch=4, time=2, features=20, units=90, dtype="float16", mask="right"),
     Case(batch=7, time=1, features=20, units=90, dropout=True, bias=False),
-    Case(batch=17, time=12, features=70, units=50),
+    Case(batch=17, time=12, features=80, units=50),
     Case(batch=30, time=12, features=100, units=130),
+    Case(batch=20, time=3, features=800, units=560),
+    Case(batch=4, time=2, features=20, units=800),
 )
 
 

@@ -245,8 +245,10 @@ BATCHES_OF_NO_ARRAYS = (
         loader = torch.utils.data.DataLoader([0], collate_fn=lambda _: (x, y))
         with pytest.raises(pylstm.errors.RaggedError, match="PYL114.*lists of targets") as caught:
             tagger.fit(loader, verbose=0)
-        padded = eval(caught.value.fix.partition("     ")[0], None, {"torch": torch, "y": y})
-        loader = torch.utils.data.DataLoader([0], collate_fn=lambda _: (x, padded[..., None]))
+        padded = eval(caught.value.fix.partition("     ")[0], None, {"pylstm": pylstm, "y": y})
+        assert padded.shape == (2, max(map(len, seqs)))
+        padded = torch.from_numpy(padded[..., None])
+        loader = torch.utils.data.DataLoader([0], collate_fn=lambda _: (x, padded))
         want = tagger.evaluate(seqs, [part.numpy() for part in y], verbose=0)
         np.testing.assert_allclose(tagger.evaluate(loader, verbose=0), want, 1e-5)
     want = model.evaluate(seqs, zeros, verbose=0)
