@@ -171,8 +171,8 @@ struct Tiles {
 };
 
 // Each left side is cut into blocks of k: all rows pass over a block while its panel is in L1, or
-// in L2 where that gives it fast enough. Blocks are summed apart, since an error grows with the
-// length of a chain of additions.
+// in L2 where that gives it fast enough. The first goes on from the sum so far; the others are
+// summed apart, since an error grows with the length of a chain of additions.
 constexpr int64_t kBlock = kVectorBytes < 64 ? 512 : 128;
 constexpr int64_t kLargestBlock = kBlock + kBlock / 2;
 
