@@ -97,24 +97,29 @@ def lstm(
     """
     h0, c0 = _states(initial_state)
     tensors = (x, h0, c0, kernel, recurrent_kernel, bias, mask, recurrent_dropout)
-    tensors = dict(zip(INPUTS, tensors, strict=True))
     framework, tensors = _of_one_framework(tensors)
     ops = load_ops(framework)
     # On NumPy arrays the binding's own checks are quicker, and enough where this function itself
     # does not go by the shapes.
     if framework != "arrays" or h0 is None or lengths is not None:
-        check_call(tensors, activation, recurrent_activation)
+        check_call(_by_name(tensors), activation, recurrent_activation)
+    x, h0, c0, kernel, recurrent_kernel, bias, mask, recurrent_dropout = tensors
     if lengths is not None:
-        x, mask = tensors["x"], tensors["mask"]
         if _module_name(type(lengths)) != framework:
             lengths = read_lengths(lengths, x)
         within = ops.mask_from_lengths(check_lengths(lengths, x), x)
-        tensors["mask"] = within if mask is None else ops.both(mask, within)
+        mask = within if mask is None else ops.both(mask, within)
     if h0 is None:
-        units = tensors["recurrent_kernel"].shape[0]
-        tensors["h0"] = tensors["c0"] = ops.zero_state(tensors["x"], units)
+        h0 = c0 = ops.zero_state(x, recurrent_kernel.shape[0])
     y, h, c = ops.lstm(
-        **tensors,
+        x,
+        h0,
+        c0,
+        kernel,
+        recurrent_kernel,
+        bias,
+        mask=mask,
+        recurrent_dropout=recurrent_dropout,
         activation=activation,
         recurrent_activation=recurrent_activation,
         go_backwards=bool(go_backwards),
@@ -127,11 +132,14 @@ def lstm(
 def _states(initial_state):
     if initial_state is None:
         return None, None
+    several = isinstance(initial_state, (list, tuple))
+    if several and len(initial_state) == 2:
+        h0, c0 = initial_state
+        if h0 is not None and c0 is not None:
+            return h0, c0
     got = type(initial_state).__name__
-    if isinstance(initial_state, (list, tuple)):
+    if several:
         missing = any(state is None for state in initial_state)
-        if len(initial_state) == 2 and not missing:
-            return initial_state
         got += f" of {len(initial_state)}" + (", one of them None" if missing else "")
     raise StateError(
         "PYL116", expected="[h, c], each (batch, units)", got=got, fix="initial_state=[h, c]"
@@ -173,27 +181,33 @@ def _of_one_framework(tensors):
     Raises:
         DTypeError: There is none, or an argument is not dense.
     """
-    framework = _framework_of(tensors)
+    framework = _framework_of(*map(type, tensors))
     if framework is None:
-        tensors = {name: _shared(name, value) for name, value in tensors.items()}
-        framework = _framework_of(tensors)
-    if framework is None or (framework != "arrays" and not all(map(is_dense, tensors.values()))):
-        raise _no_framework(tensors)
+        tensors = tuple(map(_shared, INPUTS, tensors))
+        framework = _framework_of(*map(type, tensors))
+    if framework is None or (framework != "arrays" and not all(map(is_dense, tensors))):
+        raise _no_framework(_by_name(tensors))
     return framework, tensors
 
 
-def _modules_of(tensors):
-    """The names of the modules of `pylstm.ops`, or None, for arguments that are there, by name."""
+def _by_name(tensors):
+    return dict(zip(INPUTS, tensors, strict=True))
+
+
+def _modules_of(types):
+    """The names of the modules of `pylstm.ops`, or None, for the arguments that are there, by name,
+    from the types of all."""
     return {
-        name: _module_name(type(value))
-        for name, value in tensors.items()
-        if value is not None or name in _REQUIRED
+        name: _module_name(type_)
+        for name, type_ in _by_name(types).items()
+        if type_ is not type(None) or name in _REQUIRED
     }
 
 
-def _framework_of(tensors):
-    """The one module of `pylstm.ops` for all arguments; None where there is none."""
-    frameworks = set(_modules_of(tensors).values())
+@functools.cache  # for all types at once: a small step takes no longer than asking for each
+def _framework_of(*types):
+    """The one module of `pylstm.ops` for arguments of such types; None where there is none."""
+    frameworks = set(_modules_of(types).values())
     if len(frameworks) > 1:
         frameworks.discard("arrays")
     return frameworks.pop() if len(frameworks) == 1 else None
@@ -201,7 +215,7 @@ def _framework_of(tensors):
 
 def _no_framework(tensors):
     """The error for arguments that are not dense or have no module of `pylstm.ops` in common."""
-    modules = _modules_of(tensors)
+    modules = _modules_of(map(type, tensors.values()))
     for name, module in modules.items():
         value = tensors[name]
         if module is None or not is_dense(value):

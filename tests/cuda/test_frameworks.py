@@ -108,6 +108,7 @@ def cupy(monkeypatch):
     monkeypatch.delitem(sys.modules, "pylstm.ops.cupy", raising=False)
     monkeypatch.setattr(ops, "_loaded", {})
     functional._module_name.cache_clear()
+    functional._framework_of.cache_clear()
     yield module
     sys.modules.pop("pylstm.ops.cupy", None)
 
