@@ -2,6 +2,7 @@
 #include <exception>
 #include <new>
 
+#include "bindings/kept_memory.h"
 #include "bindings/kept_weights.h"
 #include "bindings/tensorflow_kernels.h"
 #include "cpu/lstm.h"
@@ -37,26 +38,23 @@ class CpuBackend {
     }
   }
 
-  int64_t forward_workspace_bytes(tensorflow::OpKernelContext* context,
-                                  const Problem& problem) const {
-    return cpu::forward_workspace_bytes(problem, isa_, WorkerPool(context).concurrency(),
-                                        keeps_weights(problem));
-  }
-
-  int64_t backward_workspace_bytes(tensorflow::OpKernelContext* context,
-                                   const Problem& problem) const {
-    return cpu::backward_workspace_bytes(problem, isa_, WorkerPool(context).concurrency());
-  }
-
   absl::Status forward(tensorflow::OpKernelContext* context, const Problem& problem,
-                       const ForwardBuffers& buffers) const {
-    return guarded([&] { return run_forward(context, problem, buffers); });
+                       ForwardBuffers buffers) const {
+    return guarded([&] {
+      WorkerPool pool(context);
+      const KeptMemory workspace(
+          cpu::forward_workspace_bytes(problem, isa_, pool.concurrency(), keeps_weights(problem)));
+      buffers.workspace = workspace.get();
+      return run_forward(context, problem, buffers, pool);
+    });
   }
 
   absl::Status backward(tensorflow::OpKernelContext* context, const Problem& problem,
-                        const BackwardBuffers& buffers) const {
+                        BackwardBuffers buffers) const {
     return guarded([&] {
       WorkerPool pool(context);
+      const KeptMemory workspace(cpu::backward_workspace_bytes(problem, isa_, pool.concurrency()));
+      buffers.workspace = workspace.get();
       cpu::lstm_backward(problem, buffers, isa_, pool);
       return absl::OkStatus();
     });
@@ -75,8 +73,7 @@ class CpuBackend {
   }
 
   absl::Status run_forward(tensorflow::OpKernelContext* context, const Problem& problem,
-                           const ForwardBuffers& buffers) const {
-    WorkerPool pool(context);
+                           const ForwardBuffers& buffers, WorkerPool& pool) const {
     kept_weights().drop_changed();
     if (!keeps_weights(problem)) {
       cpu::lstm_forward(problem, buffers, isa_, pool);

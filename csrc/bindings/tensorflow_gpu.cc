@@ -15,24 +15,14 @@ class GpuBackend {
  public:
   explicit GpuBackend(tensorflow::OpKernelConstruction*) {}
 
-  int64_t forward_workspace_bytes(tensorflow::OpKernelContext* context,
-                                  const Problem& problem) const {
-    return workspace_bytes(context, problem, cuda::forward_workspace_bytes);
-  }
-
-  int64_t backward_workspace_bytes(tensorflow::OpKernelContext* context,
-                                   const Problem& problem) const {
-    return workspace_bytes(context, problem, cuda::backward_workspace_bytes);
-  }
-
   absl::Status forward(tensorflow::OpKernelContext* context, const Problem& problem,
-                       const ForwardBuffers& buffers) const {
-    return run(context, problem, buffers, cuda::lstm_forward);
+                       ForwardBuffers buffers) const {
+    return run(context, problem, buffers, cuda::forward_workspace_bytes, cuda::lstm_forward);
   }
 
   absl::Status backward(tensorflow::OpKernelContext* context, const Problem& problem,
-                        const BackwardBuffers& buffers) const {
-    return run(context, problem, buffers, cuda::lstm_backward);
+                        BackwardBuffers buffers) const {
+    return run(context, problem, buffers, cuda::backward_workspace_bytes, cuda::lstm_backward);
   }
 
  private:
@@ -53,31 +43,22 @@ class GpuBackend {
     }
   }
 
-  static Problem with_tf32(Problem problem) {
-    problem.allow_tf32 = tensorflow::tensor_float_32_execution_enabled();
-    return problem;
-  }
-
-  static int64_t workspace_bytes(tensorflow::OpKernelContext* context, const Problem& problem,
-                                 int64_t (*bytes)(const Problem&, const DeviceProperties&)) {
-    try {
-      return bytes(with_tf32(problem), cuda::device_properties());
-    } catch (const std::exception& error) {
-      context->SetStatus(status_of(error));
-      return 0;
-    }
-  }
-
   template <class Buffers>
-  static absl::Status run(tensorflow::OpKernelContext* context, const Problem& problem,
-                          const Buffers& buffers,
+  static absl::Status run(tensorflow::OpKernelContext* context, Problem problem, Buffers buffers,
+                          int64_t (*workspace_bytes)(const Problem&, const DeviceProperties&),
                           void (*lstm)(const Problem&, const Buffers&, const DeviceProperties&,
                                        cudaStream_t)) {
-    if (!context->status().ok()) return context->status();
+    problem.allow_tf32 = tensorflow::tensor_float_32_execution_enabled();
     auto* stream = static_cast<cudaStream_t>(
         context->op_device_context()->stream()->platform_specific_handle().stream);
     try {
-      lstm(with_tf32(problem), buffers, cuda::device_properties(), stream);
+      const DeviceProperties& device = cuda::device_properties();
+      tensorflow::Tensor workspace;
+      TF_RETURN_IF_ERROR(context->allocate_temp(
+          tensorflow::DT_UINT8, tensorflow::TensorShape({workspace_bytes(problem, device)}),
+          &workspace));
+      buffers.workspace = workspace.data();
+      lstm(problem, buffers, device, stream);
     } catch (const std::exception& error) {
       return status_of(error);
     }

@@ -1,10 +1,8 @@
-// The ops' kernels apart from the device: inputs checked, outputs and scratch memory allocated,
-// then the backend called. A backend for a device has
+// The ops' kernels apart from the device: inputs checked, outputs allocated, then the backend
+// called, which adds a workspace. A backend for a device has
 //   explicit Backend(OpKernelConstruction*);          it may report an error there
-//   int64_t forward_workspace_bytes(OpKernelContext*, const Problem&) const;
-//   int64_t backward_workspace_bytes(OpKernelContext*, const Problem&) const;
-//   absl::Status forward(OpKernelContext*, const Problem&, const ForwardBuffers&) const;
-//   absl::Status backward(OpKernelContext*, const Problem&, const BackwardBuffers&) const;
+//   absl::Status forward(OpKernelContext*, const Problem&, ForwardBuffers) const;
+//   absl::Status backward(OpKernelContext*, const Problem&, BackwardBuffers) const;
 #pragma once
 
 #include <algorithm>
@@ -70,15 +68,12 @@ class LstmOp : public LstmOpBase<Backend> {
     const TensorShape y_shape = problem.return_sequences
                                     ? TensorShape({problem.batch, problem.time, problem.units})
                                     : state_shape;
-    tensorflow::Tensor *y, *h, *c, *reserve, workspace;
+    tensorflow::Tensor *y, *h, *c, *reserve;
     OP_REQUIRES_OK(context, context->allocate_output(0, y_shape, &y));
     OP_REQUIRES_OK(context, context->allocate_output(1, state_shape, &h));
     OP_REQUIRES_OK(context, context->allocate_output(2, state_shape, &c));
     OP_REQUIRES_OK(context,
                    context->allocate_output(3, TensorShape({problem.reserve_bytes()}), &reserve));
-    const int64_t workspace_bytes = backend_.forward_workspace_bytes(context, problem);
-    OP_REQUIRES_OK(context, context->allocate_temp(tensorflow::DT_UINT8,
-                                                   TensorShape({workspace_bytes}), &workspace));
 
     ForwardBuffers buffers{};
     buffers.x = data(context, at_.x);
@@ -93,7 +88,6 @@ class LstmOp : public LstmOpBase<Backend> {
     buffers.h = h->data();
     buffers.c = c->data();
     buffers.reserve = problem.save_for_backward ? reserve->data() : nullptr;
-    buffers.workspace = workspace.data();
     OP_REQUIRES_OK(context, backend_.forward(context, problem, buffers));
   }
 
@@ -126,7 +120,7 @@ class LstmGradOp : public LstmOpBase<Backend> {
                     " bytes\n  got:      " + std::to_string(reserve_bytes) +
                     " bytes\n  fix:      pass what PylstmLstm with save_for_backward returned"));
 
-    tensorflow::Tensor *dx, *dh0, *dc0, *dkernel, *drecurrent_kernel, *dbias = nullptr, workspace;
+    tensorflow::Tensor *dx, *dh0, *dc0, *dkernel, *drecurrent_kernel, *dbias = nullptr;
     const auto allocate = [context](int position, tensorflow::Tensor** gradient) {
       return context->allocate_output(position, context->input(position).shape(), gradient);
     };
@@ -139,10 +133,6 @@ class LstmGradOp : public LstmOpBase<Backend> {
     OP_REQUIRES_OK(context, allocate(at_.kernel, &dkernel));
     OP_REQUIRES_OK(context, allocate(at_.recurrent_kernel, &drecurrent_kernel));
     if (problem.use_bias) OP_REQUIRES_OK(context, allocate(at_.bias, &dbias));
-    const int64_t workspace_bytes = backend_.backward_workspace_bytes(context, problem);
-    OP_REQUIRES_OK(context,
-                   context->allocate_temp(tensorflow::DT_UINT8,
-                                          tensorflow::TensorShape({workspace_bytes}), &workspace));
 
     BackwardBuffers buffers{};
     buffers.x = data(context, at_.x);
@@ -162,7 +152,6 @@ class LstmGradOp : public LstmOpBase<Backend> {
     buffers.dkernel = dkernel->data();
     buffers.drecurrent_kernel = drecurrent_kernel->data();
     buffers.dbias = problem.use_bias ? dbias->data() : nullptr;
-    buffers.workspace = workspace.data();
     OP_REQUIRES_OK(context, backend_.backward(context, problem, buffers));
   }
 

@@ -1,5 +1,7 @@
 """The TensorFlow operation: values, gradients, graphs, threads, and what it refuses."""
 
+import functools
+import resource
 import threading
 
 import keras
@@ -208,6 +210,16 @@ def test_several_threads_at_once():
         thread.join()
     for got, expected in zip(together, alone, strict=True):
         tf.nest.map_structure(np.testing.assert_array_equal, got, expected)
+
+
+def test_scratch_memory_is_not_mapped_anew_by_each_call():
+    call = Call(4, 4, 1500, 1500)  # 72 MB of scratch
+    run = functools.partial(lstm, *call.tensors, save_for_backward=False)
+    run()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(10):
+        run()
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before < 100
 
 
 FULL_QUEUES = """
