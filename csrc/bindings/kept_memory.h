@@ -10,14 +10,18 @@
 namespace pylstm {
 
 // Calls at the same time have a block each, and the last to end keeps its own. A block is given up
-// when a call wants more, or less than a quarter of it.
+// when a call wants more, or many in turn want less than a quarter of it: layers of several sizes
+// take turns.
 class KeptMemory {
  public:
   explicit KeptMemory(int64_t bytes) {
     if (bytes >= kWorthKeeping) block_.reset(kept().exchange(nullptr));
-    if (block_ && bytes <= block_->bytes && block_->bytes / 4 <= bytes) return;
+    if (block_ && bytes <= block_->bytes) {
+      block_->too_large = bytes < block_->bytes / 4 ? block_->too_large + 1 : 0;
+      if (block_->too_large < kPatience) return;
+    }
     block_.reset();
-    block_ = std::make_unique<Block>(Block{allocate_aligned(bytes), bytes});
+    block_ = std::make_unique<Block>(Block{allocate_aligned(bytes), bytes, 0});
   }
   KeptMemory(const KeptMemory&) = delete;
   ~KeptMemory() {
@@ -30,8 +34,10 @@ class KeptMemory {
   struct Block {
     AlignedMemory memory;
     int64_t bytes;
+    int too_large;  // for so many calls in turn
   };
   static constexpr int64_t kWorthKeeping = 1 << 20;
+  static constexpr int kPatience = 100;
 
   // Never freed: a thread may still compute while the process ends.
   static std::atomic<Block*>& kept() {

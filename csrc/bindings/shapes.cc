@@ -61,7 +61,10 @@ class Sizes {
  private:
   int64_t size(const Axis& axis) const {
     if (axis.symbol == kSymbols) return axis.factor;
-    return values_[axis.symbol] == kUnknown ? kUnknown : axis.factor * values_[axis.symbol];
+    if (values_[axis.symbol] == kUnknown) return kUnknown;
+    int64_t size;
+    const bool overflows = __builtin_mul_overflow(axis.factor, values_[axis.symbol], &size);
+    return overflows ? std::numeric_limits<int64_t>::max() : size;
   }
 
   bool fail(const std::string& argument, const Shape& shape, Axes axes, const std::string& why) {

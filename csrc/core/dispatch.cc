@@ -80,9 +80,15 @@ const char* kernel_name(Kernel kernel) {
 }
 
 Choice choose_kernel(const Problem& problem, const DeviceProperties& device) {
-  // A step's result is (B, 4H): with large tiles it should still occupy every multiprocessor.
-  const int64_t large_tiles = ceil_div(problem.batch, 64) * ceil_div(problem.units, 16);
-  Choice step = {Kernel::kStep, large_tiles < device.multiprocessors, {}, ""};
+  // With large tiles a step's result, (B, 4H) or (B, H), should still occupy every multiprocessor.
+  const auto wants_small_tiles = [&](int64_t columns) {
+    return ceil_div(problem.batch, 64) * ceil_div(columns, 64) < device.multiprocessors;
+  };
+  Choice step = {Kernel::kStep,
+                 wants_small_tiles(kGates * problem.units),
+                 wants_small_tiles(problem.units),
+                 {},
+                 ""};
   const auto because = [&](const std::string& reason) {
     step.reason = "one product per step: " + reason;
     return step;
@@ -101,7 +107,7 @@ Choice choose_kernel(const Problem& problem, const DeviceProperties& device) {
         make_plan(problem, in_registers, std::max(steps - in_registers, 0), 1, unit_groups);
     divide_rows(plan, problem, device.multiprocessors);
     if (fits(plan, 2, device)) {
-      return {Kernel::kBlock, false, plan,
+      return {Kernel::kBlock, false, false, plan,
               wide ? "the recurrent weights fit into the registers and shared memory of one block"
                    : "the recurrent weights fit into the registers of one block"};
     }
@@ -120,7 +126,7 @@ Choice choose_kernel(const Problem& problem, const DeviceProperties& device) {
   if (device.clusters > 0 && division == kClusterDivision) {
     divide_rows(plan, problem, device.clusters * ResidentPlan::kMaxClusterBlocks / plan.slices);
     if (fits(plan, 2, device)) {
-      return {Kernel::kCluster, false, plan,
+      return {Kernel::kCluster, false, false, plan,
               "the recurrent weights fit into the registers of a cluster of " +
                   std::to_string(plan.slices) + " blocks"};
     }
@@ -133,7 +139,7 @@ Choice choose_kernel(const Problem& problem, const DeviceProperties& device) {
   plan.groups = std::min(plan.tiles, groups_that_fit);
   if (plan.tiles_per_group() > kMaxTilesPerGroup) return because("a large batch fills the device");
   if (!fits(plan, 1, device)) return because("too little shared memory");
-  return {Kernel::kGrid, false, plan,
+  return {Kernel::kGrid, false, false, plan,
           "the recurrent weights fit into the registers of " + std::to_string(plan.slices) +
               " multiprocessors"};
 }

@@ -71,7 +71,8 @@ struct ResidentPlan {
 
 struct Choice {
   Kernel kernel;
-  bool small_tiles;   // of kStep: 16 × 32 results per block instead of 64 × 64
+  // Of kStep: 16 × 32 results per block instead of 64 × 64.
+  bool small_forward_tiles, small_backward_tiles;
   ResidentPlan plan;  // of the others
   std::string reason;
 };

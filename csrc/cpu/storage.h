@@ -156,7 +156,7 @@ PYLSTM_FN void convert_row(const S* from, int64_t n, E* to) {
 
 // Calls function(S{}) with the storage type S of a dtype.
 template <class Function>
-PYLSTM_FN auto with_storage(DType dtype, Function function) {
+PYLSTM_FN auto with_storage([[maybe_unused]] DType dtype, Function function) {
 #if defined(PYLSTM_STORAGE)  // the one type that this instruction set is for
   return function(PYLSTM_STORAGE{});
 #else

@@ -107,7 +107,7 @@ void launch_step_backward(const Problem& problem, const BackwardBuffers& buffers
     const Operand<T> recurrent_kernel =
         make_operand(static_cast<const T*>(buffers.recurrent_kernel), kGates * units, units,
                      kGates * units, units);
-    if (choice.small_tiles) {
+    if (choice.small_backward_tiles) {
       launch_tiles<Arithmetic, SmallShape>(problem, arrays, recurrent_kernel, device, stream);
     } else {
       launch_tiles<Arithmetic, LargeShape>(problem, arrays, recurrent_kernel, device, stream);

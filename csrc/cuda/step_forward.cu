@@ -84,7 +84,7 @@ void launch_step_forward(const Problem& problem, const ForwardBuffers& buffers,
     const Operand<T> recurrent_kernel =
         make_operand(static_cast<const T*>(buffers.recurrent_kernel), kGates * units, units,
                      kGates * units, units);
-    if (choice.small_tiles) {
+    if (choice.small_forward_tiles) {
       launch_tiles<Arithmetic, SmallShape>(problem, arrays, recurrent_kernel, device, stream);
     } else {
       launch_tiles<Arithmetic, LargeShape>(problem, arrays, recurrent_kernel, device, stream);

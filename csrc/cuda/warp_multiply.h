@@ -1,7 +1,7 @@
 // How a warp multiplies: one struct per arithmetic, all with the accumulator layout of mma.sync, so
 // that every kernel is written once. A warp's tile is (16·kRows) × 32: four 8-wide column tiles.
-//   accumulator[m][n][0..3]  rows 16m + l/4 (+8 for 2, 3), columns 8n + 2(l%4) (+1 for 1, 3), lane
-//   l
+//   accumulator[m][n][0..3] of lane l: rows 16m + l/4 (+8 for 2, 3), columns 8n + 2(l%4) (+1 for
+//   1, 3)
 #pragma once
 
 #include "core/problem.h"

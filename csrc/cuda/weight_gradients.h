@@ -1,7 +1,6 @@
 // What remains of the gradient once the pass through time has left
 //   dz          (B, T, 4H)     gradients of the pre-activations, in x's order of time; masked: zero
-//   previous_h  (P, B·T, H)    the h that each step multiplied, P = 1; with recurrent dropout P =
-//   4,
+//   previous_h  (P, B·T, H)    the h that each step multiplied; P = 1, with recurrent dropout 4,
 //                              times each gate's multipliers; undefined at masked steps
 // both in the element type: one large product each, deterministic.
 #pragma once

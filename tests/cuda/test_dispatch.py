@@ -16,7 +16,7 @@ DEVICES = {
 }
 
 
-def choose(shim, device, case, **properties):
+def choose(shim, device, case, *, ask="choose_kernel", **properties):
     capability, multiprocessors, shared, clusters = DEVICES[device]
     properties = shim.DeviceProperties(
         compute_capability=capability,
@@ -25,7 +25,7 @@ def choose(shim, device, case, **properties):
         clusters=clusters,
         **properties,
     )
-    return shim.choose_kernel(case.problem(shim, save_for_backward=True), properties)
+    return getattr(shim, ask)(case.problem(shim, save_for_backward=True), properties)
 
 
 @pytest.mark.parametrize(
@@ -103,6 +103,19 @@ def test_tf32_takes_twice_the_registers(shim):
     assert choose(shim, "A100", Case(allow_tf32=True, units=89))[0] == "grid"
     assert choose(shim, "H100", Case(allow_tf32=True, units=512))[0] == "grid"
     assert choose(shim, "H100", Case(allow_tf32=True, units=520))[0] == "step"
+
+
+@pytest.mark.parametrize(
+    ("batch", "units", "small"),
+    [
+        (32, 1024, (True, True)),  # 64 and 16 large tiles, beside 132 multiprocessors
+        (256, 1024, (False, True)),  # 256 and 64
+        (1024, 1024, (False, False)),  # 1024 and 256
+    ],
+)
+def test_tiles_occupy_every_multiprocessor(shim, batch, units, small):
+    case = Case(dtype="float32", batch=batch, units=units)
+    assert choose(shim, "H200", case, ask="small_tiles") == small
 
 
 def test_without_cooperative_launches(shim):

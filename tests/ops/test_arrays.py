@@ -295,6 +295,17 @@ def test_scratch_memory_is_not_mapped_anew_by_each_call():
     assert resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before < 100
 
 
+def test_scratch_memory_of_layers_that_take_turns_is_not_mapped_anew():
+    sizes = (1500, 300)  # 36 MB and 1.5 MB
+    calls = [arguments(Case(batch=4, time=4, units=units)) for units in sizes]
+    for call in calls:
+        _core.forward(**call)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for call in calls * 10:
+        _core.forward(**call)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before < 100
+
+
 def test_other_threads_run_during_a_call():
     call = arguments(Case(batch=32, time=600, features=64, units=256))
     worker = threading.Thread(target=lambda: _core.forward(**call, threads=1))
@@ -364,6 +375,27 @@ def test_calls_without_a_thread_to_start_keep_nothing():
         for _ in range(2500):
             core.forward(*call, threads=1024)
         assert len(os.listdir("/proc/self/task")) == tasks
+        """
+    )
+
+
+def test_a_mask_that_changes_during_a_call_spoils_numbers_alone():
+    run_alone(
+        """
+        shapes = (64, 300, 8), (64, 48), (64, 48), (8, 192), (48, 192)
+        call = [draw(shape, np.float32) for shape in shapes]
+        mask, done = np.zeros((64, 300), bool), False
+        def change():
+            while not done:
+                mask[:] = True
+                mask[:] = False
+        changing = threading.Thread(target=change)
+        changing.start()
+        for _ in range(60):
+            *_, reserve = core.forward(*call, mask=mask, save_for_backward=True)
+            core.backward(*call, None, mask, None, reserve, None, None, None)
+        done = True
+        changing.join()
         """
     )
 

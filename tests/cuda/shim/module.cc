@@ -130,6 +130,10 @@ PYBIND11_MODULE(cuda_shim, module) {
     const Choice choice = pylstm::choose_kernel(problem, device);
     return py::make_tuple(pylstm::kernel_name(choice.kernel), choice.reason);
   });
+  module.def("small_tiles", [](const Problem& problem, const DeviceProperties& device) {
+    const Choice choice = pylstm::choose_kernel(problem, device);
+    return py::make_tuple(choice.small_forward_tiles, choice.small_backward_tiles);
+  });
   module.def("launches", shim::launches);
   module.def("forward_workspace_bytes", pylstm::cuda::forward_workspace_bytes);
   module.def("backward_workspace_bytes", pylstm::cuda::backward_workspace_bytes);
