@@ -5,6 +5,7 @@ import functools
 import importlib
 import pathlib
 
+from pylstm.caching import constant
 from pylstm.errors import BackendLoadError
 
 _PACKAGE = pathlib.Path(__file__).parent
@@ -19,7 +20,7 @@ def built_with(name):
     return getattr(_build_info, name)
 
 
-@functools.cache
+@constant
 def load_core():
     """Loads the kernels' NumPy binding.
 

@@ -1,12 +1,12 @@
 """The LSTM as a function, on the arrays of any framework."""
 
-import functools
 from typing import Any
 
 import numpy as np
 
 from pylstm.advice import to_dense
-from pylstm.array_types import is_dense, unmasked
+from pylstm.array_types import dtype_name, is_dense, unmasked
+from pylstm.caching import constant
 from pylstm.errors import DTypeError, StateError
 from pylstm.lengths import check_lengths, read_lengths
 from pylstm.ops import INPUTS, load_ops
@@ -24,8 +24,7 @@ _MODULES = {
 _REQUIRED = ("x", "kernel", "recurrent_kernel")
 _DLPACK_CPU = 1  # kDLCPU
 _OTHER_WAYS = (
-    "np.asarray({0}, 'float32')     for numbers in lists; pylstm.LSTM for layers and symbolic "
-    "inputs"
+    "np.asarray({0}, '{1}')     for numbers in lists; pylstm.LSTM for layers and symbolic inputs"
 )
 _OF_SEQUENCES = (
     "np.asarray(x, 'float32')     for sequences of one length\n"
@@ -72,7 +71,8 @@ def lstm(
         mask: bool (B, T), True where the step counts, or None. A masked step keeps the state and
             repeats the previous output, zeros before the first.
         lengths: Integers (B,), how many steps of each sequence count, or None. A list, or an array
-            of any framework.
+            of any framework. No device is waited for: of a tensor of x's own framework, values
+            below 0 count as 0 and values over T as T, without an error.
         recurrent_dropout: (4, B, H), dtype of x, what multiplies h for each gate at every step,
             or None. It gets no gradient.
         activation: Keras' name of a pointwise activation.
@@ -187,7 +187,16 @@ def _of_one_framework(tensors):
         framework = _framework_of(*map(type, tensors))
     if framework is None or (framework != "arrays" and not all(map(is_dense, tensors))):
         raise _no_framework(_by_name(tensors))
+    if framework != "arrays":
+        tensors = tuple(map(_native, tensors))
     return framework, tensors
+
+
+def _native(value):
+    """The value; of NumPy's arrays in the order of bytes that every framework takes."""
+    if not isinstance(value, np.ndarray) or value.dtype.isnative:
+        return value
+    return value.astype(value.dtype.newbyteorder("="))
 
 
 def _by_name(tensors):
@@ -204,7 +213,7 @@ def _modules_of(types):
     }
 
 
-@functools.cache  # for all types at once: a small step takes no longer than asking for each
+@constant  # for all types at once: to ask for each takes longer than a small step
 def _framework_of(*types):
     """The one module of `pylstm.ops` for arguments of such types; None where there is none."""
     frameworks = set(_modules_of(types).values())
@@ -223,7 +232,7 @@ def _no_framework(tensors):
                 "PYL142",
                 expected="a dense array of NumPy, CuPy, TensorFlow, torch or JAX",
                 got=f"{name} is a {type(value).__name__}",
-                fix=_way_to_array(name, value),
+                fix=_way_to_array(name, value, tensors["x"]),
             )
     kinds = ", ".join(f"{name} of {module}" for name, module in modules.items())
     return DTypeError(
@@ -235,15 +244,18 @@ def _no_framework(tensors):
     )
 
 
-def _way_to_array(name, value):
+def _way_to_array(name, value, x):
     """The line that makes of an argument what `lstm` takes."""
+    if name == "recurrent_dropout" and np.ndim(value) == 0:
+        return "an array (4, batch, units) of multipliers: pylstm.LSTM draws them from a rate"
     if isinstance(value, (list, tuple)) and hasattr(value, "lengths"):  # a `PaddedBatch`
         return f"{name}.x, with lengths={name}.lengths"
     of_lists = _OF_SEQUENCES if name == "x" and isinstance(value, (list, tuple)) else None
-    return to_dense(value, name) or of_lists or _OTHER_WAYS.format(name)
+    dtype = "bool" if name == "mask" else dtype_name(x) if hasattr(x, "dtype") else "float32"
+    return to_dense(value, name) or of_lists or _OTHER_WAYS.format(name, dtype)
 
 
-@functools.cache
+@constant
 def _module_name(array_type):
     """The name of the module of `pylstm.ops` for a type of arrays, or None."""
     if issubclass(array_type, np.ma.MaskedArray):

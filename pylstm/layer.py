@@ -105,15 +105,34 @@ class LSTM(keras.layers.LSTM):
 
     def __call__(self, sequences, initial_state=None, mask=None, *, lengths=None, **kwargs):
         # Errors are raised here because Keras rewrites what `call` raises.
+        sequences, prepared = self._prepare(sequences, initial_state, mask, lengths)
+        return super().__call__(sequences, **prepared, **kwargs)
+
+    def stateless_call(
+        self,
+        trainable_variables,
+        non_trainable_variables,
+        sequences,
+        initial_state=None,
+        mask=None,
+        *,
+        lengths=None,
+        **kwargs,
+    ):
+        """As Keras', which calls `call` itself."""
+        sequences, prepared = self._prepare(sequences, initial_state, mask, lengths)
+        sequences = ops.convert_to_tensor(sequences, self.compute_dtype)
+        variables = trainable_variables, non_trainable_variables
+        return super().stateless_call(*variables, sequences, **prepared, **kwargs)
+
+    def _prepare(self, sequences, initial_state, mask, lengths):
+        """The input as `call` takes it, and the keywords for what comes with it."""
         prepared = prepare(self, sequences, mask=mask, lengths=lengths, initial_state=initial_state)
         if prepared.corrections != self.corrections:
             self.corrections = prepared.corrections
         # Absent arguments stay absent: Keras' call is faster without keywords.
-        if prepared.initial_state is not None:
-            kwargs["initial_state"] = prepared.initial_state
-        if prepared.mask is not None:
-            kwargs["mask"] = prepared.mask
-        return super().__call__(prepared.sequences, **kwargs)
+        keywords = {"initial_state": prepared.initial_state, "mask": prepared.mask}
+        return prepared.sequences, {n: v for n, v in keywords.items() if v is not None}
 
     def call(self, sequences, initial_state=None, mask=None, training=False):
         if sequences.shape[2:] != self.cell.kernel.shape[:1]:
@@ -121,6 +140,8 @@ class LSTM(keras.layers.LSTM):
             sequences, mask, initial_state, _ = prepare(
                 self, sequences, mask=mask, initial_state=initial_state
             )
+        if len(getattr(mask, "shape", ())) == 1:
+            mask = None  # `TimeDistributed`'s, of whole sequences: it masks what they give itself
         if initial_state is not None:
             initial_state = [_for_each(state, sequences) for state in initial_state]
         if sequences.shape[0] == 0 or sequences.shape[1] == 0:

@@ -38,8 +38,9 @@ def check_lengths(lengths, x):
         is_mask = len(shape) == 2 and _may_be(shape[0], batch) and _may_be(shape[1], time)
         raise lengths_error(got, x, "mask=lengths     of a mask" if is_mask else None)
     is_numpy = isinstance(lengths, np.ndarray)
-    if is_numpy and lengths.dtype.kind == "f" and (lengths == np.floor(lengths)).all():
-        lengths = lengths.astype(np.int64)
+    is_whole = is_numpy and lengths.dtype.kind == "f" and (lengths == np.floor(lengths)).all()
+    if is_numpy and (is_whole or lengths.dtype.kind in "iu"):
+        lengths = lengths.astype(np.int64)  # in native order
     if not dtype_name(lengths).startswith(("int", "uint")):
         cast = "np.asarray(lengths, 'int32')" if is_numpy else "keras.ops.cast(lengths, 'int32')"
         raise lengths_error(got, x, cast)

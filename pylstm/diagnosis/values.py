@@ -110,9 +110,11 @@ def _check_padding(model, where, column):
 
 def _check_finite(where, rows):
     floats = {i: row.astype("float64") for i, row in rows.items() if row.dtype.kind not in "biu"}
+    several = len({row.shape for row in rows.values()}) > 1
+    whole = f"[np.nan_to_num(s) for s in {where}]" if several else f"np.nan_to_num({where})"
     what = _counted(where, rows, {i: ~np.isfinite(row) for i, row in floats.items()})
     if what is not None:
-        fix = f"np.nan_to_num({where}), or leave these samples out"
+        fix = f"{whole}, or leave these samples out"
         yield Finding("warning", "PYL201", where, what, fix)
 
 

@@ -71,7 +71,7 @@ def readings(shape, known, origin):
     elif len(shape) == 2:
         candidates = _expansions(shape, known, origin)
     elif len(shape) > 3:
-        candidates = _squeezes(shape, first=2 if origin is Origin.JOINED else 1)
+        candidates = _squeezes(shape, origin)
     else:
         candidates = []
     return tuple(r for r in candidates if _may_equal(r.shape[2], known.features))
@@ -90,15 +90,17 @@ def _expansions(shape, known, origin):
                 expand=2,
                 code="PYL122",
                 silent=known.features == 1,
-                line="x[..., None]",
+                line="[s[:, None] for s in x]" if origin is Origin.JOINED else "x[..., None]",
             )
         )
     return result
 
 
-def _squeezes(shape, first):
-    """Drops axes of size 1 from `first` on; the batch axis only where nothing else will do."""
+def _squeezes(shape, origin):
+    """Drops axes of size 1 behind the time, or the time's; the batch's only where nothing else will
+    do."""
     surplus = len(shape) - 3
+    first = 2 if origin is Origin.JOINED else 1
     inner_ones = [axis for axis, size in enumerate(shape) if size == 1 and axis >= first]
     if len(inner_ones) >= surplus:
         # The last axes first: those are what Keras drops, too.
@@ -118,10 +120,17 @@ def _squeezes(shape, first):
                 squeeze=axes,
                 code="PYL123",
                 silent=axes == (len(shape) - 1,),
-                line=f"np.squeeze(x, axis={axes if surplus > 1 else axes[0]})",
+                line=_squeeze_line(axes, origin),
             ),
         )
     return list(by_shape.values())
+
+
+def _squeeze_line(axes, origin):
+    if origin is Origin.JOINED:  # each sequence has no batch axis
+        within = tuple(axis - 1 for axis in axes)
+        return f"[np.squeeze(s, axis={within if len(axes) > 1 else within[0]}) for s in x]"
+    return f"np.squeeze(x, axis={axes if len(axes) > 1 else axes[0]})"
 
 
 def _may_equal(size, expected):

@@ -102,6 +102,11 @@ def _two_axes(shape, known, origin, parts):
             f"keras.layers.Reshape(({size}, 1)) in front     if axis 1 is the time",
             f"keras.layers.Reshape((1, {size})) in front     if axis 1 holds one step's features",
         )
+    elif origin is Origin.JOINED:
+        lines = (
+            "[s[:, None] for s in x], keras.Input((None, 1))     if these are univariate",
+            "keras.layers.Embedding(...) in front     if these are tokens",
+        )
     else:
         lines = (
             f"x[..., None], keras.Input(({columns}, 1))     if axis 1 is the time",

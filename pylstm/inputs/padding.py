@@ -38,8 +38,8 @@ def pad(
     """Pads sequences to one length. Never truncates; never rounds to integers.
 
     Args:
-        seqs: N sequences, each (T_i, F) or (T_i,): see `pylstm.inputs.sequences`. A sequence of
-            length 0 becomes a row that is all padding.
+        seqs: N sequences, each (T_i, F) or (T_i,): see `pylstm.inputs.sequences`; or a
+            `PaddedBatch`. A sequence of length 0 becomes a row that is all padding.
         padding: `"post"` pads after the sequence, `"pre"` before it.
         maxlen: The length to pad to; the longest sequence's by default.
         value: What to pad with.
@@ -62,7 +62,7 @@ def pad(
             got=repr(padding),
             fix="pylstm.pad(sequences), which pads at the end",
         )
-    seqs = as_sequences(seqs)
+    seqs = _sequences_of(seqs)
     lengths = np.array([len(seq) for seq in seqs], np.int32)
     steps = _padded_length(lengths, maxlen)
     dtype = _lossless_dtype(seqs, dtype, value)
@@ -134,7 +134,8 @@ def ragged(seqs) -> "tf.RaggedTensor":
     """The `tf.RaggedTensor` (N, None, F) of sequences, which `pylstm.LSTM` takes as it is.
 
     Args:
-        seqs: N sequences, each (T_i, F) or (T_i,): see `pylstm.inputs.sequences`.
+        seqs: N sequences, each (T_i, F) or (T_i,): see `pylstm.inputs.sequences`; or a
+            `PaddedBatch`.
 
     Returns:
         A `tf.RaggedTensor` of ragged rank 1 whose feature axis is static.
@@ -143,7 +144,11 @@ def ragged(seqs) -> "tf.RaggedTensor":
         PylstmError: The sequences cannot be joined; see `as_sequences`.
         ModuleNotFoundError: TensorFlow is not installed.
     """
-    return ragged_of_arrays(as_sequences(seqs))
+    return ragged_of_arrays(_sequences_of(seqs))
+
+
+def _sequences_of(value):
+    return as_sequences(unpad(value) if isinstance(value, PaddedBatch) else value)
 
 
 def ragged_of_arrays(arrays):

@@ -233,7 +233,10 @@ def _check_numbers(array, item, index, name):
 
 def _without_batch_axes(arrays, report):
     """Drops the batch axis that each of a list of (1, T_i, F) arrays has."""
-    if not all(array.ndim == 3 and array.shape[0] == 1 for array in arrays):
+    if not all(array.ndim >= 3 and array.shape[0] == 1 for array in arrays):
+        return arrays
+    # More axes may be those of one step, such as a frame, unless they differ in size.
+    if arrays[0].ndim > 3 and len({array.shape for array in arrays}) == 1:
         return arrays
     report(
         "PYL123",

@@ -37,8 +37,8 @@ def read_batches(model, batches, failures):
         check_inputs_stay_ragged(model, x)
         _check_targets(model, y)
     if isinstance(batches, SequenceDataset):
-        columns = fit_targets(model, batches.columns)
-        return batches.for_model(takes_ragged(model), columns)
+        batches = batches.with_columns(fit_targets(model, batches.columns))
+        return batches.for_model(takes_ragged(model))
     if reads_dataset(batches):
         return _ReadDataset(model, batches, failures)
     if not isinstance(batches, Iterator):

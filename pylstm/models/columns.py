@@ -163,7 +163,7 @@ def read_column(values, report=None, name="x"):
     values = unpad(values) if isinstance(values, PaddedBatch) else unpacked(values, name)
     if isinstance(values, np.ndarray) and not values.dtype.isnative:  # which no backend takes
         values = values.astype(values.dtype.newbyteorder("="))
-    if _is_collection(values):
+    if _is_collection(values) or hasattr(values, "__next__"):
         values = list(values)
     if hasattr(values, "row_splits") and len(values.row_splits) == 1:
         values = values.to_tensor().numpy()  # no rows, but their features are known
@@ -297,15 +297,21 @@ def _check_steps(columns):
 def _other_steps(name, column, inputs):
     """The error for targets or weights per step that no input has the steps of."""
     got = f"{name} has {column.lengths.min()} to {column.lengths.max()} steps; x is one dense array"
+    fix = "pass x as the list of sequences that the labels belong to"
     if inputs:
         index = int(np.flatnonzero(column.lengths != inputs[0].lengths)[0])
         got = (
             f"sample {index}: x has {inputs[0].lengths[index]} steps, "
             f"{name} has {column.lengths[index]}"
         )
+        longer, shorter = (
+            (name, "x") if (column.lengths >= inputs[0].lengths).all() else ("x", name)
+        )
+        fix = f"{longer} = [b[:len(a)] for a, b in zip({shorter}, {longer})]     if they begin "
+        fix += f"together: look for what makes {longer} longer"
     return TimestepError(
         "PYL120",
         expected=f"one entry of {name} per step of x, or one per sample",
         got=got,
-        fix="pass x as the list of sequences that the labels belong to",
+        fix=fix,
     )

@@ -72,7 +72,8 @@ def dataset(
         PylstmError: The sequences, targets and weights do not fit; see `read_columns`.
         RaggedError: From the first batch: x would be padded for a plain Keras model, and there is
             no `mask_value`.
-        OptionError: `batch_size` is no integer of at least 1.
+        OptionError: `batch_size` is no integer of at least 1, or more than all samples with
+            `drop_remainder`.
     """
     if not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
         raise OptionError(
@@ -81,8 +82,17 @@ def dataset(
             got=repr(batch_size),
             fix="pylstm.dataset(sequences, labels, batch_size=32)",
         )
+    columns = open_targets(read_columns(x, y, sample_weight))
+    if drop_remainder and columns.size < batch_size:
+        raise OptionError(
+            "PYL144",
+            "the only batch is partial, and dropped",
+            expected=f"batch_size up to the number of samples, {columns.size}",
+            got=f"batch_size={batch_size} with drop_remainder=True",
+            fix="drop_remainder=False",
+        )
     return SequenceDataset(
-        open_targets(read_columns(x, y, sample_weight)),
+        columns,
         batch_size,
         bucket=bucket,
         shuffle=y is not None if shuffle is None else shuffle,
@@ -128,16 +138,20 @@ class SequenceDataset(keras.utils.PyDataset):
         self._set_form(keras.backend.backend() == "tensorflow", has_mask=False)
         self._rows = self._draw_batches()
 
-    def for_model(self, ragged, columns=None, maxlen=None):
+    def with_columns(self, columns):
+        """The same batches of other columns of the same samples."""
+        batches = copy.copy(self)
+        batches.columns = columns
+        return batches
+
+    def for_model(self, ragged, maxlen=None):
         """The same batches for a model of pylstm's: x as ragged tensors, or as `PaddedBatch`.
 
         Args:
             ragged: Whether the model takes ragged tensors.
-            columns: The same samples, with targets as the model has its outputs.
             maxlen: The length to pad to, where it does not; by default that of the longest.
         """
         batches = copy.copy(self)
-        batches.columns = columns or self.columns
         batches._set_form(ragged, has_mask=True, maxlen=maxlen)
         return batches
 
@@ -237,11 +251,17 @@ def one_batch(columns, ragged, maxlen=None):
     return SequenceDataset(columns, columns.size).for_model(ragged, maxlen=maxlen)[0]
 
 
-class _OpenTime(np.ndarray):
-    """An array whose time axis is no part of its type: `shape` says None there.
+class _OpenSize(int):
+    """A size that equals others, but not in a set."""
 
-    Keras takes the shape of the first two batches for that of all, and stops at a batch of
-    another length where these two happen to be equally long.
+    __hash__ = object.__hash__
+
+
+class _OpenTime(np.ndarray):
+    """An array whose number of steps is no part of its type.
+
+    Keras takes the shape that the first two batches have in common for that of all, and stops at a
+    batch of another length where these two happen to be equally long. It looks at sets of sizes.
     """
 
     is_batch = False
@@ -249,7 +269,7 @@ class _OpenTime(np.ndarray):
     @property
     def shape(self):
         shape = super().shape
-        return (shape[0], None, *shape[2:]) if self.is_batch else shape
+        return (shape[0], _OpenSize(shape[1]), *shape[2:]) if self.is_batch else shape
 
 
 def open_time(array):

@@ -133,15 +133,16 @@ def _other_parts(found):
 
 
 # What tf.data says of the lists in a PyDataset's batches.
-@_where_it_says(r"`output_signature` must contain objects that are subclass of `tf\.TypeSpec`(.*)")
+@_where_it_says(r"`output_signature` must contain objects that are subclass of `tf\.TypeSpec`")
 def _lists(found):
     return RaggedError(
         "PYL114",
         "the batches of the dataset hold lists",
         expected="batches (x, y) of arrays or ragged tensors",
-        got=found[1].strip(),
+        got="lists",
         fix="pylstm.ragged(x)     in the place of a list of sequences x, "
-        "np.asarray(y) of a list of targets y",
+        "np.asarray(y) of a list of targets y\n"
+        "pylstm.dataset(sequences, labels)     in the place of a DataLoader",
     )
 
 
@@ -154,7 +155,21 @@ def _list_of_targets(found):
         "the batches hold lists of targets",
         expected="batches (x, y) with one array y, as the model has one output",
         got=f"y a list of {size}",
-        fix="pylstm.pad(y).x     of targets per step\nnp.stack(y)     of one per sample",
+        fix="pylstm.pad(y).x     of targets per step\nnp.stack(y)     of one per sample\n"
+        "torch.as_tensor(...) of either     in a DataLoader",
+    )
+
+
+# What Keras says of a torch DataLoader's batches of other arrays than torch's.
+@_where_it_says(r"'((?:numpy\.)?\w+)' object has no attribute 'cpu'")
+def _no_torch_tensors(found):
+    return DTypeError(
+        "PYL118",
+        "the batches of the DataLoader hold other values than torch's tensors",
+        expected="tensors, or lists of tensors (time, features) as x",
+        got=found[1],
+        fix="torch.as_tensor(...) of each array, in collate_fn\n"
+        "pylstm.dataset(sequences, labels)     in the place of the DataLoader",
     )
 
 

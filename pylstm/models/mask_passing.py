@@ -12,11 +12,13 @@ import keras
 from keras import tree
 from keras.src.backend.common.masking import get_keras_mask, set_keras_mask
 from keras.src.models.functional import Functional
+from keras.src.ops.numpy import GetItem
 
 from pylstm.array_types import dtype_name
 from pylstm.errors import RaggedError
 from pylstm.inputs.masks import beside_features, both
 from pylstm.keras_graph import is_recurrent
+from pylstm.models.indexing import index_masked
 
 # Operations of `keras.ops` that compute each number by itself, by the names of their classes.
 _POINTWISE = frozenset(
@@ -63,7 +65,7 @@ class MaskPassing(Functional):
     def _convert_inputs_to_tensors(self, flat_inputs):
         """As Keras', which casts to the declared dtype and loses the mask, on JAX for good."""
         converted = super()._convert_inputs_to_tensors(flat_inputs)
-        for x, tensor in zip(flat_inputs, converted, strict=True):
+        for x, tensor in zip(flat_inputs, converted, strict=False):  # Keras says what is too many
             if _mask_of(x) is not None:
                 set_keras_mask(tensor, _mask_of(x))
         return converted
@@ -119,6 +121,11 @@ def _call_and_pass(operation, call, *args, **kwargs):
     if is_layer and not passes_mask(operation):
         raise mask_lost(operation)
     mask = functools.reduce(keras.ops.logical_and, {id(mask): mask for _, mask in masked}.values())
+    if type(operation) is GetItem:
+        taken = index_masked(*args, mask)
+        if taken is None:
+            raise mask_lost(operation)
+        return taken
     args, kwargs = _prepared(operation, args, kwargs, masked[0][0], mask)
     outputs = call(*args, **kwargs)
     for x, own in masked:
@@ -216,7 +223,8 @@ def mask_lost(operation):
     kind = type(operation).__name__
     if isinstance(operation, keras.layers.Lambda):
         fix = (
-            "keras.layers.Lambda(function, mask=lambda x, mask: mask), if it takes steps one by one"
+            "keras.layers.Lambda(function, mask=lambda x, mask: mask)     if it takes steps one by "
+            "one\nx[:, -1] without Lambda, in pylstm.Model     if it takes the last step"
         )
     elif is_recurrent(operation):
         fix = f"keras.layers.Bidirectional({kind}(units, return_sequences=True)), which puts the "

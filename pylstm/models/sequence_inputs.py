@@ -48,6 +48,13 @@ class SequenceInputs:
     def __call__(self, inputs, *args, **kwargs):
         return super().__call__(enter_model(self, inputs), *args, **kwargs)
 
+    def stateless_call(
+        self, trainable_variables, non_trainable_variables, inputs, *args, **kwargs
+    ) -> Any:
+        """As Keras', which calls `call` itself."""
+        variables = trainable_variables, non_trainable_variables
+        return super().stateless_call(*variables, enter_model(self, inputs), *args, **kwargs)
+
     compute_mask = MaskPassing.compute_mask
 
     def fit(
@@ -78,6 +85,9 @@ class SequenceInputs:
         elif validation_data is not None:
             validation_data = read_batches(self, validation_data, failures)
         if data is None:
+            if isinstance(x, SequenceDataset):
+                columns, class_weight = weigh_classes(self, x.columns, class_weight)
+                x = x.with_columns(columns)
             x = read_batches(self, x, failures)
         else:
             if validation_split and validation_data is None:

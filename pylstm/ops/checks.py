@@ -35,7 +35,7 @@ def check_dtypes(tensors):
             "PYL142",
             expected=f"x of {', '.join(FLOATS)}",
             got=f"x of {expected}",
-            fix="np.concatenate([x.real, x.imag], axis=-1), or np.abs(x)"
+            fix="np.concatenate([np.real(x), np.imag(x)], axis=-1), or np.abs(x)"
             if expected.startswith("complex")
             else "convert x to float32",
         )
@@ -46,7 +46,8 @@ def check_dtypes(tensors):
                 "PYL142",
                 expected=f"{name} of {wanted}" + ("" if name == "mask" else ", as x"),
                 got=f"{name} of {dtype_name(value)}",
-                fix=f"convert {name} to {wanted}",
+                fix=f"convert {name} to {wanted}"
+                + ("" if name == "mask" else f", or x and the others to {dtype_name(value)}"),
             )
 
 
@@ -75,7 +76,7 @@ def check_shapes(tensors):
 
 def check_activation(argument, name):
     """Raises OptionError unless the kernels know the activation."""
-    if name not in _activations():
+    if not isinstance(name, str) or name not in _activations():
         raise OptionError(
             "PYL143",
             expected=f"{argument} of {', '.join(sorted(_activations()))}",

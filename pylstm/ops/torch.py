@@ -72,7 +72,8 @@ def mask_from_lengths(lengths, x):
     """Returns bool (B, T), True for the first lengths[b] steps of each sequence."""
     if not isinstance(x, Tensor) and not isinstance(lengths, Tensor):
         return np.arange(x.shape[1]) < lengths[:, None]
-    lengths = torch.as_tensor(lengths, device=x.device if isinstance(x, Tensor) else None)
+    device = x.device if isinstance(x, Tensor) else None
+    lengths = torch.as_tensor(lengths, device=device).to(torch.int64)
     return torch.arange(x.shape[1], device=lengths.device) < lengths[:, None]
 
 

@@ -131,7 +131,17 @@ def test_lengths(framework, kind):
 
 @pytest.mark.parametrize(
     "lengths",
-    [(2, 1), range(2, 0, -1), [2.0, 1.0], pd.Series([2, 1]), np.array([2, 1]), "tensorflow", "jax"],
+    [
+        (2, 1),
+        range(2, 0, -1),
+        [2.0, 1.0],
+        pd.Series([2, 1]),
+        np.array([2, 1]),
+        np.array([2, 1], np.uint32),
+        np.array([2, 1], ">i4"),
+        "tensorflow",
+        "jax",
+    ],
 )
 def test_lengths_and_masks_of_other_kinds(framework, lengths):
     x, kernel, recurrent_kernel = np.ones((2, 3, 4)), np.ones((4, 20)), np.ones((5, 20))
@@ -144,6 +154,34 @@ def test_lengths_and_masks_of_other_kinds(framework, lengths):
         y = pylstm.lstm(*arrays[:2], recurrent_kernel, mask=arrays[2], lengths=lengths)
         assert_close(framework.numpy(y), right, "float64")
     assert pylstm.lstm(own(x[:0]), kernel, recurrent_kernel, lengths=[]).shape == (0, 3, 5)
+
+
+def test_swapped_bytes(framework):
+    x, kernel, recurrent_kernel = (
+        (np.arange(n) / n).reshape(shape).astype("float32")
+        for n, shape in ((24, (2, 3, 4)), (80, (4, 20)), (100, (5, 20)))
+    )
+    right = pylstm.lstm(x, kernel, recurrent_kernel)
+    for swapped in (x, kernel):
+        arrays = [framework.array(a) for a in (x, kernel, recurrent_kernel) if a is not swapped]
+        arrays.insert(0 if swapped is x else 1, swapped.astype(">f4"))
+        assert_close(framework.numpy(pylstm.lstm(*arrays)), right, "float32")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    ("name", "value"), [("mask", [[True, False, True]] * 2), ("bias", [0.5] * 20)]
+)
+def test_lists_made_arrays_as_the_error_says(name, value, dtype):
+    arguments = {
+        "x": np.ones((2, 3, 4), dtype),
+        "kernel": np.ones((4, 20), dtype),
+        "recurrent_kernel": np.ones((5, 20), dtype),
+    }
+    with pytest.raises(errors.DTypeError, match="PYL142") as caught:
+        pylstm.lstm(**arguments, **{name: value})
+    line = caught.value.fix.partition("     ")[0]
+    pylstm.lstm(**arguments, **{name: eval(line, {"np": np, name: value})})
 
 
 def test_numpy_arrays_among_a_frameworks(framework):
@@ -241,7 +279,7 @@ def test_refused_alike(framework, with_states, changes, error, code, got):
         ([np.ones((3, 4))] * 2, "np.asarray(x, 'float32')"),
         ([np.ones((3, 4)), np.ones((2, 4))], "pylstm.pad(x, dtype='float32')"),
         (pylstm.pad([np.ones((3, 4)), np.ones((2, 4))]), "x.x, with lengths=x.lengths"),
-        (np.ones((2, 3, 4), "complex64"), "np.concatenate([x.real, x.imag], axis=-1)"),
+        (np.ones((2, 3, 4), "complex64"), "np.concatenate([np.real(x), np.imag(x)], axis=-1)"),
     ],
 )
 def test_the_fix_for_other_inputs(framework, x, fix):

@@ -69,6 +69,15 @@ def test_compiles_to_one_graph():
         torch.testing.assert_close(got, right)
 
 
+@pytest.mark.filterwarnings("error:Dynamo detected a call to a `functools.lru_cache`")
+def test_the_function_compiles_in_parts():
+    x, _, _, kernel, recurrent_kernel, *_ = tensors(Case(), requires_grad=False)
+    compiled = torch.compile(pylstm.lstm, backend="aot_eager")
+    for lengths in (None, torch.arange(len(x)) + 1):
+        got = compiled(x, kernel, recurrent_kernel, lengths=lengths)
+        torch.testing.assert_close(got, pylstm.lstm(x, kernel, recurrent_kernel, lengths=lengths))
+
+
 def test_strided_tensors():
     x, _, _, kernel, recurrent_kernel, *_ = tensors(Case(features=8), requires_grad=False)
     expected = pylstm.lstm(x[..., ::2].clone(), kernel[::2].clone(), recurrent_kernel)

@@ -27,6 +27,19 @@ def layer():
     return layer
 
 
+def test_a_stateless_call_takes_them_too(layer, x, mask):
+    variables = layer.trainable_variables, layer.non_trainable_variables
+    rows = [row[:length] for row, length in zip(x, LENGTHS, strict=True)]
+    want = layer(x, mask=mask)
+    np.testing.assert_array_equal(layer.stateless_call(*variables, x, lengths=LENGTHS)[0], want)
+    np.testing.assert_array_equal(layer.stateless_call(*variables, rows)[0], want)
+    model = pylstm.Sequential([layer])
+    model(rows)
+    np.testing.assert_array_equal(model.stateless_call(*variables, rows)[0], want)
+    with pytest.raises(pylstm.errors.StateError, match="PYL116"):
+        layer.stateless_call(*variables, x, initial_state=[np.zeros((4, 2))] * 2)
+
+
 def test_lengths_are_a_mask(layer, x, mask):
     expected, got = layer(x, mask=mask), layer(x, lengths=LENGTHS)
     np.testing.assert_array_equal(got, expected)

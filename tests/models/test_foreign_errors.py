@@ -55,6 +55,19 @@ def test_keras_own_error_is_of_the_data_only_where_it_iterates_over_them(monkeyp
         classifier().predict(iter([(X,)]))
 
 
+def test_a_torch_loader_of_other_arrays(monkeypatch):
+    """As Keras on JAX says it."""
+
+    def fail(*args, **kwargs):
+        raise AttributeError("'numpy.ndarray' object has no attribute 'cpu'")
+
+    monkeypatch.setitem(fail.__globals__, "__name__", "keras.somewhere")
+    monkeypatch.setattr(keras.Sequential, "predict", fail)
+    with pytest.raises(errors.DTypeError, match=r"PYL118.* than torch's tensors") as caught:
+        classifier().predict(iter([(X,)]))
+    assert caught.value.got == "numpy.ndarray"
+
+
 def test_an_explained_error_keeps_the_one_it_explains():
     data = tf.data.Dataset.from_generator(
         lambda: iter(sequences([3, 2])), output_signature=tf.TensorSpec((None, 5))

@@ -112,6 +112,38 @@ def test_layers_of_keras_pass_it_on(name):
     assert_each_alone(pylstm.Model(x, LAYERS[name](outputs_per_step(x))), sequences())
 
 
+INDICES = {
+    "last": lambda y: y[:, -1],
+    "first": lambda y: y[:, 0],
+    "features of the last": lambda y: y[:, -1, 1:],
+    "features": lambda y: pylstm.LSTM(2)(y[:, :, 1:]),
+    "features of all": lambda y: pylstm.LSTM(2)(y[..., :3]),
+    "a new axis": lambda y: pylstm.LSTM(2)(y[:, :, None, 0]),
+}
+
+
+@pytest.mark.parametrize("name", INDICES)
+def test_indexing_takes_each_sequence_for_itself(name):
+    x = keras.Input((None, 5))
+    for y in (keras.layers.Dense(5)(x), outputs_per_step(x)):
+        assert_each_alone(pylstm.Model(x, INDICES[name](y)), sequences())
+
+
+@pytest.mark.parametrize("key", [np.s_[:, 1:], np.s_[:, :-1], np.s_[:, -2], np.s_[..., 1, :]])
+def test_indexing_that_could_take_padding_is_an_error(key):
+    x = keras.Input((None, 5))
+    with pytest.raises(errors.RaggedError, match=r"\[PYL130\] layer 'get_item"):
+        pylstm.Model(x, outputs_per_step(x)[key])(sequences())
+
+
+@pytest.mark.parametrize("step", [0, -1])
+def test_steps_of_sequences_padded_in_front(step):
+    x = keras.Input((None, 5))
+    model, seqs = pylstm.Model(x, x[:, step]), sequences()
+    got = model(pylstm.pad(seqs, padding="pre"))
+    np.testing.assert_array_equal(got, [seq[step] for seq in seqs])
+
+
 def test_a_softmax_with_a_mask_of_its_own_keeps_it():
     x = keras.Input((None, 5))
     allowed = keras.ops.less(keras.ops.abs(x), 1.0)

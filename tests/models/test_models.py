@@ -1,6 +1,7 @@
 """`pylstm.Sequential` and `pylstm.Model`: every way in, and every option of `fit`."""
 
 import os
+import pickle
 import subprocess
 import sys
 import textwrap
@@ -22,6 +23,7 @@ from tests.models.stock import (
     sequences,
     stock_of,
 )
+from tests.tolerances import assert_close
 
 LABELS = np.array([0, 1, 1, 0, 1, 0])
 PLAIN = {"batch_size": 6, "verbose": 0, "shuffle": False}
@@ -165,6 +167,93 @@ def test_class_weight_by_step_of_equal_lengths(kind, lengths):
         assert got == pytest.approx(want, rel=1e-5)
     history = by_step(kind).fit(seqs, steps, class_weight={1: 3.0}, verbose=0).history
     assert history["loss"] == pytest.approx([want], rel=1e-5)
+
+
+@pytest.mark.parametrize("lengths", [[6] * 6, [3] * 6, [3, 6, 1, 4, 4, 2]])
+def test_class_weight_by_step_of_a_dataset(lengths):
+    seqs = sequences(lengths)
+    steps = per_step(seqs)
+    got, want = by_step("built"), by_step("built")
+    batches = pylstm.dataset(seqs, steps, batch_size=2, shuffle=False)
+    got.fit(batches, class_weight={1: 3.0}, verbose=0)
+    want.fit(seqs, steps, batch_size=2, shuffle=False, class_weight={1: 3.0}, verbose=0)
+    assert_same_weights(got, want)
+    weighted = pylstm.dataset(seqs, steps, sample_weight=[1.0] * 6)
+    with pytest.raises(errors.OptionError, match="cannot be given at the same time"):
+        got.fit(weighted, class_weight={1: 3.0}, verbose=0)
+
+
+def test_batches_of_a_dataset_are_ordinary_arrays():
+    seqs = sequences([3, 6, 1, 6])
+    _, y, weight = pylstm.dataset(seqs, seqs, batch_size=4, shuffle=False)[0]
+    padded = pylstm.pad(seqs)
+    for got, want in ((y, padded.x), (weight, padded.mask)):
+        assert got.shape == np.zeros(got.shape).shape == pickle.loads(pickle.dumps(got)).shape
+        assert got.mean() == pytest.approx(want.mean())
+        assert got.std() == pytest.approx(want.std())
+        assert str(got).startswith("[[")
+        np.testing.assert_array_equal(got, want)
+
+
+def test_a_dataset_of_no_batch():
+    with pytest.raises(errors.OptionError, match="drop_remainder=False"):
+        pylstm.dataset(sequences(), LABELS, batch_size=7, drop_remainder=True)
+    assert len(pylstm.dataset(sequences(), LABELS, batch_size=6, drop_remainder=True)) == 1
+
+
+@pytest.mark.parametrize("kind", [iter, lambda labels: (label for label in labels)])
+def test_labels_of_a_generator(kind):
+    got, want = classifier(), classifier()
+    got.fit(sequences(), kind(list(LABELS)), **PLAIN)
+    want.fit(sequences(), LABELS, **PLAIN)
+    assert_same_weights(got, want)
+
+
+@pytest.mark.parametrize("more", [1, -1])
+def test_labels_of_one_step_too_many_or_few(more):
+    x = sequences([3, 6, 2])
+    y = [np.zeros(len(s) + more, int) for s in x]
+    model = classifier(return_sequences=True)
+    with pytest.raises(errors.TimestepError, match="PYL120") as caught:
+        model.fit(x, y, verbose=0)
+    names = {"x": x, "y": y}
+    exec(caught.value.fix.partition("     ")[0], names)
+    model.fit(names["x"], names["y"], verbose=0)
+
+
+LISTS = {
+    "univariate": ([], lambda s: s[:, 0], 1),
+    "an axis behind the steps": ([keras.Input((None, 5))], lambda s: s[:, None], 5),
+}
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_lines_for_lists_do_what_was_done(name):
+    front, change, features = LISTS[name]
+    model = pylstm.Sequential([*front, pylstm.LSTM(3)])
+    seqs = [change(s) for s in sequences()]
+    with pytest.warns(errors.ShapeCorrectionWarning) as caught:
+        got = model(seqs)
+    line = str(caught[-1].message).partition("Better: ")[2].removesuffix(".")
+    fixed = eval(line, {"np": np, "x": seqs})
+    assert {s.shape[1:] for s in fixed} == {(features,)}
+    assert_close(model(fixed), np.asarray(got), "float32")
+
+
+def test_sequences_with_axes_of_1_on_both_sides():
+    model = pylstm.Sequential([keras.Input((None, 5)), pylstm.LSTM(3)])
+    with pytest.warns(errors.ShapeCorrectionWarning):
+        got = model.predict([s[None, :, None] for s in sequences()], verbose=0)
+    assert_close(got, model.predict(sequences(), verbose=0), "float32")
+
+
+def test_a_time_distributed_lstm():
+    videos = [np.random.default_rng(n).normal(size=(n, 6, 5)).astype("float32") for n in (3, 5, 4)]
+    frames, each = keras.Input((None, 6, 5)), keras.layers.TimeDistributed(pylstm.LSTM(4))
+    model = pylstm.Model(frames, pylstm.LSTM(3)(each(frames)))
+    model.compile(run_eagerly=True)
+    alone = np.concatenate([model.predict(video[None], verbose=0) for video in videos])
+    assert_close(model.predict(videos, verbose=0), alone, "float32")
 
 
 @pytest.mark.parametrize("struct", [dict, tuple])

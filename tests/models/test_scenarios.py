@@ -647,7 +647,7 @@ def test_a_dataset_in_other_processes_whose_batches_hold_lists():
     with pytest.raises(errors.RaggedError, match=r"PYL114.*hold lists") as caught:
         model.fit(Batches((x, np.zeros(3)), use_multiprocessing=True), verbose=0)
     assert caught.value.expected == "batches (x, y) of arrays or ragged tensors"
-    assert "<class 'list'>" in caught.value.got
+    assert caught.value.got == "lists"
     fixed = eval(caught.value.fix.partition("     ")[0], None, {"x": x, "pylstm": pylstm})
     model.fit(Batches((fixed, np.zeros(3))), verbose=0)
 
