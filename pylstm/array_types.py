@@ -19,6 +19,11 @@ def name_of(dtype):
     return getattr(dtype, "name", None) or str(dtype).removeprefix("torch.")
 
 
+def native(array):
+    """An array of NumPy's with its bytes in the order that every framework takes."""
+    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+
+
 def is_real(dtype):
     """Whether a dtype of any framework is one of real numbers."""
     return name_of(dtype).startswith(_REAL)

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from pylstm.advice import to_dense
-from pylstm.array_types import dtype_name, is_dense, unmasked
+from pylstm.array_types import dtype_name, is_dense, native, unmasked
 from pylstm.caching import constant
 from pylstm.errors import DTypeError, StateError
 from pylstm.lengths import check_lengths, read_lengths
@@ -188,15 +188,8 @@ def _of_one_framework(tensors):
     if framework is None or (framework != "arrays" and not all(map(is_dense, tensors))):
         raise _no_framework(_by_name(tensors))
     if framework != "arrays":
-        tensors = tuple(map(_native, tensors))
+        tensors = tuple(native(t) if isinstance(t, np.ndarray) else t for t in tensors)
     return framework, tensors
-
-
-def _native(value):
-    """The value; of NumPy's arrays in the order of bytes that every framework takes."""
-    if not isinstance(value, np.ndarray) or value.dtype.isnative:
-        return value
-    return value.astype(value.dtype.newbyteorder("="))
 
 
 def _by_name(tensors):

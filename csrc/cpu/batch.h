@@ -16,14 +16,13 @@ struct Batch {
   Batch(const Problem& problem, const uint8_t* mask, Arena& arena)
       : p(problem),
         given_mask(mask),
-        mask(arena.take<uint8_t>(p.has_mask ? p.batch * p.time : 0)),
+        mask(p.has_mask ? arena.take<uint8_t>(p.batch * p.time) : nullptr),
         places(arena.take<RowPlace>(p.batch)),
         dealing(arena.take<int64_t>(2 * p.batch)) {}
 
   void deal(int groups, int64_t parts, int64_t slot_bytes) const {
-    if (p.has_mask && p.batch * p.time > 0) __builtin_memcpy(mask, given_mask, p.batch * p.time);
-    deal_rows(p, p.has_mask ? mask : nullptr, groups, static_cast<int>(parts), slot_bytes, places,
-              dealing);
+    if (mask && given_mask) __builtin_memcpy(mask, given_mask, p.batch * p.time);
+    deal_rows(p, mask, groups, static_cast<int>(parts), slot_bytes, places, dealing);
   }
 
   template <class Function>
@@ -39,9 +38,7 @@ struct Batch {
   PYLSTM_FN int64_t input(int64_t row, int64_t step) const {
     return row * p.time + (p.go_backwards ? p.time - 1 - step : step);
   }
-  PYLSTM_FN bool active(int64_t row, int64_t step) const {
-    return !p.has_mask || mask[input(row, step)];
-  }
+  PYLSTM_FN bool active(int64_t row, int64_t step) const { return !mask || mask[input(row, step)]; }
   // In y or in its gradient; null where that has no such step.
   template <class S>
   PYLSTM_FN S* output(S* y, int64_t row, int64_t step) const {

@@ -97,8 +97,8 @@ def _expansions(shape, known, origin):
 
 
 def _squeezes(shape, origin):
-    """Drops axes of size 1 behind the time, or the time's; the batch's only where nothing else will
-    do."""
+    """Drops axes of size 1, of joined sequences those behind the time; the batch axis only where
+    nothing else will do."""
     surplus = len(shape) - 3
     first = 2 if origin is Origin.JOINED else 1
     inner_ones = [axis for axis, size in enumerate(shape) if size == 1 and axis >= first]

@@ -14,7 +14,7 @@ import numpy as np
 from keras import tree
 
 from pylstm.advice import to_numbers_of_samples
-from pylstm.array_types import is_real
+from pylstm.array_types import is_real, native
 from pylstm.errors import BatchMismatchError, DTypeError, RankError, TimestepError
 from pylstm.inputs.containers import as_numbers, unreported
 from pylstm.inputs.padding import PaddedBatch, unpad
@@ -161,8 +161,8 @@ def read_column(values, report=None, name="x"):
     if isinstance(values, (Dense, Sequences)):
         return values
     values = unpad(values) if isinstance(values, PaddedBatch) else unpacked(values, name)
-    if isinstance(values, np.ndarray) and not values.dtype.isnative:  # which no backend takes
-        values = values.astype(values.dtype.newbyteorder("="))
+    if isinstance(values, np.ndarray):
+        values = native(values)
     if _is_collection(values) or hasattr(values, "__next__"):
         values = list(values)
     if hasattr(values, "row_splits") and len(values.row_splits) == 1:
@@ -304,11 +304,13 @@ def _other_steps(name, column, inputs):
             f"sample {index}: x has {inputs[0].lengths[index]} steps, "
             f"{name} has {column.lengths[index]}"
         )
-        longer, shorter = (
-            (name, "x") if (column.lengths >= inputs[0].lengths).all() else ("x", name)
-        )
-        fix = f"{longer} = [b[:len(a)] for a, b in zip({shorter}, {longer})]     if they begin "
-        fix += f"together: look for what makes {longer} longer"
+        more = column.lengths - inputs[0].lengths
+        if (more >= 0).all():
+            fix = f"{name} = [b[: len(a)] for a, b in zip(x, {name})]"
+        elif (more <= 0).all():
+            fix = f"x = [a[: len(b)] for a, b in zip(x, {name})]"
+        else:
+            fix = f"look for what drops steps of x, and of {name}"
     return TimestepError(
         "PYL120",
         expected=f"one entry of {name} per step of x, or one per sample",

@@ -211,6 +211,7 @@ def test_labels_of_a_generator(kind):
 
 @pytest.mark.parametrize("more", [1, -1])
 def test_labels_of_one_step_too_many_or_few(more):
+    """The fix cuts what goes on where the other has ended."""
     x = sequences([3, 6, 2])
     y = [np.zeros(len(s) + more, int) for s in x]
     model = classifier(return_sequences=True)
