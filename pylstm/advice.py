@@ -1,7 +1,7 @@
 """The line to write in the place of data that is not read, by what the data is."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 
@@ -17,13 +17,16 @@ def to_sequences(value, name="x"):
         )
     if isinstance(value, Mapping):  # np.load of .npz, a group of h5py
         return f"list({name}.values())"
-    if hasattr(value, "__next__"):
-        return f"list({name})"
+    if isinstance(value, (str, bytes)):
+        return _READ_TEXT
     if type(value).__name__.endswith("GroupBy"):
         return f"[group for _, group in {name}]"
     if hasattr(value, "element_spec") or hasattr(value, "num_batches"):  # a PyDataset has these
         return f"model.fit({name}), or model.predict({name})"
-    return to_dense(value, name)
+    line = to_dense(value, name)
+    if line is None and (hasattr(value, "__next__") or isinstance(value, Collection)):
+        line = f"list({name})"  # such as a generator or a set
+    return line
 
 
 def to_dense(value, name):
@@ -40,6 +43,7 @@ def to_dense(value, name):
     return line and line.format(name)
 
 
+_READ_TEXT = "keras.Input((1,), dtype='string') and a TextVectorization layer, adapted, in front"
 _TO_DENSE = {
     "PackedSequence": "torch.nn.utils.rnn.pad_packed_sequence({0}, batch_first=True), which gives "
     "x and lengths",
@@ -94,7 +98,7 @@ def to_numbers_of_samples(value, name):
     if isinstance(value, dict):
         return f"[list(sample.values()) for sample in {name}]"
     if name == "x" and isinstance(value, (str, bytes)):
-        return "keras.Input((1,), dtype='string') and a TextVectorization layer, adapted, in front"
+        return _READ_TEXT
     if hasattr(value, "__next__"):
         return f"[list(sample) for sample in {name}]"
     if isinstance(value, os.PathLike):
@@ -105,10 +109,14 @@ def to_numbers_of_samples(value, name):
 
 def _numbers_of(value, one):
     """The expression that makes numbers of `one`, where its type tells how, or None."""
-    fields = getattr(getattr(value, "dtype", None), "names", None)
-    if fields:  # of a structured array
-        fields = tuple(field for field in fields if is_real(value.dtype[field]))
+    dtype = getattr(value, "dtype", None)
+    if fields := getattr(dtype, "names", None):  # of a structured array
+        fields = tuple(field for field in fields if is_real(dtype[field]))
         return f"np.stack([{one}[field] for field in {fields}], axis=-1)"
+    kind = getattr(dtype, "kind", None)
+    if kind in ("M", "m"):  # dates, or the time between them
+        time = f"({one} - {one}.min())" if kind == "M" else one
+        return f"{time} / np.timedelta64(1, 's')"
     if hasattr(value, "to_numpy"):
         if any(type(part).__name__ == "NAType" for part in _parts(value)):
             return f"{one}.to_numpy('float32', na_value=np.nan)"

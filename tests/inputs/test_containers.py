@@ -299,7 +299,7 @@ def test_generators_and_datasets_are_refused():
         "x.toarray()": type("csr_matrix", (), {"toarray": None})(),
         None: None,
     }
-    for fix, wrong in ways.items():
+    for fix, wrong in [*ways.items(), ("list(x)", {1.0, 2.0})]:
         with pytest.raises(errors.DTypeError, match=r"PYL118.*not an array") as caught:
             lstm(3)(wrong)
         assert caught.value.fix == fix
@@ -378,6 +378,17 @@ def test_none_is_no_number(sequences, fix):
     with pytest.raises(errors.DTypeError, match="PYL118") as caught:
         lstm()(sequences)
     assert caught.value.fix.startswith(fix)
+
+
+@pytest.mark.parametrize("kind", ["datetime64[m]", "timedelta64[m]"])
+def test_dates_in_seconds(kind):
+    times = np.array([[[1], [3]]], kind)
+    for x in (times, list(times)):
+        with pytest.raises(errors.DTypeError, match="PYL118") as caught:
+            lstm()(x)
+        seconds = eval(caught.value.fix, {"np": np, "x": times, "sequences": x})
+        expected = [[[0], [120]]] if kind[0] == "d" else [[[60], [180]]]
+        assert_close(np.asarray(seconds), expected)
 
 
 def test_a_memoryview_is_its_array():
