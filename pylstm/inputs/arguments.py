@@ -87,7 +87,7 @@ def readable_shape(layer, shape):
 
 def _prepare(layer, sequences, mask, lengths, initial_state):
     known = known_to(layer)
-    corrections = Corrections(layer, known)
+    corrections = Corrections(layer.name, known, layer.validate)
     carried = get_keras_mask(sequences)  # of an earlier layer
     if _is_well_formed(sequences, known):
         if mask is lengths is initial_state is layer.mask_value is carried is None:
@@ -198,4 +198,6 @@ def _check_sizes(layer, x, known):
 
 def _is_declared(steps, known):
     declared = known.timesteps
-    return not declared or steps is None or steps in declared or None in declared
+    if not declared or steps is None or None in declared:
+        return True
+    return any(steps == each for each in declared)  # a tensor while torch traces, of another hash

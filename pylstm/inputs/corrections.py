@@ -28,13 +28,15 @@ class Corrections:
     """The corrections of one call; call it to report one.
 
     Args:
-        layer: The `pylstm.LSTM` or the model that is called.
+        name: Of the layer or the model that is called.
         known: What it knows of its input, a `contract.Known`.
+        validate: What a `pylstm.LSTM` is to do with input that needs correcting.
     """
 
-    def __init__(self, layer, known):
-        self._layer = layer
+    def __init__(self, name, known, validate):
+        self._name = name
         self._known = known
+        self._validate = validate
         self._made = []
 
     def __call__(self, code, got, done, line=None, silent=False):
@@ -51,11 +53,11 @@ class Corrections:
         Raises:
             PylstmError: It is not silent, and the layer is strict.
         """
-        if self._layer.validate == "strict" and not silent:
+        if self._validate == "strict" and not silent:
             expected = expected_input(self._known)
             raise CODES[code].error(code, expected=expected, got=got, fix=line)
         advice = f" Better: {line}" if line else ""
-        summary = f"[{code}] layer '{self._layer.name}': {CODES[code].summary}"
+        summary = f"[{code}] layer '{self._name}': {CODES[code].summary}"
         self._made.append(Correction(code, f"{summary}: {got} {done}.{advice}", silent))
 
     def warn(self, warned):
@@ -68,7 +70,7 @@ class Corrections:
             The corrections as a tuple.
         """
         for code, message, silent in self._made:
-            if code not in warned and (not silent or self._layer.validate == "warn"):
+            if code not in warned and (not silent or self._validate == "warn"):
                 warn_user(message)
                 warned.add(code)  # not where the warning was raised as an error
         return tuple(self._made)

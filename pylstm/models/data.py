@@ -13,6 +13,7 @@ from pylstm.inputs.corrections import Corrections
 from pylstm.inputs.explain import shape_text
 from pylstm.inputs.knowledge import memory_of
 from pylstm.inputs.padding import PaddedBatch
+from pylstm.layer import LSTM
 from pylstm.models.columns import Sequences, read_columns
 from pylstm.models.dataset import SequenceDataset, one_batch
 from pylstm.models.entry import enter, enter_column
@@ -37,7 +38,7 @@ _DEFAULT_BATCH_SIZE = 32  # as in keras.Model.fit
 
 def enter_model(model, inputs):
     """Makes the inputs of a model's call into what Keras' layers compute on; see `enter`."""
-    report = Corrections(model, Known())
+    report = Corrections(model.name, Known(), validation(model))
     try:
         inputs = separate_inputs(model, inputs)
         declared = declared_inputs(model)
@@ -59,6 +60,12 @@ def enter_model(model, inputs):
         raise error.at(model.name) from None
     report.warn(memory_of(model).warned)
     return inputs
+
+
+def validation(model):
+    """The strictest `validate` of a model's `pylstm.LSTM` layers."""
+    asked = [layer.validate for layer in model._flatten_layers() if isinstance(layer, LSTM)]
+    return next((choice for choice in ("strict", "warn") if choice in asked), "auto")
 
 
 def enter_batch(model, batch):
@@ -89,7 +96,7 @@ def read_data(model, x, y=None, sample_weight=None):
         raise DTypeError("PYL118", what, layer=model.name, expected=expected, got=got, fix=fix)
     if not is_columns(x):
         return None
-    report = Corrections(model, Known())
+    report = Corrections(model.name, Known(), validation(model))
     try:
         x = separate_inputs(model, x, count_samples(y))
         x = read_columns(read_text(model, x), report=report)

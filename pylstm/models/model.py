@@ -51,7 +51,13 @@ class Functional(Model, MaskPassing):
 
 
 def _derive_from_functional(cls):
-    """Puts `Functional` in the place of `Model`, as Keras does with its own, below a subclass."""
-    if not issubclass(cls, KerasFunctional):
-        bases = (Functional if base is Model else base for base in cls.__bases__)
-        cls.__bases__ = tuple(bases)
+    """Puts `Functional` in the place of `Model`, as Keras does with its own, below subclasses.
+
+    Returns:
+        What stands in the place of `cls` among the bases of a class.
+    """
+    if cls is Model:
+        return Functional
+    if issubclass(cls, Model) and not issubclass(cls, KerasFunctional):
+        cls.__bases__ = tuple(map(_derive_from_functional, cls.__bases__))
+    return cls

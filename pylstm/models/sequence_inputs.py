@@ -45,15 +45,24 @@ class SequenceInputs:
         PylstmError: The data cannot be read, or can be in several ways.
     """
 
-    def __call__(self, inputs, *args, **kwargs):
-        return super().__call__(enter_model(self, inputs), *args, **kwargs)
+    def __call__(self, *args, **kwargs):
+        args, kwargs = self._enter(args, kwargs)
+        return super().__call__(*args, **kwargs)
 
-    def stateless_call(
-        self, trainable_variables, non_trainable_variables, inputs, *args, **kwargs
-    ) -> Any:
+    def stateless_call(self, trainable_variables, non_trainable_variables, *args, **kwargs) -> Any:
         """As Keras', which calls `call` itself."""
+        args, kwargs = self._enter(args, kwargs)
         variables = trainable_variables, non_trainable_variables
-        return super().stateless_call(*variables, enter_model(self, inputs), *args, **kwargs)
+        return super().stateless_call(*variables, *args, **kwargs)
+
+    def _enter(self, args, kwargs):
+        """The arguments of a call, the first of which, the model's input, may come by its name."""
+        if args:
+            return (enter_model(self, args[0]), *args[1:]), kwargs
+        name = next(iter(self._call_signature.parameters), None)
+        if name in kwargs:
+            kwargs = {**kwargs, name: enter_model(self, kwargs[name])}
+        return args, kwargs
 
     compute_mask = MaskPassing.compute_mask
 
@@ -226,9 +235,3 @@ class SequenceInputs:
     @jit_compile.setter
     def jit_compile(self, value):
         super(SequenceInputs, type(self)).jit_compile.fset(self, value)
-
-    @property
-    def validate(self):
-        """The strictest `validate` of the model's `pylstm.LSTM` layers."""
-        asked = {getattr(layer, "validate", "auto") for layer in self._flatten_layers(False)}
-        return next((choice for choice in ("strict", "warn") if choice in asked), "auto")

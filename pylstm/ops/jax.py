@@ -13,7 +13,7 @@ import numpy as np
 from jax.custom_derivatives import SymbolicZero
 
 from pylstm._library import load_core
-from pylstm.errors import BackendLoadError
+from pylstm.errors import BackendLoadError, PylstmError
 from pylstm.ops import INPUTS
 from pylstm.ops.checks import check_devices
 from pylstm.ops.loop import lstm_loop, require_loop
@@ -69,11 +69,18 @@ def lstm(
     Raises:
         DeviceError: An array is not on the CPU. Under `jit` only XLA knows: it reports that
             `pylstm_lstm_forward` has no implementation on the platform.
+        PylstmError: Under forward mode, if not of a function under `jit`, where JAX raises.
     """
     tensors = (x, h0, c0, kernel, recurrent_kernel, bias, mask, recurrent_dropout)
     _check_devices(tensors)
     tensors = [None if t is None else jnp.asarray(t) for t in tensors]
-    return _compiled(tuple(sorted(options.items())), *_divided_alike(tensors))
+    try:
+        return _compiled(tuple(sorted(options.items())), *_divided_alike(tensors))
+    except TypeError as error:
+        if "forward-mode" not in str(error):
+            raise
+        fix = 'pylstm.LSTM(..., kernel="keras") with KERAS_BACKEND=jax, whose loop has it'
+        raise PylstmError("PYL134", got="forward mode", fix=fix) from None
 
 
 def zero_state(x, units):

@@ -171,7 +171,8 @@ def _backward(
     return_sequences: bool,
     zero_output_for_mask: bool,
     input_gradient: bool,
-) -> list[Tensor]:
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    # Empty for what has none: torch takes a batch of gradients apart for plain tensors alone.
     tensors = (x, h0, c0, kernel, recurrent_kernel, bias, mask, recurrent_dropout)
     gradients = _core.backward(
         *map(_to_numpy, (*tensors, reserve, dy, dh, dc)),
@@ -183,7 +184,7 @@ def _backward(
         input_gradient=input_gradient,
         threads=torch.get_num_threads(),
     )
-    return [_from_numpy(gradient) for gradient in gradients if gradient is not None]
+    return tuple(x.new_empty(0) if g is None else _from_numpy(g) for g in gradients)
 
 
 @_forward.register_kernel("cuda")
@@ -200,7 +201,7 @@ def _backward_cuda(*arguments):
     inputs, (reserve, dy, dh, dc), options = arguments[:8], arguments[8:12], arguments[12:]
     options = dict(zip(_GRADIENT_OPTIONS, options, strict=True))
     gradients = cuda.backward(_Cuda, inputs, reserve, (dy, dh, dc), **options)
-    return [gradient for gradient in gradients if gradient is not None]
+    return tuple(arguments[0].new_empty(0) if g is None else g for g in gradients)
 
 
 class _Cuda:
@@ -258,7 +259,7 @@ def _forward_shapes(x, h0, c0, kernel, recurrent_kernel, *rest):
 @_backward.register_fake
 def _backward_shapes(x, h0, c0, kernel, recurrent_kernel, bias, *rest):
     inputs = (x if rest[-1] else None, h0, c0, kernel, recurrent_kernel, bias)
-    return [x.new_empty(tensor.shape) for tensor in inputs if tensor is not None]
+    return tuple(x.new_empty(0 if tensor is None else tensor.shape) for tensor in inputs)
 
 
 _NO_OPTIONS = [None] * len(OPTIONS)  # they have no gradient
@@ -276,11 +277,11 @@ def _gradient(ctx, dy, dh, dc, _):
     if reserve is None:
         reserve = _forward(*tensors, *ctx.options, True)[-1]
     input_gradient = ctx.needs_input_grad[0]
-    gradients = _backward(*tensors, reserve, dy, dh, dc, *ctx.options, input_gradient)
-    dx = [] if input_gradient else [None]
-    dbias = [None] if tensors[5] is None else []
+    dx, *gradients, dbias = _backward(*tensors, reserve, dy, dh, dc, *ctx.options, input_gradient)
+    dx = dx if input_gradient else None
+    dbias = None if tensors[5] is None else dbias
     without = [None] * 3  # mask, recurrent_dropout, save_for_backward
-    return *dx, *gradients, *dbias, *without, *_NO_OPTIONS
+    return dx, *gradients, dbias, *without, *_NO_OPTIONS
 
 
 def _save_gradient(ctx, inputs, output):
@@ -290,7 +291,7 @@ def _save_gradient(ctx, inputs, output):
     ctx.options = dict(zip(OPTIONS, options, strict=True))
 
 
-def _gradient_of_gradient(ctx, outer):
+def _gradient_of_gradient(ctx, *outer):
     """The derivatives of the gradient, weighted by `outer`: by a loop."""
     # Here, because it imports Keras, which nothing else of this module needs.
     from pylstm.ops.loop import lstm_loop, require_loop
@@ -310,7 +311,8 @@ def _gradient_of_gradient(ctx, outer):
             create_graph=True,
             materialize_grads=True,
         )
-        weights = zip(gradient, outer, strict=True)
+        outer = [g for g, t in zip(outer, weighted, strict=True) if t is not None]
+        weights = zip(gradient, outer[not ctx.input_gradient :], strict=True)
         result = sum((g * weight).sum() for g, weight in weights if weight is not None)
     sources = [*weighted, *upstream]
     derivatives = iter(

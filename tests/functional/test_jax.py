@@ -137,6 +137,12 @@ def test_arrays_on_a_gpu_are_refused(arguments, monkeypatch):
         call(*arguments)
 
 
+def test_no_forward_mode(arguments):
+    x, *others = arguments
+    with pytest.raises(PylstmError, match=r"PYL134(.|\n)*forward mode(.|\n)*kernel=.keras"):
+        jax.jvp(lambda x: call(x, *others)[0], (x,), (x,))
+
+
 def test_no_second_derivative(arguments):
     """Keras' loop has it, where Keras runs on JAX."""
     x, *others = arguments

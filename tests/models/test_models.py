@@ -14,6 +14,7 @@ import tensorflow as tf
 
 import pylstm
 from pylstm import errors
+from pylstm.models.data import validation
 from tests.models.stock import (
     PADDING,
     assert_fits_like_stock,
@@ -87,9 +88,8 @@ def test_validation_in_batches_of_its_own(options, batches):
 def test_validate_is_that_of_the_strictest_layer():
     for asked in (["auto"], ["auto", "warn"], ["auto", "warn", "strict"]):
         for each in (asked, asked[::-1]):
-            assert (
-                pylstm.Sequential([pylstm.LSTM(2, validate=v) for v in each]).validate == asked[-1]
-            )
+            model = pylstm.Sequential([pylstm.LSTM(2, validate=v) for v in each])
+            assert validation(model) == asked[-1]
 
 
 @pytest.mark.parametrize("form", [list, lambda x: (x,), pylstm.pad, pylstm.ragged])
@@ -1041,6 +1041,37 @@ def test_subclass_of_a_functional_model_leaves_the_base_alone():
 
     assert Encoder().predict(sequences(), verbose=0).shape == (6, 3)
     assert Subclassed().predict(sequences(), verbose=0).shape == (6, 3)
+
+
+def test_a_functional_model_at_the_end_of_several_classes():
+    class Named:
+        pass
+
+    class Base(Named, pylstm.Model):
+        pass
+
+    class Reversed(Base):
+        def __init__(self):
+            signal = keras.Input((None, 5))
+            super().__init__(signal, pylstm.LSTM(3)(keras.ops.flip(signal, 1)))
+
+    model = Reversed()
+    assert isinstance(model, Base)
+    with pytest.raises(errors.RaggedError, match="PYL130"):
+        model.predict(sequences(), verbose=0)
+    assert Subclassed().predict(sequences(), verbose=0).shape == (6, 3)
+    assert "Functional" not in str(pylstm.Model.__mro__)
+
+
+def test_inputs_by_their_name():
+    seqs, model = sequences(), Subclassed()
+    expected = model(seqs)
+    np.testing.assert_array_equal(model(x=seqs), expected)
+    np.testing.assert_array_equal(model(training=False, x=seqs), expected)
+    variables = model.trainable_variables, model.non_trainable_variables
+    np.testing.assert_array_equal(model.stateless_call(*variables, x=seqs)[0], expected)
+    with pytest.raises(TypeError, match="'x'"):
+        model(training=False)
 
 
 def test_a_list_that_can_be_inputs_or_sequences_is_refused():

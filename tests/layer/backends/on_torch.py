@@ -48,12 +48,13 @@ def test_second_derivatives_of_the_function():
     "jacobian",
     [
         lambda f, x: torch.autograd.functional.jacobian(f, x),
+        lambda f, x: torch.autograd.functional.jacobian(f, x, vectorize=True),  # is_grads_batched
         lambda f, x: torch.autograd.functional.jacobian(
             f, x, vectorize=True, strategy="forward-mode"
         ),
         lambda f, x: torch.autograd.functional.hessian(lambda x: f(x).sum(), x),
     ],
-    ids=["reverse", "forward", "hessian"],
+    ids=["reverse", "reverse batched", "forward", "hessian"],
 )
 def test_jacobians(jacobian, x):
     stock, ours = pair(5, 2, dtype="float64")
@@ -148,6 +149,13 @@ def test_what_the_kernel_has_no_rule_for(transform, x):
     assert ours.path == "keras"
     ours(x)
     assert ours.path == "fused"
+
+
+@pytest.mark.filterwarnings("error::UserWarning")
+def test_traces_declared_steps(x):
+    layer = pylstm.LSTM(5, validate="strict", dtype="float64")
+    model = keras.Sequential([keras.Input((4, 2), dtype="float64"), layer])
+    assert_close(torch.jit.trace(model, (x,), check_trace=False)(x), model(x))
 
 
 def test_symbolic_call():
