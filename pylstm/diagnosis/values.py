@@ -81,8 +81,7 @@ def check_finite(where, column):
 def check_classes(where, column, number, ignored):
     """Checks a column of labels, beside the number of classes that a model tells apart."""
     rows = dict(enumerate(map(np.asarray, column.values)))
-    is_bad = {i: ((r < 0) | (r >= number)) & (r != ignored) for i, r in rows.items()}
-    what = _counted(where, rows, is_bad)
+    what = _counted(where, rows, lambda r: ((r < 0) | (r >= number)) & (r != ignored))
     if what is not None:
         what = f"{what}, beside {number} outputs"
         fix = f"labels from 0 to {number - 1}, or more units in the last layer"
@@ -109,13 +108,18 @@ def _check_padding(model, where, column):
 
 
 def _check_finite(where, rows):
-    floats = {i: row.astype("float64") for i, row in rows.items() if row.dtype.kind not in "biu"}
     several = len({row.shape for row in rows.values()}) > 1
     whole = f"[np.nan_to_num(s) for s in {where}]" if several else f"np.nan_to_num({where})"
-    what = _counted(where, rows, {i: ~np.isfinite(row) for i, row in floats.items()})
+    what = _counted(where, rows, _is_not_finite)
     if what is not None:
         fix = f"{whole}, or leave these samples out"
         yield Finding("warning", "PYL201", where, what, fix)
+
+
+def _is_not_finite(row):
+    if row.dtype.kind in "biu":
+        return np.zeros((), bool)
+    return ~np.isfinite(row if row.dtype.kind == "f" else row.astype("float64"))
 
 
 def _counted(where, rows, is_bad):
@@ -124,9 +128,10 @@ def _counted(where, rows, is_bad):
     Args:
         where: What the user calls the samples.
         rows: Samples as {index: array}.
-        is_bad: Which values of some of them are bad, as {index: bool array}.
+        is_bad: A function of a sample to bool, for each of its values whether it is bad.
     """
-    bad = {i: np.argwhere(each) for i, each in is_bad.items() if each.any()}
+    places = ((i, np.argwhere(is_bad(row))) for i, row in rows.items())
+    bad = {i: each for i, each in places if len(each)}
     if not bad:
         return None
     index, places = next(iter(bad.items()))
@@ -146,7 +151,7 @@ def _check_tokens(model, name, where, rows):
         if not reads_input or not isinstance(layer, keras.layers.Embedding):
             continue
         size = layer.input_dim
-        what = _counted(where, rows, {i: (r <= -1) | (r >= size) for i, r in rows.items()})
+        what = _counted(where, rows, lambda r, size=size: (r <= -1) | (r >= size))
         if what is None:
             continue
         what = f"{what}, beside input_dim={size} of '{layer.name}'"

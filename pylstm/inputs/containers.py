@@ -11,7 +11,7 @@ from pylstm.advice import to_numbers, to_sequences
 from pylstm.array_types import FLOATS, dtype_name, is_real, static_shape
 from pylstm.errors import DTypeError, RaggedError
 from pylstm.inputs import explain
-from pylstm.inputs.padding import PaddedBatch, pad
+from pylstm.inputs.padding import PaddedBatch, pad_arrays
 from pylstm.inputs.sequences import as_numpy, as_sequences, mismatch, stack, unpacked
 
 
@@ -141,7 +141,7 @@ def _dense_sequences(items, report):
     stacked = stack(arrays, report)
     if stacked is not None:
         return stacked, None
-    batch = pad(arrays)
+    batch = pad_arrays(arrays)
     return batch.x, batch.mask
 
 

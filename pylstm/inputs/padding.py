@@ -62,20 +62,24 @@ def pad(
             got=repr(padding),
             fix="pylstm.pad(sequences), which pads at the end",
         )
-    seqs = _sequences_of(seqs)
-    lengths = np.array([len(seq) for seq in seqs], np.int32)
+    return pad_arrays(_sequences_of(seqs), maxlen, value, dtype, padding)
+
+
+def pad_arrays(arrays, maxlen=None, value=0, dtype=None, padding="post"):
+    """As `pad`, for what `as_sequences` has returned."""
+    lengths = np.array([len(array) for array in arrays], np.int32)
     steps = _padded_length(lengths, maxlen)
-    dtype = _lossless_dtype(seqs, dtype, value)
-    x = np.full((len(seqs), steps, *seqs[0].shape[1:]), value, dtype)
+    dtype = _lossless_dtype(arrays, dtype, value)
+    x = np.full((len(arrays), steps, *arrays[0].shape[1:]), value, dtype)
     position = np.arange(steps)
     if padding == "post":
         mask = position < lengths[:, None]
-        for row, seq in zip(x, seqs, strict=True):
-            row[: len(seq)] = seq
+        for row, array in zip(x, arrays, strict=True):
+            row[: len(array)] = array
     else:
         mask = position >= steps - lengths[:, None]
-        for row, seq in zip(x, seqs, strict=True):
-            row[steps - len(seq) :] = seq
+        for row, array in zip(x, arrays, strict=True):
+            row[steps - len(array) :] = array
     return PaddedBatch(x, mask, lengths)
 
 
@@ -155,9 +159,8 @@ def ragged_of_arrays(arrays):
     """As `ragged`, for what `as_sequences` has returned."""
     import tensorflow as tf
 
-    return tf.RaggedTensor.from_row_lengths(
-        np.concatenate(arrays), [len(array) for array in arrays], validate=False
-    )
+    splits = np.cumsum([0, *map(len, arrays)])  # of lengths TensorFlow makes them more slowly
+    return tf.RaggedTensor.from_row_splits(np.concatenate(arrays), splits, validate=False)
 
 
 def _padded_length(lengths, maxlen):
@@ -178,7 +181,8 @@ def _lossless_dtype(seqs, dtype, value):
     is_integer = wanted.kind in "biu"
     with np.errstate(invalid="ignore", over="ignore"):  # nan has no integer
         if is_integer:
-            changed = any(np.any(np.asarray(n).astype(wanted) != n) for n in (value, *seqs))
+            others = (seq for seq in seqs if seq.dtype != wanted)
+            changed = any(np.any(np.asarray(n).astype(wanted) != n) for n in (value, *others))
         else:  # Layers look for the value in float32.
             cast = np.asarray(value).astype(wanted).astype("float32")
             changed = not np.array_equal(cast, np.asarray(value, "float32"), equal_nan=True)

@@ -10,7 +10,7 @@ from pylstm.array_types import dtype_name, static_shape
 from pylstm.errors import DTypeError, PylstmError, RaggedError, RankError
 from pylstm.inputs.padding import PaddedBatch
 from pylstm.models.columns import Dense, Sequences, Stacked, columns_of, map_columns
-from pylstm.models.data import batch_alone, read_data, takes_ragged, unpack_batch
+from pylstm.models.data import batch_alone, for_model, read_data, takes_ragged, unpack_batch
 from pylstm.models.dataset import SequenceDataset, open_time
 from pylstm.models.inputs import declared_shapes, map_inputs
 from pylstm.models.targets import fit_targets
@@ -38,7 +38,7 @@ def read_batches(model, batches, failures):
         _check_targets(model, y)
     if isinstance(batches, SequenceDataset):
         batches = batches.with_columns(fit_targets(model, batches.columns))
-        return batches.for_model(takes_ragged(model))
+        return for_model(model, batches)
     if reads_dataset(batches):
         return _ReadDataset(model, batches, failures)
     if not isinstance(batches, Iterator):

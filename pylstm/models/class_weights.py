@@ -81,4 +81,6 @@ def _weights_of_classes(labels, class_weight):
     labels = np.asarray(labels)
     if labels.ndim > 1:
         labels = labels.argmax(axis=-1) if labels.shape[-1] > 1 else labels[:, 0]
-    return np.array([class_weight.get(int(label), 1.0) for label in labels], keras.config.floatx())
+    classes, index = np.unique(labels.astype(int), return_inverse=True)
+    weights = [class_weight.get(int(label), 1.0) for label in classes]
+    return np.array(weights, keras.config.floatx())[index]

@@ -15,7 +15,7 @@ from pylstm.inputs.knowledge import memory_of
 from pylstm.inputs.padding import PaddedBatch
 from pylstm.layer import LSTM
 from pylstm.models.columns import Sequences, read_columns
-from pylstm.models.dataset import SequenceDataset, one_batch
+from pylstm.models.dataset import SequenceDataset
 from pylstm.models.entry import enter, enter_column
 from pylstm.models.inputs import (
     declared_inputs,
@@ -34,6 +34,7 @@ from pylstm.models.text import as_text, is_text, read_text
 from pylstm.models.time_distributed import check_time_distributed
 
 _DEFAULT_BATCH_SIZE = 32  # as in keras.Model.fit
+_MANY_BATCHES = 50  # from which on another compilation takes less time than it saves
 
 
 def enter_model(model, inputs):
@@ -202,7 +203,7 @@ def feed(model, data, batch_size=None, steps=None, shuffle=False):
     if data.is_dense:
         return tuple(data.values())
     batches = SequenceDataset(data, batch_size, shuffle=shuffle)
-    return batches.for_model(takes_ragged(model)), None, None
+    return for_model(model, batches), None, None
 
 
 def feed_batch(model, data):
@@ -216,21 +217,40 @@ def feed_batch(model, data):
 
 
 def batch_alone(model, data):
-    """All samples as one of several batches, of which nobody knows the longest sequence.
+    """All samples as one of several batches, of which nobody knows the longest sequence."""
+    return for_model(model, SequenceDataset(data, data.size))[0]
 
-    Padded, they get a power of two of steps: what is compiled by shape is compiled for few.
+
+def for_model(model, batches):
+    """A `SequenceDataset` in the form that suits a model."""
+    return batches.for_model(takes_ragged(model), _padded_lengths(model, batches))
+
+
+def _padded_lengths(model, batches):
+    """What batches are padded to where they are, as `SequenceDataset.for_model` takes it.
+
+    What is compiled by shape is compiled for few: a batch alone, which others may follow, gets a
+    power of two of steps. Of many, most are far from the longest sequence.
     """
     shapes = declared_shapes(model)
-    lengths, is_open = [1], [keras.backend.backend() != "torch"]  # which compiles nothing
+    longest, is_open = 1, True
 
     def note(column, name):
+        nonlocal longest, is_open
         if isinstance(column, Sequences):
-            lengths.append(int(column.lengths.max()))
-            is_open.append(name not in shapes or takes_any_steps(model, shapes[name]))
+            longest = max(longest, int(column.lengths.max()))
+            is_open &= name not in shapes or takes_any_steps(model, shapes[name])
 
-    map_named(shapes, note, data.x)
-    maxlen = 1 << (max(lengths) - 1).bit_length() if all(is_open) else None
-    return one_batch(data, takes_ragged(model), maxlen)
+    map_named(shapes, note, batches.columns.x)
+    if not is_open:
+        return None
+    if keras.backend.backend() == "torch":  # which compiles nothing
+        return range(longest + 1)
+    if len(batches) == 1:
+        return [1 << (longest - 1).bit_length()]
+    if keras.backend.backend() == "jax" and len(batches) >= _MANY_BATCHES:
+        return [-(-longest // 4), -(-longest // 2), longest]
+    return None
 
 
 def takes_ragged(model):

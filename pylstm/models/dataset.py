@@ -1,5 +1,6 @@
 """Batches of sequences of several lengths, as a `keras.utils.PyDataset`."""
 
+import bisect
 import copy
 
 import keras
@@ -8,7 +9,7 @@ from keras import tree
 
 from pylstm.array_types import FLOATS, dtype_name
 from pylstm.errors import OptionError, RaggedError
-from pylstm.inputs.padding import pad, ragged_of_arrays
+from pylstm.inputs.padding import pad_arrays, ragged_of_arrays
 from pylstm.models.columns import (
     Dense,
     Sequences,
@@ -42,9 +43,9 @@ def dataset(
     Each batch is as long as its longest sequence. On the TensorFlow backend x comes as a
     `tf.RaggedTensor`, which `pylstm.LSTM` takes at the front of any Keras model and
     `pylstm.Sequential` and `pylstm.Model` take before other layers, too: padding never
-    reaches a weight. On other backends x is padded to the longest of all, for pylstm's models
-    with its mask. A plain Keras model can tell padding by its `mask_value` alone: give the
-    layer, or a `keras.layers.Masking` in front, the same value.
+    reaches a weight. On other backends x is padded, for pylstm's models with its mask, for others
+    to the longest of all. These can tell padding by its `mask_value` alone: give the layer, or a
+    `keras.layers.Masking` in front, the same value.
 
     Args:
         x: A list of N sequences (T_i, F), or any collection that `pylstm.pad` takes, or an
@@ -108,8 +109,8 @@ class SequenceDataset(keras.utils.PyDataset):
     """Batches of `Columns`. See `dataset` for the arguments.
 
     For a plain Keras model, x comes as ragged tensors where Keras' backend has them, else as
-    arrays. Padded batches are all of one length: what compiles without ragged tensors does so by
-    shape.
+    arrays. Padded batches are of one length, or of few: what compiles without ragged tensors does
+    so by shape.
     """
 
     def __init__(
@@ -144,42 +145,51 @@ class SequenceDataset(keras.utils.PyDataset):
         batches.columns = columns
         return batches
 
-    def for_model(self, ragged, maxlen=None):
+    def for_model(self, ragged, lengths=None):
         """The same batches for a model of pylstm's: x as ragged tensors, or as `PaddedBatch`.
 
         Args:
             ragged: Whether the model takes ragged tensors.
-            maxlen: The length to pad to, where it does not; by default that of the longest.
+            lengths: What batches are padded to where it does not, each to the first that is not
+                too short; by default all to that of the longest sequence.
         """
         batches = copy.copy(self)
-        batches._set_form(ragged, has_mask=True, maxlen=maxlen)
+        batches._set_form(ragged, has_mask=True, lengths=lengths)
         return batches
 
     @property
     def padding(self):
         """What x is padded with; None where it is not, or comes with its mask."""
-        return None if self._has_mask or self._maxlen is None else self._mask_value
+        return None if self._has_mask or self._lengths is None else self._mask_value
 
-    def _set_form(self, ragged, has_mask, maxlen=None):
+    def _set_form(self, ragged, has_mask, lengths=None):
         self._has_mask = has_mask
         is_padded = not ragged and self._longest is not None
-        self._maxlen = (maxlen or int(self._longest.max())) if is_padded else None
+        self._lengths = (lengths or [int(self._longest.max())]) if is_padded else None
 
     def __len__(self):
         return len(self._rows)
 
     def __getitem__(self, index):
-        x, y, sample_weight = self.columns.take(self._rows[index])
-        batch = (map_columns(self._render_input, x),)
+        rows = self._rows[index]
+        maxlen = self._padded_length(rows)
+        x, y, sample_weight = self.columns.take(rows)
+        batch = (map_columns(lambda column: self._render_input(column, maxlen), x),)
         if y is not None:
-            batch += (map_columns(self._render_target, y),)
+            batch += (map_columns(lambda column: _render_target(column, maxlen), y),)
             if sample_weight is not None or any(isinstance(c, Sequences) for c in columns_of(y)):
-                batch += (self._render_weights(y, sample_weight),)
+                batch += (_render_weights(y, sample_weight, maxlen),)
         return batch
 
     def on_epoch_end(self):
         if self._shuffle:
             self._rows = self._draw_batches()
+
+    def _padded_length(self, rows):
+        """What a batch is padded to; None where it is ragged."""
+        if self._lengths is None:
+            return None
+        return self._lengths[bisect.bisect_left(self._lengths, self._longest[rows].max())]
 
     def _draw_batches(self):
         """A list of index arrays, one for each batch."""
@@ -202,13 +212,13 @@ class SequenceDataset(keras.utils.PyDataset):
         pools = [order[start : start + pool] for start in range(0, len(order), pool)]
         return np.concatenate([rows[np.argsort(self._longest[rows])] for rows in pools])
 
-    def _render_input(self, column):
+    def _render_input(self, column, maxlen):
         if isinstance(column, Dense):
             return column.values
-        if self._maxlen is None:
+        if maxlen is None:
             return ragged_of_arrays(column.values)
         if self._has_mask:
-            batch = pad(column.values, maxlen=self._maxlen)
+            batch = pad_arrays(column.values, maxlen)
             # On several replicas Keras adds up the first batches, which booleans refuse.
             return batch._replace(mask=batch.mask.astype("int8"))
         if self._mask_value is None:
@@ -216,39 +226,40 @@ class SequenceDataset(keras.utils.PyDataset):
         # Integers need not hold the value; padded with 0, they may be tokens and stay integers.
         fits = self._mask_value == 0 or dtype_name(column.values[0]) in FLOATS
         dtype = None if fits else keras.config.floatx()
-        return pad(column.values, maxlen=self._maxlen, value=self._mask_value, dtype=dtype).x
-
-    def _render_target(self, column):
-        if isinstance(column, Dense):
-            return column.values
-        return self._as_batch(pad(column.values, maxlen=self._maxlen).x)
-
-    def _render_weights(self, targets, weights):
-        """The weights for each target, by step and 0 in the padding where the targets are."""
-        if weights is None or isinstance(weights, (Dense, Sequences)):
-            weights = tree.map_structure(lambda _: weights, targets)
-        return tree.map_structure(self._weigh, targets, weights)
-
-    def _weigh(self, target, weights):
-        if target is None:  # of an output without a loss
-            return None
-        floatx = keras.config.floatx()
-        if isinstance(target, Dense):
-            return np.ones(target.size, floatx) if weights is None else weights.values
-        mask = pad(target.values, maxlen=self._maxlen).mask.astype(floatx)
-        if isinstance(weights, Dense):
-            mask *= np.reshape(weights.values, (-1, 1))
-        elif weights is not None:
-            mask *= pad(weights.values, maxlen=self._maxlen).x
-        return self._as_batch(mask)
-
-    def _as_batch(self, array):
-        return open_time(array) if self._maxlen is None else array
+        return pad_arrays(column.values, maxlen, self._mask_value, dtype).x
 
 
-def one_batch(columns, ragged, maxlen=None):
-    """All samples as one batch; see `SequenceDataset.for_model`."""
-    return SequenceDataset(columns, columns.size).for_model(ragged, maxlen=maxlen)[0]
+def _render_target(column, maxlen):
+    if isinstance(column, Dense):
+        return column.values
+    return _as_batch(pad_arrays(column.values, maxlen).x, maxlen)
+
+
+def _render_weights(targets, weights, maxlen):
+    """The weights for each target, by step and 0 in the padding where the targets are."""
+    if weights is None or isinstance(weights, (Dense, Sequences)):
+        weights = tree.map_structure(lambda _: weights, targets)
+    return tree.map_structure(lambda *pair: _weigh(*pair, maxlen), targets, weights)
+
+
+def _weigh(target, weights, maxlen):
+    if target is None:  # of an output without a loss
+        return None
+    floatx = keras.config.floatx()
+    if isinstance(target, Dense):
+        return np.ones(target.size, floatx) if weights is None else weights.values
+    lengths = target.lengths
+    steps = lengths.max() if maxlen is None else maxlen
+    mask = (np.arange(steps) < lengths[:, None]).astype(floatx)
+    if isinstance(weights, Dense):
+        mask *= np.reshape(weights.values, (-1, 1))
+    elif weights is not None:
+        mask *= pad_arrays(weights.values, maxlen).x
+    return _as_batch(mask, maxlen)
+
+
+def _as_batch(array, maxlen):
+    return open_time(array) if maxlen is None else array
 
 
 class _OpenSize(int):

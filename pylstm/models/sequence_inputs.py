@@ -15,6 +15,7 @@ from pylstm.models.data import (
     read_batch,
     read_data,
     read_held_out,
+    takes_ragged,
 )
 from pylstm.models.dataset import SequenceDataset
 from pylstm.models.foreign_errors import readable_errors
@@ -220,8 +221,9 @@ class SequenceInputs:
         outputs = super().predict_step(*state, batch)
         x = keras.utils.unpack_x_y_sample_weight(batch)[0]
         if keras.backend.backend() == "jax":  # whose step returns the model's state, too
-            return without_padding(outputs[0], x), outputs[1]
-        return without_padding(outputs, x)
+            return without_padding(outputs[0], x, at_once=False), outputs[1]
+        at_once = keras.backend.backend() == "torch" or takes_ragged(self)
+        return without_padding(outputs, x, at_once)
 
     def _purge_model_variables(self, **parts):
         note_values(self)

@@ -1,6 +1,6 @@
 """What a model predicts for each step, without the steps of padding.
 
-In a step of Keras' trainer every array has all rows; the padding goes once the batches are joined.
+In a compiled step every array has all rows; the padding goes once the batches are joined.
 """
 
 from typing import NamedTuple
@@ -17,8 +17,8 @@ class Rows(NamedTuple):
     """An output (N, T, ...) by step, in a form that joins with one of another T.
 
     Attributes:
-        values: (N * T, ...).
-        is_real: bool (N * T,), whether a step has an input.
+        values: (N * T, ...), or fewer.
+        is_real: bool, for each of them whether its step has an input.
         lengths: (N,), the number of those that have.
     """
 
@@ -27,7 +27,7 @@ class Rows(NamedTuple):
     lengths: object
 
 
-def without_padding(outputs, x):
+def without_padding(outputs, x, at_once):
     """The outputs of a model, with `Rows` in the place of each that has a mask.
 
     A step that a layer has masked has an input, so the mask alone does not tell padding: a row is
@@ -36,6 +36,7 @@ def without_padding(outputs, x):
     Args:
         outputs: Tensors, each with its Keras mask.
         x: The inputs, likewise.
+        at_once: Whether rows can go here, where shapes may depend on values.
     """
     masks = [get_keras_mask(part) for part in tree.flatten(x)]
     lengths = [_last_step(mask) for mask in masks if mask is not None]
@@ -52,7 +53,10 @@ def without_padding(outputs, x):
         shortest = keras.ops.minimum(keras.ops.min(fitting, axis=0), steps)
         is_real = keras.ops.arange(steps) < shortest[:, None]
         values = keras.ops.reshape(output, (-1, *output.shape[2:]))
-        return Rows(values, keras.ops.reshape(is_real, (-1,)), shortest)
+        is_real = keras.ops.reshape(is_real, (-1,))
+        if at_once:
+            values, is_real = values[is_real], is_real[is_real]
+        return Rows(values, is_real, shortest)
 
     return tree.map_structure(as_rows, outputs)
 

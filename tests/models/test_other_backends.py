@@ -104,6 +104,26 @@ SCRIPT = (
         pylstm.Model(inputs[0], branches).predict(seqs)
     with pytest.raises(pylstm.errors.RaggedError, match="changes the padding"):
         model_of(keras.layers.Dense(3), keras.layers.Masking(-1.0)).predict(seqs)
+
+    class Steps(keras.layers.Layer):
+        supports_masking = True
+
+        def call(self, x):
+            seen.add(x.shape[1])
+            return x
+
+    # JAX compiles for few lengths, and for one where there are few batches; torch compiles nothing.
+    many = [rng.normal(size=(t, 3)).astype("float32") for t in [100, *[7, 20, 30] * 33]]
+    is_torch = keras.backend.backend() == "torch"
+    for size, lengths in (2, {20, 30, 100} if is_torch else {25, 50, 100}), (4, {30, 100}):
+        seen = set()
+        model = model_of(Steps(), return_sequences=True)
+        outputs = model.predict(many, batch_size=size, verbose=0)
+        seen &= {7, 20, 25, 30, 50, 100}  # not those that Keras makes a model with
+        assert seen == (lengths if is_torch or size == 2 else {100})
+        for index in (0, 1, -1):
+            alone = keras.ops.convert_to_numpy(model(many[index][None]))[0]
+            np.testing.assert_allclose(outputs[index], alone, atol=1e-6)
 """
 )
 
