@@ -109,6 +109,21 @@ def run_backward(case, inputs, reserve, gradients, **options):
     return _core.backward(*inputs, reserve, *gradients, **case.options, **run, **options)
 
 
+_newest = {}  # what `exact` has last returned, by its case
+
+
+def exact(case, inputs, gradients):
+    """The results and gradients of the reference; kept, for ISAs and threads come in turn."""
+    key = repr(case.with_(isa=None, threads=1))
+    if key not in _newest:
+        _newest.clear()
+        _newest[key] = (
+            lstm_forward(*inputs, **case.options),
+            lstm_backward(*inputs, *gradients, **case.options),
+        )
+    return _newest[key]
+
+
 def check(case):
     """Asserts that forward and backward agree with the reference; returns what they gave."""
     inputs, gradients = make_inputs(case), make_output_gradients(case)
@@ -117,18 +132,16 @@ def check(case):
     *results, reserve = run_forward(case, inputs, save_for_backward=True)
     for name, a, b in zip(RESULTS, plain, results, strict=True):
         np.testing.assert_array_equal(a, b, err_msg=f"{case}: {name} depends on saving")
-    for name, got, exact in zip(
-        RESULTS, results, lstm_forward(*inputs, **case.options), strict=True
-    ):
-        assert_close(got, exact, case.dtype, what=f"{case}: {name}")
+    exact_results, exact_gradients = exact(case, inputs, gradients)
+    for name, got, want in zip(RESULTS, results, exact_results, strict=True):
+        assert_close(got, want, case.dtype, what=f"{case}: {name}")
     backward = run_backward(case, inputs, reserve, gradients)
     no_dx, *others = run_backward(case, inputs, reserve, gradients, input_gradient=False)
     assert no_dx is None
     for name, a, b in zip(GRADIENTS[1:], others, backward[1:], strict=True):
         np.testing.assert_array_equal(a, b, err_msg=f"{case}: {name} depends on dx")
-    exact_gradients = lstm_backward(*inputs, *gradients, **case.options)
-    for name, got, exact in zip(GRADIENTS, backward, exact_gradients, strict=True):
-        assert (got is None) == (exact is None)
+    for name, got, want in zip(GRADIENTS, backward, exact_gradients, strict=True):
+        assert (got is None) == (want is None)
         if got is not None:
-            assert_close(got, exact, case.dtype, backward=True, what=f"{case}: {name}")
+            assert_close(got, want, case.dtype, backward=True, what=f"{case}: {name}")
     return tuple(results), backward

@@ -50,6 +50,12 @@ def test_buckets_save_padding():
     assert padded_steps(bucket=False) > 1.5 * LENGTHS.sum()
 
 
+def test_batches_of_similar_lengths_come_in_any_order():
+    batches = dataset(sequences(), np.zeros(200), 8, seed=0)
+    longest = [int(x.row_lengths().numpy().max()) for x, _ in batches]
+    assert longest != sorted(longest)
+
+
 def test_a_new_order_each_epoch_and_the_same_for_a_seed():
     def epochs(seed):
         data = dataset(sequences(), np.arange(200), seed=seed)

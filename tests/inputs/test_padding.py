@@ -71,6 +71,8 @@ def test_dtype_is_kept(dtype):
 
 def test_tokens_stay_integers_and_bfloat16_stays():
     assert pad([[4, 5], [6]]).x.dtype == np.int64
+    assert pad([[4, 5], []]).x.dtype == np.int64
+    assert pad([[], np.ones((2, 3), "float32")]).x.shape == (2, 2, 3)
     batch = pad([tf.constant([[1.5]], tf.bfloat16), tf.constant([[2.0], [3.0]], tf.bfloat16)])
     assert batch.x.dtype.name == "bfloat16"
 

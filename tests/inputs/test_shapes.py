@@ -152,6 +152,13 @@ def test_other_steps_than_declared(way):
     assert corrections_of(run, x)[1] == []  # Once is enough.
 
 
+def test_ragged_sequences_have_any_number_of_steps(recwarn):
+    layer = lstm(3)
+    model = pylstm.Sequential([keras.Input((5, 3)), layer])
+    model.predict([np.ones((2, 3)), np.ones((4, 3))], verbose=0)
+    assert not [w for w in recwarn if "PYL124" in str(w.message)]
+
+
 def test_any_number_of_steps_was_declared():
     model = keras.Sequential([keras.Input((None, 3)), lstm()])
     for steps in (5, 7):

@@ -11,7 +11,7 @@ def fresh_keras():
     """Leaves no policy, name counter or seed of one test to the next."""
     keras.utils.set_random_seed(7)
     yield
-    keras.utils.clear_session()
+    keras.utils.clear_session(free_memory=False)  # collecting garbage would take half of the time
 
 
 @pytest.fixture

@@ -129,7 +129,9 @@ def test_indexing_takes_each_sequence_for_itself(name):
         assert_each_alone(pylstm.Model(x, INDICES[name](y)), sequences())
 
 
-@pytest.mark.parametrize("key", [np.s_[:, 1:], np.s_[:, :-1], np.s_[:, -2], np.s_[..., 1, :]])
+@pytest.mark.parametrize(
+    "key", [np.s_[:, 1:], np.s_[:, :-1], np.s_[:, 1], np.s_[:, -2], np.s_[..., 1, :]]
+)
 def test_indexing_that_could_take_padding_is_an_error(key):
     x = keras.Input((None, 5))
     with pytest.raises(errors.RaggedError, match=r"\[PYL130\] layer 'get_item"):
@@ -235,6 +237,10 @@ LOSES = {
         lambda: lambda x: ops.squeeze(ops.expand_dims(x, 1), 1),
         "pylstm.pad(sequences).x",
     ),
+    "expand_dims from the end": (
+        lambda: lambda x: ops.squeeze(ops.expand_dims(x, -3), 1),
+        "pylstm.pad(sequences).x",
+    ),
     "lstm": (
         lambda: pylstm.LSTM(4, return_sequences=True, go_backwards=True),
         "keras.layers.Bidirectional",
@@ -251,6 +257,10 @@ LOSES = {
         lambda: keras.layers.UnitNormalization(axis=1),
         "pylstm.pad(sequences).x",
     ),
+    "unit_normalization from the end": (
+        lambda: keras.layers.UnitNormalization(axis=-2),
+        "pylstm.pad(sequences).x",
+    ),
     "dot": (
         lambda: (
             lambda x: keras.layers.Dot(axes=2)(
@@ -265,6 +275,7 @@ LOSES = {
 @pytest.mark.parametrize("name", LOSES)
 def test_what_would_lose_it_is_an_error(name):
     make, fix = LOSES[name]
+    operation = name.partition(" ")[0]
     x, seqs = keras.Input((None, 5)), sequences()
     model = pylstm.Model(x, pylstm.LSTM(4)(make()(x)))
     model.compile("sgd", "mse")
@@ -274,7 +285,9 @@ def test_what_would_lose_it_is_an_error(name):
         lambda x: model.fit(x, np.zeros((6, 4)), verbose=0),
         lambda x: model.predict(pylstm.dataset(x), verbose=0),
     ):
-        with pytest.raises(errors.RaggedError, match=rf"\[PYL130\] layer '{name}.*'") as caught:
+        with pytest.raises(
+            errors.RaggedError, match=rf"\[PYL130\] layer '{operation}.*'"
+        ) as caught:
             run(seqs)
         assert fix in caught.value.fix
         assert "which does not" in caught.value.got

@@ -85,6 +85,16 @@ def test_validation_in_batches_of_its_own(options, batches):
     assert len(seen) == batches
 
 
+def test_held_out_samples_beside_a_split():
+    seqs, held_out = sequences(), (sequences(seed=1), LABELS)
+    got, want = classifier(), classifier()
+    options = {"validation_data": held_out, "epochs": 4, **PLAIN}
+    history = got.fit(seqs, LABELS, validation_split=0.5, validation_freq=2, **options).history
+    want.fit(seqs, LABELS, **options)
+    assert [len(history[name]) for name in ("loss", "val_loss")] == [4, 2]
+    assert_same_weights(got, want)
+
+
 def test_validate_is_that_of_the_strictest_layer():
     for asked in (["auto"], ["auto", "warn"], ["auto", "warn", "strict"]):
         for each in (asked, asked[::-1]):
