@@ -7,7 +7,7 @@ from pylstm.diagnosis.report import Finding, summary_of
 from pylstm.keras_graph import is_recurrent, nodes_in_turn
 from pylstm.layer import LSTM
 from pylstm.models import SequenceInputs
-from pylstm.models.data import validation
+from pylstm.models.data import strictest_validate
 
 _CONTAINERS = ("PYL126", "PYL127")
 
@@ -47,7 +47,7 @@ class CorrectionFindings:
 
     def _is_corrected(self, silent):
         if isinstance(self._model, SequenceInputs):
-            return silent or validation(self._model) != "strict"
+            return silent or strictest_validate(self._model) != "strict"
         if getattr(self._model, "inputs", None):
             return silent  # Keras itself adds or drops a last axis of size 1, and no other
         return any(isinstance(layer, LSTM) for layer in self._model._flatten_layers())

@@ -27,7 +27,7 @@ from pylstm.models.batch_stream import (
     reads_dataset,
 )
 from pylstm.models.columns import Dense, Sequences, Text, read_column
-from pylstm.models.data import count_samples, is_columns, takes_ragged, unpack_batch
+from pylstm.models.data import count_samples, for_model, is_columns, unpack_batch
 from pylstm.models.dataset import SequenceDataset
 from pylstm.models.entry import enter_column
 from pylstm.models.foreign_errors import readable_errors
@@ -65,7 +65,7 @@ def check_data(model, x, y, padded):
     findings = list(_check_ranks(x))
     reads_lists = isinstance(model, SequenceInputs)
     if isinstance(x, SequenceDataset) and reads_lists:
-        x = x.for_model(takes_ragged(model))
+        x = for_model(model, x)
     try:
         if isinstance(x, SequenceDataset) and x.padding is not None:
             findings += _check_padding(model, x)

@@ -39,7 +39,7 @@ _MANY_BATCHES = 50  # from which on another compilation takes less time than it 
 
 def enter_model(model, inputs):
     """Makes the inputs of a model's call into what Keras' layers compute on; see `enter`."""
-    report = Corrections(model.name, Known(), validation(model))
+    report = Corrections(model.name, Known(), strictest_validate(model))
     try:
         inputs = separate_inputs(model, inputs)
         declared = declared_inputs(model)
@@ -63,7 +63,7 @@ def enter_model(model, inputs):
     return inputs
 
 
-def validation(model):
+def strictest_validate(model):
     """The strictest `validate` of a model's `pylstm.LSTM` layers."""
     asked = [layer.validate for layer in model._flatten_layers() if isinstance(layer, LSTM)]
     return next((choice for choice in ("strict", "warn") if choice in asked), "auto")
@@ -97,7 +97,7 @@ def read_data(model, x, y=None, sample_weight=None):
         raise DTypeError("PYL118", what, layer=model.name, expected=expected, got=got, fix=fix)
     if not is_columns(x):
         return None
-    report = Corrections(model.name, Known(), validation(model))
+    report = Corrections(model.name, Known(), strictest_validate(model))
     try:
         x = separate_inputs(model, x, count_samples(y))
         x = read_columns(read_text(model, x), report=report)

@@ -172,7 +172,6 @@ def _backward(
     zero_output_for_mask: bool,
     input_gradient: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    # Empty for what has none: torch takes a batch of gradients apart for plain tensors alone.
     tensors = (x, h0, c0, kernel, recurrent_kernel, bias, mask, recurrent_dropout)
     gradients = _core.backward(
         *map(_to_numpy, (*tensors, reserve, dy, dh, dc)),
@@ -184,6 +183,7 @@ def _backward(
         input_gradient=input_gradient,
         threads=torch.get_num_threads(),
     )
+    # No list: only for plain tensors can torch run it for each of a batch of gradients.
     return tuple(x.new_empty(0) if g is None else _from_numpy(g) for g in gradients)
 
 

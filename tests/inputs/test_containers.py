@@ -291,15 +291,20 @@ def test_what_its_library_does_not_let_numpy_read(wrong):
 
 
 def test_generators_and_datasets_are_refused():
-    ways = {
-        "list(x)": (s for s in EQUAL),
-        "model.fit(x), or model.predict(x)": tf.data.Dataset.from_tensor_slices(EQUAL),
+    keys = (
         "x[key], the entry that holds the sequences\n"
-        "list(x.values())     if they are one input's sequences": {"x": EQUAL},
-        "x.toarray()": type("csr_matrix", (), {"toarray": None})(),
-        None: None,
-    }
-    for fix, wrong in [*ways.items(), ("list(x)", {1.0, 2.0})]:
+        "list(x.values())     if they are one input's sequences"
+    )
+    text = "keras.Input((1,), dtype='string') and a TextVectorization layer, adapted, in front"
+    for wrong, fix in (
+        ((s for s in EQUAL), "list(x)"),
+        ({1.0, 2.0}, "list(x)"),
+        ("text", text),
+        (tf.data.Dataset.from_tensor_slices(EQUAL), "model.fit(x), or model.predict(x)"),
+        ({"x": EQUAL}, keys),
+        (type("csr_matrix", (), {"toarray": None})(), "x.toarray()"),
+        (None, None),
+    ):
         with pytest.raises(errors.DTypeError, match=r"PYL118.*not an array") as caught:
             lstm(3)(wrong)
         assert caught.value.fix == fix

@@ -14,7 +14,7 @@ import tensorflow as tf
 
 import pylstm
 from pylstm import errors
-from pylstm.models.data import validation
+from pylstm.models.data import strictest_validate
 from tests.models.stock import (
     PADDING,
     assert_fits_like_stock,
@@ -99,7 +99,7 @@ def test_validate_is_that_of_the_strictest_layer():
     for asked in (["auto"], ["auto", "warn"], ["auto", "warn", "strict"]):
         for each in (asked, asked[::-1]):
             model = pylstm.Sequential([pylstm.LSTM(2, validate=v) for v in each])
-            assert validation(model) == asked[-1]
+            assert strictest_validate(model) == asked[-1]
 
 
 @pytest.mark.parametrize("form", [list, lambda x: (x,), pylstm.pad, pylstm.ragged])

@@ -25,6 +25,7 @@ SCRIPT = (
     ONE_BATCH
     + """
     import keras, ml_dtypes, numpy as np, pytest, pylstm
+    from tests.tolerances import assert_close
 
     rng = np.random.default_rng(0)
     seqs = [rng.normal(size=(t, 3)).astype("float32") for t in (3, 2, 4, 1)]
@@ -123,7 +124,7 @@ SCRIPT = (
         assert seen == (lengths if is_torch or size == 2 else {100})
         for index in (0, 1, -1):
             alone = keras.ops.convert_to_numpy(model(many[index][None]))[0]
-            np.testing.assert_allclose(outputs[index], alone, atol=1e-6)
+            assert_close(outputs[index], alone, "float32")
 """
 )
 
