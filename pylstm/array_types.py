@@ -44,6 +44,11 @@ def static_shape(value):
     return None if shape.rank is None else tuple(shape.as_list())
 
 
+def may_equal(shape, expected):
+    """Whether two shapes of as many axes can be the same, sizes of None being unknown."""
+    return all(a is None or b is None or a == b for a, b in zip(shape, expected, strict=True))
+
+
 def unmasked(array, name="x"):
     """The data of a masked array.
 

@@ -7,6 +7,7 @@ import types
 import keras
 
 from pylstm.errors import DTypeError, OptionError
+from pylstm.keras_graph import is_of_keras
 from pylstm.layer import LSTM
 
 # What the pylstm layer's configuration has and Keras' does not.
@@ -75,6 +76,9 @@ def _rebuild(model, swap, swapped):
     pairs = list(zip(layers, copy._flatten_layers(), strict=True))
     for source, target in pairs:
         target.trainable = source.trainable
+        if isinstance(source, keras.layers.LSTM):  # whose configuration lacks both
+            target.use_cudnn = source.use_cudnn
+            target.cell.implementation = source.cell.implementation
         if isinstance(source, keras.layers.RNN) and source.stateful and source.built:
             _assign(keras.tree.flatten(target.states), keras.tree.flatten(source.states))
     _assign(copy.variables, model.variables)
@@ -148,7 +152,7 @@ def _serialize(thing, holders):
     with _changed(changes):
         serialized = keras.saving.serialize_keras_object(thing)
     for value in values:
-        if hasattr(value, "get_config") and not type(value).__module__.startswith("keras."):
+        if hasattr(value, "get_config") and not is_of_keras(value):
             known[keras.saving.get_registered_name(type(value))] = type(value)
     return serialized, known
 

@@ -11,8 +11,11 @@ program can act on them:
 """
 
 import re
+import sys
+import warnings
 from typing import NamedTuple
 
+_LIBRARIES = ("pylstm", "keras", "tensorflow")  # whose code warns, or calls what does
 _INDENT = "\n" + " " * 12
 _MESSAGE = re.compile(
     r"\[(?P<code>PYL\d+)\](?: layer '(?P<layer>.*)':)? (?P<what>.*)\."
@@ -139,6 +142,14 @@ class DeviceError(PylstmError, RuntimeError):
 
 class ShapeCorrectionWarning(UserWarning):
     """The input was corrected: an axis added or dropped, steps changed, or lengths read."""
+
+
+def warn_user(message, category=ShapeCorrectionWarning):
+    """Warns at the user's line, which may have come here by way of Keras."""
+    frame, level = sys._getframe(1), 2
+    while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] in _LIBRARIES:
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, category, stacklevel=level)
 
 
 class Code(NamedTuple):

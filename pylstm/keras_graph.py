@@ -7,6 +7,11 @@ def nodes_in_turn(model):
     return [node for depth in sorted(by_depth, reverse=True) for node in by_depth[depth]]
 
 
+def is_of_keras(thing):
+    """Whether a function, or the class of an object, is Keras' own."""
+    return getattr(thing, "__module__", "").startswith("keras.")
+
+
 def is_recurrent(layer):
     """Whether a layer is recurrent, or wraps one that is."""
     return hasattr(layer, "return_sequences")

@@ -27,10 +27,10 @@ class LSTM(keras.layers.LSTM):
         kernel: `"auto"` runs the fused kernel wherever it can and Keras' loop
             elsewhere, `"fused"` raises where it cannot, `"keras"` always runs
             Keras' loop.
-        validate: What to do with input that needs correcting: `"auto"` corrects it
-            and warns of what Keras' own models would not correct in silence, too,
-            `"warn"` warns of every correction, `"strict"` raises where `"auto"`
-            warns.
+        validate: What to do with input that needs correcting. `"auto"` corrects it,
+            and warns unless Keras' own models make the same correction in silence;
+            `"warn"` warns of every kind of correction; `"strict"` raises where
+            `"auto"` would warn.
         mask_value: Steps whose features all equal this value are masked, as by
             `keras.layers.Masking`. None: no value is special. It cannot be nan, which
             equals nothing.
@@ -70,8 +70,7 @@ class LSTM(keras.layers.LSTM):
         super().__init__(units, *args, **kwargs)
         self.kernel = _one_of(self, "kernel", kernel, get_args(Kernel))
         self.validate = _one_of(self, "validate", validate, get_args(Validate))
-        check_mask_value(mask_value, self)
-        self.mask_value = mask_value
+        self.mask_value = check_mask_value(mask_value, self.name)
         self.corrections = ()
         self.input_spec = None  # `prepare` checks more, and says more.
         self._route = None
@@ -82,7 +81,7 @@ class LSTM(keras.layers.LSTM):
 
     @property
     def path(self) -> str | None:
-        """What computed the newest call: `"fused"`, `"keras"`, or None before it.
+        """What computes the newest call or traced graph: `"fused"`, `"keras"`, or None before it.
 
         This hides Keras' own `Layer.path`, the name scope of the layer.
         """

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from pylstm.array_types import dtype_name, static_shape
+from pylstm.array_types import dtype_name, may_equal, static_shape
 from pylstm.errors import MaskError
 
 
@@ -34,8 +34,8 @@ def check_lengths(lengths, x):
     batch, time, *_ = static_shape(x) or (None, None)
     shape, dtype = static_shape(lengths), dtype_name(lengths)
     got = f"{shape} {dtype}"
-    if shape is not None and (len(shape) != 1 or not _may_be(shape[0], batch)):
-        is_mask = len(shape) == 2 and _may_be(shape[0], batch) and _may_be(shape[1], time)
+    if shape is not None and (len(shape) != 1 or not may_equal(shape, (batch,))):
+        is_mask = len(shape) == 2 and may_equal(shape, (batch, time))
         raise lengths_error(got, x, "mask=lengths     of a mask" if is_mask else None)
     is_numpy = isinstance(lengths, np.ndarray)
     is_whole = is_numpy and lengths.dtype.kind == "f" and (lengths == np.floor(lengths)).all()
@@ -62,7 +62,3 @@ def lengths_error(got, x, fix=None):
         got=f"lengths {got}",
         fix=fix or "one length for each sequence: lengths=[T_1, T_2, ...]",
     )
-
-
-def _may_be(size, expected):
-    return None in (size, expected) or size == expected

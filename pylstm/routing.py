@@ -2,14 +2,13 @@
 
 import dataclasses
 import functools
-import warnings
 
 import keras
 
 from pylstm._library import load_core
 from pylstm.array_types import FLOATS
 from pylstm.caching import constant
-from pylstm.errors import BackendLoadError, PylstmError
+from pylstm.errors import BackendLoadError, PylstmError, warn_user
 from pylstm.ops import KERAS_BACKENDS, load_ops
 
 
@@ -44,8 +43,9 @@ def choose_route(layer, sequences):
         raise PylstmError(
             "PYL133",
             layer=layer.name,
+            expected="a layer and a device that the fused kernel covers",
             got=obstacle,
-            fix='pass kernel="auto" to run Keras\' loop here',
+            fix='pylstm.LSTM(..., kernel="auto")     to run Keras\' loop here',
         )
     return Route("keras", f"Keras' loop ran: {obstacle}.")
 
@@ -61,7 +61,7 @@ def _obstacle(layer, sequences):
     error = _load_error(backend)
     if error is not None:
         if layer.kernel == "fused":
-            raise error
+            raise error.with_traceback(None)  # which would grow with each call
         _warn_of_keras_loop(str(error))
         return "the compiled library is missing or cannot be loaded"
     cell = layer.cell
@@ -104,7 +104,7 @@ def _load_error(backend):
 
 @functools.cache
 def _warn_of_keras_loop(message):
-    warnings.warn(f"pylstm.LSTM runs Keras' loop.\n{message}", RuntimeWarning, stacklevel=2)
+    warn_user(f"pylstm.LSTM runs Keras' loop.\n{message}", RuntimeWarning)
 
 
 def xla_is_keras_default():

@@ -26,6 +26,7 @@ def run_python(backend, *arguments, cwd=None, **environment):
         env={
             **os.environ,
             "KERAS_BACKEND": backend,
+            "XLA_FLAGS": "--xla_backend_optimization_level=0",  # JAX's tests are mostly compiling
             "PYTHONPATH": os.pathsep.join(sys.path),
             **environment,
         },

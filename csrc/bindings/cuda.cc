@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "bindings/gil_release.h"
 #include "bindings/shapes.h"
 #include "core/activation_names.h"
 #include "core/dispatch.h"
@@ -223,7 +224,7 @@ PYBIND11_MODULE(_cuda, module) {
       .def_property_readonly("forward_workspace_bytes", &Call::forward_workspace_bytes)
       .def_property_readonly("backward_workspace_bytes", &Call::backward_workspace_bytes)
       .def("forward", &Call::forward, py::arg("pointers"), py::arg("stream"),
-           py::call_guard<py::gil_scoped_release>())
+           py::call_guard<pylstm::GilRelease>())
       .def("backward", &Call::backward, py::arg("pointers"), py::arg("stream"),
-           py::call_guard<py::gil_scoped_release>());
+           py::call_guard<pylstm::GilRelease>());
 }

@@ -3,7 +3,6 @@
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <climits>
@@ -13,6 +12,7 @@
 #include <vector>
 
 #include "bindings/aligned_memory.h"
+#include "bindings/gil_release.h"
 #include "bindings/kept_memory.h"
 #include "bindings/shapes.h"
 #include "bindings/thread_pool.h"
@@ -213,25 +213,6 @@ struct Inputs {
   const py::array x_array;
   const Argument x, h0, c0, kernel, recurrent_kernel, bias, mask, recurrent_dropout;
   Problem problem;
-};
-
-// Lets other Python threads run while it lives.
-class GilRelease {
- public:
-  GilRelease() : state_(PyEval_SaveThread()) {}
-  GilRelease(const GilRelease&) = delete;
-  ~GilRelease() {
-    try {
-      PyEval_RestoreThread(state_);
-    } catch (...) {
-      // The interpreter has ended and, before Python 3.14, unwinds this daemon thread. That would
-      // destroy arrays without an interpreter, so the thread sleeps until the process ends.
-      for (;;) pause();
-    }
-  }
-
- private:
-  PyThreadState* state_;
 };
 
 void require(const std::string& error) {

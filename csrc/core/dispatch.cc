@@ -18,8 +18,6 @@ constexpr Division kDivisions[] = {{8, 2}, {16, 2}, {16, 4}};
 // The first takes at most kMaxClusterBlocks.
 constexpr const Division* kClusterDivision = kDivisions;
 
-int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
 // Why no resident kernel takes the problem, or null.
 const char* resident_obstacle(const Problem& problem, const DeviceProperties& device) {
   if (device.compute_capability < 80) return "needs compute capability 8.0";

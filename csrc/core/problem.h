@@ -21,6 +21,8 @@ constexpr int64_t compute_bytes(DType dtype) { return dtype == DType::kFloat64 ?
 
 constexpr int64_t kGates = 4;  // Keras' order: input, forget, cell candidate, output
 
+constexpr int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
 // B = batch, T = time, F = features, H = units. Products of them overflow 32 bits.
 struct Problem {
   int64_t batch = 0;

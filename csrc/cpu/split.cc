@@ -16,8 +16,6 @@ double weight_bytes(const Problem& p) {
 // Microseconds that a thread has to be worth, where it sleeps and where it is awake.
 constexpr double kWaking = 20, kSharing = 10;
 
-int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
 int64_t slots_of_page(int64_t slot_bytes) {
   return ceil_div(kPageBytes, std::max<int64_t>(1, slot_bytes));
 }

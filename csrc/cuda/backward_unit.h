@@ -199,15 +199,4 @@ __device__ inline void write_backward(const BackwardArrays<T>& arrays, int64_t b
   }
 }
 
-// Both.
-template <class T, class Cell>
-__device__ inline Gates<T> backward_unit(const BackwardArrays<T>& arrays, int64_t b, int64_t step,
-                                         int64_t unit, const BackwardInputs<T>& inputs,
-                                         Compute<T> dh, UnitGradient<Compute<T>>& state,
-                                         const Cell& cell) {
-  const BackwardResult<T> result = backward_cell(arrays, inputs, dh, state, cell);
-  write_backward(arrays, b, step, unit, inputs.active, result);
-  return result.dz;
-}
-
 }  // namespace pylstm::cuda

@@ -157,13 +157,4 @@ __device__ inline void write_unit(const ForwardArrays<T>& arrays, int64_t b, int
   }
 }
 
-// Both.
-template <class T, class Cell>
-__device__ inline void forward_unit(const ForwardArrays<T>& arrays, int64_t b, int64_t step,
-                                    int64_t unit, bool active, const Gates<Compute<T>>& z,
-                                    Compute<T>& c, T& h, const Cell& cell) {
-  const Gates<Compute<T>> saved = forward_cell(active, z, c, h, cell);
-  write_unit(arrays, b, step, unit, active, saved, c, h);
-}
-
 }  // namespace pylstm::cuda

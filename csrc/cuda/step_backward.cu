@@ -58,10 +58,13 @@ __global__ void __launch_bounds__(kBlockThreads)
       const int64_t at = b * units + unit;
       const V dh = product.result(i / kUnits, i % kUnits);
       if (step >= 0) {
-        backward_unit(arrays, b, step, unit, load_backward_inputs(arrays, b, step, unit), dh,
-                      arrays.state[at], [&](const Gates<V>& saved, V c_prev, V c, V dh, V dc) {
-                        return runtime_cell_backward(arrays.activations, saved, c_prev, c, dh, dc);
-                      });
+        const BackwardInputs<T> inputs = load_backward_inputs(arrays, b, step, unit);
+        const BackwardResult<T> result = backward_cell(
+            arrays, inputs, dh, arrays.state[at],
+            [&](const Gates<V>& saved, V c_prev, V c, V dh, V dc) {
+              return runtime_cell_backward(arrays.activations, saved, c_prev, c, dh, dc);
+            });
+        write_backward(arrays, b, step, unit, inputs.active, result);
       } else {
         arrays.dh0[at] = from_compute<T>(dh + arrays.state[at].dh);
         arrays.dc0[at] = from_compute<T>(arrays.state[at].dc);

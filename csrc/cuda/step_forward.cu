@@ -40,9 +40,11 @@ __global__ void __launch_bounds__(kBlockThreads)
 #pragma unroll
       for (int g = 0; g < kGates; ++g) z.value[g] += product.gate(i / kUnits, i % kUnits, g);
       T h = arrays.h_state(step, b, unit);
-      forward_unit(
-          arrays, b, step, unit, arrays.active(b, step), z, arrays.c_state[at], h,
+      const bool active = arrays.active(b, step);
+      const Gates<V> saved = forward_cell(
+          active, z, arrays.c_state[at], h,
           [&](const Gates<V>& z, V c) { return runtime_cell_forward(arrays.activations, z, c); });
+      write_unit(arrays, b, step, unit, active, saved, arrays.c_state[at], h);
       arrays.write_state(step + 1, b, unit, h);
     }
   }

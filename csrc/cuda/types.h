@@ -31,8 +31,6 @@ __device__ inline T from_compute(Compute<T> x) {
   }
 }
 
-constexpr int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
 // Elements from row to row of arrays that blocks exchange: every row starts on 16 bytes.
 __host__ __device__ constexpr int64_t padded_units(int64_t units) { return (units + 7) / 8 * 8; }
 

@@ -12,12 +12,13 @@ namespace {
 template <class Arithmetic>
 using InputProduct = BlockProduct<Arithmetic, LargeShape, Contiguous::kDepth, Contiguous::kDepth>;
 
+// The tiles are all on one axis of the grid: the second has 65535 blocks, and F may need more.
 template <class Arithmetic, class T = typename Arithmetic::Element>
 __global__ void __launch_bounds__(kBlockThreads)
-    input_gradient(Operand<T> dz, Operand<T> kernel, T* dx) {
+    input_gradient(Operand<T> dz, Operand<T> kernel, int64_t row_tiles, T* dx) {
   constexpr int kRows = LargeShape::kTileRows, kColumns = LargeShape::kTileColumns;
-  const int64_t first_row = int64_t{blockIdx.x} * kRows;
-  const int64_t first_column = int64_t{blockIdx.y} * kColumns;
+  const int64_t first_row = blockIdx.x % row_tiles * kRows;
+  const int64_t first_column = blockIdx.x / row_tiles * kColumns;
   InputProduct<Arithmetic> product;
   product.accumulate(dz, first_row, kernel, first_column, PlainColumns{0}, 0, dz.length);
   product.store_result();
@@ -142,11 +143,12 @@ void launch_all(const Problem& problem, const BackwardBuffers& buffers, const vo
     if (problem.input_gradient) {
       const Operand<T> kernel =
           make_operand(static_cast<const T*>(buffers.kernel), columns, features, columns, columns);
-      const dim3 grid(static_cast<unsigned>(ceil_div(rows, LargeShape::kTileRows)),
-                      static_cast<unsigned>(ceil_div(features, LargeShape::kTileColumns)));
+      const int64_t row_tiles = ceil_div(rows, LargeShape::kTileRows);
+      const int64_t tiles = row_tiles * ceil_div(features, LargeShape::kTileColumns);
       launch_kernel("input_gradient", input_gradient<Arithmetic>,
-                    {grid, kBlockThreads, InputProduct<Arithmetic>::kSharedBytes, stream}, all_dz,
-                    kernel, static_cast<T*>(buffers.dx));
+                    {static_cast<unsigned>(tiles), kBlockThreads,
+                     InputProduct<Arithmetic>::kSharedBytes, stream},
+                    all_dz, kernel, row_tiles, static_cast<T*>(buffers.dx));
     }
     const Operand<T> x = make_operand(static_cast<const T*>(buffers.x), features, rows, features,
                                       features, buffers.mask);

@@ -8,6 +8,7 @@ from pylstm.keras_graph import is_recurrent, nodes_in_turn
 from pylstm.layer import LSTM
 from pylstm.models import SequenceInputs
 from pylstm.models.data import strictest_validate
+from pylstm.models.inputs import declared_inputs
 
 _CONTAINERS = ("PYL126", "PYL127")
 
@@ -63,7 +64,7 @@ class CorrectionFindings:
         if isinstance(model, keras.Sequential):
             readers = model.layers[:1]
         elif isinstance(model, Functional):
-            source = next((x for x in model.inputs if x.name == self._name), model.inputs[0])
+            source = declared_inputs(model).get(self._name, model.inputs[0])
             readers = [
                 node.operation
                 for node in nodes_in_turn(model)

@@ -9,6 +9,8 @@ from functools import lru_cache
 from itertools import combinations
 from typing import NamedTuple
 
+from pylstm.array_types import may_equal
+
 
 class Origin(Enum):
     """How an input came to the layer, which decides what its first axis can be."""
@@ -74,7 +76,7 @@ def readings(shape, known, origin):
         candidates = _squeezes(shape, origin)
     else:
         candidates = []
-    return tuple(r for r in candidates if _may_equal(r.shape[2], known.features))
+    return tuple(r for r in candidates if may_equal(r.shape[2:], (known.features,)))
 
 
 def _expansions(shape, known, origin):
@@ -131,7 +133,3 @@ def _squeeze_line(axes, origin):
         within = tuple(axis - 1 for axis in axes)
         return f"[np.squeeze(s, axis={within if len(axes) > 1 else within[0]}) for s in x]"
     return f"np.squeeze(x, axis={axes if len(axes) > 1 else axes[0]})"
-
-
-def _may_equal(size, expected):
-    return size is None or expected is None or size == expected

@@ -1,13 +1,9 @@
 """Collects what one call had to correct, and says so as the layer's `validate` asks."""
 
-import sys
-import warnings
 from typing import NamedTuple
 
-from pylstm.errors import CODES, ShapeCorrectionWarning
+from pylstm.errors import CODES, warn_user
 from pylstm.inputs.explain import expected_input
-
-_LIBRARIES = ("pylstm", "keras", "tensorflow")
 
 
 class Correction(NamedTuple):
@@ -74,11 +70,3 @@ class Corrections:
                 warn_user(message)
                 warned.add(code)  # not where the warning was raised as an error
         return tuple(self._made)
-
-
-def warn_user(message):
-    """Warns of a correction at the user's line, which may have come here by way of Keras."""
-    frame, level = sys._getframe(1), 2
-    while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] in _LIBRARIES:
-        frame, level = frame.f_back, level + 1
-    warnings.warn(message, ShapeCorrectionWarning, stacklevel=level)

@@ -54,7 +54,8 @@ def unreadable(shape, dtype, known, origin, choices, built_from=None):
         fix = "x[None, :, None]     to mean one sequence with one feature"
         return RankError("PYL101", fix=fix, **parts)
     if len(shape) == 0:
-        return RankError("PYL101", "a single number is not a sequence", **parts)
+        fix = "np.reshape(x, (1, 1, 1))     to mean one step of one feature"
+        return RankError("PYL101", "a single number is not a sequence", fix=fix, **parts)
     fix = "reshape it to (batch, time, features); join the axes that are features into one"
     if origin in (Origin.LAYER, Origin.DECLARED) and None not in shape[2:]:
         joined = (shape[1] or -1, math.prod(shape[2:]))

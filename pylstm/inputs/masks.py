@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from pylstm.array_types import dtype_name, is_real, static_shape
+from pylstm.array_types import dtype_name, is_real, may_equal, static_shape
 from pylstm.errors import MaskError, PylstmError
 from pylstm.inputs.containers import as_array, is_tensor
 from pylstm.lengths import check_lengths, lengths_error
@@ -40,15 +40,15 @@ def as_mask(mask, x, report, one_sequence=False):
         return mask
     if shape is None:
         raise _mask_error("unknown shape", x, "mask.set_shape((None, None)), too")
-    if one_sequence and len(shape) == 1 and _may_equal(shape, (steps,)):
+    if one_sequence and len(shape) == 1 and may_equal(shape, (steps,)):
         mask, shape = mask[None], (1, *shape)
-    if len(shape) == 1 and dtype_name(mask) != "bool" and _may_equal(shape, (batch,)):
+    if len(shape) == 1 and dtype_name(mask) != "bool" and may_equal(shape, (batch,)):
         return _mask_of_lengths(mask, x, report)
-    if len(shape) == 3 and shape[0] == 1 and _may_equal(shape[1:], (batch, steps)):
+    if len(shape) == 3 and shape[0] == 1 and may_equal(shape[1:], (batch, steps)):
         mask, shape = mask[0], shape[1:]  # Keras wraps a mask in a list, or gives it a
     elif len(shape) == 3 and shape[2] == 1:
         mask, shape = mask[..., 0], shape[:2]  # feature axis.
-    if len(shape) != 2 or not _may_equal(shape, (batch, steps)):
+    if len(shape) != 2 or not may_equal(shape, (batch, steps)):
         raise _mask_error(_described(mask), x, _mask_fix(shape, batch, steps))
     if dtype_name(mask) == "bool":
         return mask
@@ -94,19 +94,23 @@ def from_value(x, value, dtype):
     return keras.ops.any(keras.ops.not_equal(x, value), axis=-1)
 
 
-def check_mask_value(value, layer):
-    """Refuses what no feature can be compared with.
+def check_mask_value(value, layer=None):
+    """A `mask_value` as a number of Python's, which takes the dtype of what it is compared with.
+
+    Args:
+        value: What was given; None stays None.
+        layer: The name of the layer that it is for.
 
     Raises:
         MaskError: It is nan, or not one number.
     """
     if value is None:
-        return
+        return None
     if np.ndim(value) or not is_real(np.asarray(value).dtype):
         raise MaskError(
             "PYL112",
             "mask_value is not one number",
-            layer=layer.name,
+            layer=layer,
             expected="mask_value=a number that no real step holds, the same for each feature",
             got=f"mask_value={value!r}",
             fix="mask_value=-1.0, with -1.0 for each feature of the steps to mask",
@@ -115,11 +119,12 @@ def check_mask_value(value, layer):
         raise MaskError(
             "PYL112",
             "nan equals no value, so it would mask nothing",
-            layer=layer.name,
+            layer=layer,
             expected="mask_value=a number that no real step holds",
             got="mask_value=nan",
             fix="mask_value=-1.0, with x = np.where(np.isnan(x), -1.0, x)",
         )
+    return np.asarray(value).item()
 
 
 def both(first, second):
@@ -207,12 +212,17 @@ def _mask_error(got, x, fix):
 
 
 def _mask_fix(shape, batch, steps):
-    if len(shape) == 1 and _may_equal(shape, (steps,)):
+    if len(shape) == 1 and may_equal(shape, (steps,)):
         return f"np.repeat(mask[None], {_name(batch)}, axis=0)     to mask each sequence so"
-    if len(shape) == 2 and shape[0] == 1 and _may_equal(shape[1:], (steps,)):
+    if len(shape) == 2 and shape[0] == 1 and may_equal(shape[1:], (steps,)):
         return f"np.repeat(mask, {_name(batch)}, axis=0)     to mask each sequence so"
-    if len(shape) == 2 and _may_equal(shape, (steps, batch)):
+    if len(shape) == 2 and may_equal(shape, (steps, batch)):
         return "mask.T"
+    if len(shape) == 2 and steps and shape[1] and may_equal(shape[:1], (batch,)):
+        missing = steps - shape[1]
+        if missing < 0:
+            return f"mask[:, :{steps}]     if x was cut, too"
+        return f"keras.ops.pad(mask, [(0, 0), (0, {missing})])     if x was padded behind"
     if len(shape) == 3:
         return "mask.any(axis=-1)     if a step counts when any of its features does"
     return "a mask with one entry for each time step of each sequence"
@@ -220,10 +230,6 @@ def _mask_fix(shape, batch, steps):
 
 def _described(value):
     return f"{static_shape(value)} {dtype_name(value)}"
-
-
-def _may_equal(shape, expected):
-    return all(a is None or b is None or a == b for a, b in zip(shape, expected, strict=True))
 
 
 def _name(size):

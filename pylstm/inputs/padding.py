@@ -52,7 +52,7 @@ def pad(
     Raises:
         OptionError: `padding` is neither `"post"` nor `"pre"`.
         TimestepError: A sequence is longer than `maxlen`.
-        DTypeError: The values or `value` do not fit `dtype`.
+        DTypeError: The values or `value` do not fit `dtype`, or `value` not that of integers.
         PylstmError: The sequences cannot be joined; see `as_sequences`.
     """
     if padding not in ("post", "pre"):
@@ -93,7 +93,7 @@ def unpad(batch, *, lengths=None, mask=None) -> list[np.ndarray]:
         mask: bool (N, T), any pattern.
 
     Returns:
-        A list of N arrays (T_i, ...).
+        A list of N arrays (T_i, ...), by `lengths` views of the batch.
 
     Raises:
         MaskError: Nothing or too much says which steps are real, or it does not fit.
@@ -176,16 +176,20 @@ def _padded_length(lengths, maxlen):
 
 
 def _lossless_dtype(seqs, dtype, value):
-    """The dtype to pad in; raises where one that was asked for, or integers, change a number."""
+    """The dtype to pad in; raises where one that was asked for, or integers, change a number.
+
+    Floats may be rounded, but not become infinite.
+    """
     wanted = seqs[0].dtype if dtype is None else np.dtype(dtype)
     is_integer = wanted.kind in "biu"
+    others = (seq for seq in seqs if seq.dtype != wanted)
     with np.errstate(invalid="ignore", over="ignore"):  # nan has no integer
         if is_integer:
-            others = (seq for seq in seqs if seq.dtype != wanted)
             changed = any(np.any(np.asarray(n).astype(wanted) != n) for n in (value, *others))
         else:  # Layers look for the value in float32.
             cast = np.asarray(value).astype(wanted).astype("float32")
             changed = not np.array_equal(cast, np.asarray(value, "float32"), equal_nan=True)
+            changed |= any(np.any(np.isinf(n.astype(wanted)) & np.isfinite(n)) for n in others)
     if not changed:
         return wanted
     if dtype is None and not is_integer:
@@ -195,5 +199,5 @@ def _lossless_dtype(seqs, dtype, value):
         f"the numbers do not fit {wanted}",
         expected=f"numbers that {wanted} can hold",
         got=f"{seqs[0].dtype} sequences, value={value}",
-        fix="leave dtype out, or pad with dtype='float32'",
+        fix="dtype='float32'" if dtype is None else "leave dtype out, or pad with dtype='float32'",
     )

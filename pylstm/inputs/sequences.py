@@ -17,8 +17,8 @@ from pylstm.errors import (
     FeatureMismatchError,
     RaggedError,
     RankError,
+    warn_user,
 )
-from pylstm.inputs.corrections import warn_user
 from pylstm.inputs.explain import STATES_APART
 
 
@@ -248,7 +248,7 @@ def _without_batch_axes(arrays, report):
 
 
 def _warn(code, got, done, line):
-    warn_user(f"[{code}] {got} {done}. Write {line} to do so.")
+    warn_user(f"[{code}] {got} {done}. Better: {line}")
 
 
 def _same_trailing_shape(arrays):

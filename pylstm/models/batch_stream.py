@@ -16,14 +16,13 @@ from pylstm.models.inputs import declared_shapes, map_inputs
 from pylstm.models.targets import fit_targets
 
 
-def read_batches(model, batches, failures):
+def read_batches(model, batches):
     """Reads batches as they come; returns any other data as it is, or as the model takes it.
 
     Args:
         model: The model that is to take them.
         batches: A generator, other iterator or `PyDataset` of `(x,)`, `(x, y)` or
             `(x, y, sample_weight)`.
-        failures: A list that grows by the errors raised: `tf.data` keeps their text only.
 
     Raises:
         RankError: A `tf.data.Dataset` holds single samples. Those of an iterator raise later.
@@ -40,10 +39,10 @@ def read_batches(model, batches, failures):
         batches = batches.with_columns(fit_targets(model, batches.columns))
         return for_model(model, batches)
     if reads_dataset(batches):
-        return _ReadDataset(model, batches, failures)
+        return _ReadDataset(model, batches)
     if not isinstance(batches, Iterator):
         return batches
-    return (_read_batch(model, batch, "generator", failures) for batch in batches)
+    return (_read_batch(model, batch, "generator") for batch in batches)
 
 
 def reads_dataset(batches):
@@ -54,11 +53,10 @@ def reads_dataset(batches):
 class _ReadDataset(keras.utils.PyDataset):
     """The batches of another `PyDataset`; those of arrays as they are."""
 
-    def __init__(self, model, batches, failures):
+    def __init__(self, model, batches):
         super().__init__(batches.workers, max_queue_size=batches.max_queue_size)
         self._model = model
         self._batches = batches
-        self._failures = failures
 
     @property
     def num_batches(self):
@@ -68,7 +66,7 @@ class _ReadDataset(keras.utils.PyDataset):
         batch = self._batches[index]
         if is_of_arrays(batch):
             return batch
-        return _read_batch(self._model, batch, "PyDataset", self._failures)
+        return _read_batch(self._model, batch, "PyDataset")
 
     def on_epoch_begin(self):
         self._batches.on_epoch_begin()
@@ -92,7 +90,7 @@ def is_of_arrays(batch):
     return dtype_name(batch) != "object" and getattr(batch.dtype, "isnative", True)
 
 
-def _read_batch(model, batch, source, failures):
+def _read_batch(model, batch, source):
     try:
         _check_is_no_list_of_sequences(model, source, batch)
         x, y, sample_weight = unpack_batch(batch)
@@ -103,9 +101,10 @@ def _read_batch(model, batch, source, failures):
             data = _of_any_length(model, data)
             parts = tuple(data.values()) if data.is_dense else batch_alone(model, data)
     except PylstmError as error:
-        failures.append(error.at(model.name))
-        raise failures[-1] from None
-    return tuple(part for part in parts if part is not None)
+        raise error.at(model.name) from None
+    while parts[-1] is None:
+        parts = parts[:-1]
+    return parts
 
 
 def _of_any_length(model, data):

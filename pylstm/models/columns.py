@@ -292,6 +292,18 @@ def _check_steps(columns):
                 continue
             if not any(np.array_equal(column.lengths, each.lengths) for each in inputs):
                 raise _other_steps(name, column, inputs)
+            if name == "sample_weight" and column.shape[2:] not in ((), (1,)):
+                raise _several_weights(column)
+
+
+def _several_weights(column):
+    return RankError(
+        "PYL101",
+        "the weights per step have too many axes",
+        expected="sample_weight a list of N arrays (time,) or (time, 1)",
+        got=f"sample_weight {column.shape}",
+        fix="[w.mean(axis=-1) for w in sample_weight]",
+    )
 
 
 def _other_steps(name, column, inputs):

@@ -15,7 +15,7 @@ from pylstm.inputs.knowledge import memory_of
 from pylstm.inputs.padding import PaddedBatch
 from pylstm.layer import LSTM
 from pylstm.models.columns import Sequences, read_columns
-from pylstm.models.dataset import SequenceDataset
+from pylstm.models.dataset import SequenceDataset, longest_of
 from pylstm.models.entry import enter, enter_column
 from pylstm.models.inputs import (
     declared_inputs,
@@ -27,7 +27,7 @@ from pylstm.models.inputs import (
 )
 from pylstm.models.mask_values import padding_value
 from pylstm.models.outputs import count_outputs
-from pylstm.models.stateful import check_batches
+from pylstm.models.stateful import check_batches, keeps_states
 from pylstm.models.structure import split_targets
 from pylstm.models.targets import fit_targets
 from pylstm.models.text import as_text, is_text, read_text
@@ -204,6 +204,20 @@ def feed(model, data, batch_size=None, steps=None, shuffle=False):
         return tuple(data.values())
     batches = SequenceDataset(data, batch_size, shuffle=shuffle)
     return for_model(model, batches), None, None
+
+
+def by_length(model, data):
+    """The samples with the longest first, so that those of a batch need little padding.
+
+    Returns:
+        The `Columns`, and which sample each was, (N,); None where they stay in their order: all
+        are equally long, or the model keeps states from batch to batch.
+    """
+    longest = longest_of(data)
+    if longest is None or keeps_states(model):
+        return data, None
+    order = np.argsort(-longest, kind="stable")
+    return data.take(order), order
 
 
 def feed_batch(model, data):

@@ -9,6 +9,7 @@ from keras import tree
 
 from pylstm.array_types import FLOATS, dtype_name
 from pylstm.errors import OptionError, RaggedError
+from pylstm.inputs.masks import check_mask_value
 from pylstm.inputs.padding import pad_arrays, ragged_of_arrays
 from pylstm.models.columns import (
     Dense,
@@ -74,6 +75,7 @@ def dataset(
         PylstmError: The sequences, targets and weights do not fit; see `read_columns`.
         RaggedError: From the first batch: x would be padded for a plain Keras model, and there is
             no `mask_value`.
+        MaskError: `mask_value` is nan, or not one number.
         OptionError: `batch_size` is no integer of at least 1, or more than all samples with
             `drop_remainder`.
     """
@@ -100,7 +102,7 @@ def dataset(
         shuffle=y is not None if shuffle is None else shuffle,
         seed=seed,
         drop_remainder=drop_remainder,
-        mask_value=mask_value,
+        mask_value=check_mask_value(mask_value),
         workers=workers,
         max_queue_size=max_queue_size,
     )
@@ -136,7 +138,7 @@ class SequenceDataset(keras.utils.PyDataset):
             self._generator = np.random.default_rng(seed)
         self._drop_remainder = drop_remainder
         self._mask_value = mask_value
-        self._longest = _longest(columns)
+        self._longest = longest_of(columns)
         self._set_form(keras.backend.backend() == "tensorflow", has_mask=False)
         self._rows = self._draw_batches()
 
@@ -184,7 +186,7 @@ class SequenceDataset(keras.utils.PyDataset):
 
     def on_epoch_end(self):
         if self._shuffle:
-            self._rows = self._draw_batches()
+            self._rows[:] = self._draw_batches()  # in copies, too: the next fit goes on from here
 
     def _padded_length(self, rows):
         """What a batch is padded to; None where it is ragged."""
@@ -255,7 +257,7 @@ def _weigh(target, weights, maxlen):
     if isinstance(weights, Dense):
         mask *= np.reshape(weights.values, (-1, 1))
     elif weights is not None:
-        mask *= pad_arrays(weights.values, maxlen).x
+        mask *= pad_arrays(weights.values, maxlen).x.reshape(mask.shape)
     return _as_batch(mask, maxlen)
 
 
@@ -291,7 +293,7 @@ def open_time(array):
     return array
 
 
-def _longest(columns):
+def longest_of(columns):
     """Lengths (N,) of the longest sequence of each sample; None where all are dense."""
     lengths = [c.lengths for c in columns_of(columns.x) if isinstance(c, Sequences)]
     return np.max(lengths, axis=0) if lengths else None

@@ -16,12 +16,10 @@ _MEANINGS = []  # (pattern, function from its match to the error that says what 
 
 
 @contextlib.contextmanager
-def readable_errors(failures=(), iterates=True):
+def readable_errors(iterates=True):
     """Raises pylstm's errors in the place of those that `tf.data` and graphs make of them.
 
     Args:
-        failures: A list to which the data's own generator appends the errors it raises:
-            `tf.data` keeps their text only.
         iterates: Whether Keras iterates over data that the user has made. Only then can the
             text of its errors be of such data, and only where no code of the user's raised it.
 
@@ -29,14 +27,14 @@ def readable_errors(failures=(), iterates=True):
         RaggedError: A `tf.data.Dataset` batches sequences of different lengths.
         RankError: A `tf.data.Dataset` does not say how many axes its tensors have.
         DTypeError: Keras does not know the type of x.
-        PylstmError: The error that a graph quotes.
+        PylstmError: The error that `tf.data` or a graph quotes.
     """
     try:
         yield
     except PylstmError:
         raise
     except Exception as error:
-        found = failures[0] if failures else quoted_error(str(error))
+        found = quoted_error(str(error))
         if found is None and iterates and not _is_users(error):
             found = _meaning(str(error))
         if found is None:

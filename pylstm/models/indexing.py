@@ -29,6 +29,8 @@ def index_masked(x, key, mask):
 
 def _is_behind_steps(key, rank):
     """Whether all batches and steps are taken."""
+    if not key:
+        return True
     if key[0] is Ellipsis:
         return sum(index is not None for index in key[1:]) <= rank - 2 and None not in key[:2]
     return all(map(_is_all, key[:2]))

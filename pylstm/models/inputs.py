@@ -1,12 +1,10 @@
 """What a model declares of its inputs: how many, their names, shapes and dtypes."""
 
-import warnings
-
 import keras
 from keras import tree
 from keras.src.models.functional import Functional
 
-from pylstm.errors import RankError
+from pylstm.errors import RankError, warn_user
 from pylstm.keras_graph import is_recurrent, producer
 from pylstm.models.structure import map_parts, split_inputs
 
@@ -19,7 +17,7 @@ def declared_shapes(model):
 def declared_inputs(model):
     """The symbolic inputs of a model, as `declared_shapes`."""
     if isinstance(getattr(model, "input", None), dict):
-        return model.input
+        return dict(sorted(model.input.items()))  # the order in which Keras pairs them
     if inputs := getattr(model, "inputs", ()):
         return {x.name: x for x in inputs}
     return _input_of_first_layer(model)
@@ -52,8 +50,9 @@ def separate_inputs(model, x, samples=None):
     """As `split_inputs`, for a model. A dict of one entry is that entry where there are no names.
 
     Raises:
-        RankError: As `split_inputs`, and for a dict of several entries where there is one input
-            without a name, or of other names than the inputs have.
+        RankError: As `split_inputs`; for a dict of several entries where there is one input
+            without a name, or of other names than the inputs have; for no dict where Keras takes
+            nothing else.
     """
     if isinstance(x, dict) and isinstance(model, keras.Sequential) and declared_inputs(model):
         if len(x) > 1:
@@ -68,7 +67,14 @@ def separate_inputs(model, x, samples=None):
         x = next((part for part in x.values() if not isinstance(part, (dict, type(None)))), x)
     if isinstance(x, dict) and isinstance(model, Functional):
         x = _by_name(model, x)
-    return split_inputs(x, count_inputs(model), samples)
+    x = split_inputs(x, count_inputs(model), samples)
+    if isinstance(x, tuple) and isinstance(getattr(model, "input", None), dict):
+        raise _without_names(
+            "the model takes a dict of its inputs",
+            f"a tuple or list of {len(x)}",
+            declared_inputs(model),
+        )
+    return x
 
 
 def _by_name(model, x):
@@ -80,17 +86,23 @@ def _by_name(model, x):
     optional = [name for name in names if getattr(producer(names[name]), "optional", False)]
     x = {**dict.fromkeys(optional), **x}
     if any(name not in x for name in names):
-        raise RankError(
-            "PYL101",
-            "the dict lacks an input of the model",
-            expected=f"the keys {', '.join(map(repr, names))}",
-            got=f"the keys {', '.join(map(repr, x))}",
-            fix=f"{{{', '.join(f'{name!r}: ...' for name in names)}}}",
+        raise _without_names(
+            "the dict lacks an input of the model", f"the keys {', '.join(map(repr, x))}", names
         )
     unknown = [repr(name) for name in x if name not in names]
     if unknown:
-        warnings.warn(f"'{model.name}' has no input {', '.join(unknown)}; left out", stacklevel=2)
+        warn_user(f"'{model.name}' has no input {', '.join(unknown)}; left out", UserWarning)
     return {name: x[name] for name in names}
+
+
+def _without_names(what, got, names):
+    return RankError(
+        "PYL101",
+        what,
+        expected=f"a dict with the keys {', '.join(map(repr, names))}",
+        got=got,
+        fix=f"{{{', '.join(f'{name!r}: ...' for name in names)}}}",
+    )
 
 
 def without_absent(model, x):

@@ -17,7 +17,7 @@ from keras.src.ops.numpy import GetItem
 from pylstm.array_types import dtype_name
 from pylstm.errors import RaggedError
 from pylstm.inputs.masks import beside_features, both
-from pylstm.keras_graph import is_recurrent
+from pylstm.keras_graph import is_of_keras, is_recurrent
 from pylstm.models.indexing import index_masked
 
 # Operations of `keras.ops` that compute each number by itself, by the names of their classes.
@@ -240,8 +240,3 @@ def mask_lost(operation):
         got=f"{kind}, which does not, behind sequences of different lengths",
         fix=fix,
     )
-
-
-def is_of_keras(operation):
-    """Whether a layer or operation is Keras' own."""
-    return type(operation).__module__.startswith("keras.")

@@ -9,6 +9,7 @@ from keras.src.models.functional import Functional
 
 from pylstm.errors import RaggedError
 from pylstm.keras_graph import is_recurrent, nodes_in_turn
+from pylstm.models.inputs import declared_inputs
 
 
 def padding_value(model, name):
@@ -16,8 +17,8 @@ def padding_value(model, name):
 
     Args:
         model: A Keras model.
-        name: The input's key where the model's inputs are a dict, else its name. A model with
-            one input, and one whose graph is not known, needs none.
+        name: The input's key where the model's inputs are a dict, else its name. It counts where
+            the graph is known.
 
     Raises:
         RaggedError: They mask several values, or another layer changes the values before.
@@ -62,9 +63,7 @@ def layers_behind(model, name=None):
     if isinstance(model, keras.Sequential):
         return _layers_in_turn(model.layers)
     if isinstance(model, Functional):
-        named = isinstance(model.input, dict)
-        inputs = model.input if named else {x.name: x for x in model.inputs}
-        return _layers_of_graph(model, inputs.get(name))
+        return _layers_of_graph(model, declared_inputs(model).get(name))
     return ((layer, True) for layer in model._flatten_layers(include_self=False))
 
 

@@ -1,6 +1,7 @@
 """What a model's outputs look like, as far as Keras can tell before it computes them."""
 
 import keras
+from keras import tree
 from keras.src.models.functional import Functional
 
 
@@ -21,6 +22,14 @@ def output_shapes(model, x):
         return {0: model.compute_output_shape(x.shape)}
     except NotImplementedError:  # of a layer whose author left it out
         return {}
+
+
+def map_targets(shapes, function, y):
+    """Applies `function` to each target and the shape of its output, None if it is not known."""
+    if isinstance(y, dict):
+        return {name: function(part, shapes.get(name)) for name, part in y.items()}
+    each = iter(shapes.values())
+    return tree.map_structure(lambda part: function(part, next(each, None)), y)
 
 
 def count_outputs(model):

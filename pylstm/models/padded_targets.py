@@ -10,6 +10,7 @@ from keras import tree
 from pylstm.errors import TimestepError
 from pylstm.inputs.padding import unpad
 from pylstm.models.columns import Dense, Sequences, columns_of
+from pylstm.models.outputs import map_targets
 
 
 def unpad_targets(columns, shapes=None):
@@ -30,12 +31,11 @@ def unpad_targets(columns, shapes=None):
     inputs = list({lengths.tobytes(): lengths for lengths in inputs}.values())
     if not inputs or columns.y is None:
         return columns
-    y, shapes = columns.y, shapes or {}
-    if isinstance(y, dict):
-        y = {name: _unpad_target(part, shapes.get(name), inputs) for name, part in y.items()}
-    else:
-        each = iter(shapes.values())
-        y = tree.map_structure(lambda part: _unpad_target(part, next(each, None), inputs), y)
+
+    def unpad_one(target, shape):
+        return _unpad_target(target, shape, inputs)
+
+    y = map_targets(shapes or {}, unpad_one, columns.y)
     return columns._replace(y=y, sample_weight=_unpad_weights(columns.sample_weight, y, inputs))
 
 

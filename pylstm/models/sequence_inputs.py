@@ -7,6 +7,7 @@ import keras
 from pylstm.models.batch_stream import read_batches
 from pylstm.models.class_weights import weigh_classes
 from pylstm.models.data import (
+    by_length,
     enter_batch,
     enter_model,
     feed,
@@ -87,18 +88,17 @@ class SequenceInputs:
         validation_freq=1,
     ) -> keras.callbacks.History:
         """As `keras.Model.fit`."""
-        failures = []
         data = read_data(self, x, y, sample_weight)
         held_out = None
         if validation_data is not None and is_columns(validation_data):
             held_out = read_held_out(self, validation_data, y is not None)
         elif validation_data is not None:
-            validation_data = read_batches(self, validation_data, failures)
+            validation_data = read_batches(self, validation_data)
         if data is None:
             if isinstance(x, SequenceDataset):
                 columns, class_weight = weigh_classes(self, x.columns, class_weight)
                 x = x.with_columns(columns)
-            x = read_batches(self, x, failures)
+            x = read_batches(self, x)
         else:
             if validation_split and validation_data is None:
                 data, held_out = data.split(1 - validation_split)
@@ -108,7 +108,7 @@ class SequenceInputs:
             size = validation_batch_size or batch_size
             validation_data = feed(self, held_out, size, validation_steps)
         iterates = data is None or (validation_data is not None and held_out is None)
-        with kept_values(self), readable_errors(failures, iterates):
+        with kept_values(self), readable_errors(iterates):
             return super().fit(
                 x,
                 y,
@@ -141,13 +141,12 @@ class SequenceInputs:
         **kwargs,
     ) -> float | list[float] | dict[str, float]:
         """As `keras.Model.evaluate`, which `fit` gives keywords of its own, too."""
-        failures = []
         data = read_data(self, x, y, sample_weight)
         if data is None:
-            x = read_batches(self, x, failures)
+            x = read_batches(self, x)
         else:
             x, y, sample_weight = feed(self, data, batch_size, steps)
-        with kept_values(self), readable_errors(failures, data is None):
+        with kept_values(self), readable_errors(data is None):
             return super().evaluate(
                 x, y, batch_size, verbose, sample_weight, steps, callbacks, return_dict, **kwargs
             )
@@ -159,17 +158,19 @@ class SequenceInputs:
             NumPy arrays, in the order of x. Where the sequences differ in length, an output
             that has steps, and so a mask, comes as a list of N arrays (T_i, ...).
         """
-        failures = []
+        order = None
         data = read_data(self, x)
         if data is not None and data.size == 0:
             return self.predict_on_batch(x)  # Keras' loop has no first batch to begin with.
         if data is None:
-            x = read_batches(self, x, failures)
+            x = read_batches(self, x)
         else:
+            if steps is None and not callbacks:  # which see the batches in turn
+                data, order = by_length(self, data)
             x, _, _ = feed(self, data, batch_size, steps)
-        with kept_values(self), readable_errors(failures, data is None):
+        with kept_values(self), readable_errors(data is None):
             outputs = super().predict(x, batch_size, verbose, steps, callbacks)
-        return as_lists(outputs)
+        return as_lists(outputs, order)
 
     def train_on_batch(
         self, x, y=None, sample_weight=None, class_weight=None, return_dict=False

@@ -17,7 +17,7 @@ def check_batches(model, size, batch_size):
         BatchMismatchError: A layer is stateful and keeps another number of states than a batch
             has samples.
     """
-    if not _stateful_layers(model):
+    if not keeps_states(model):
         return
     batch = min(batch_size, size)
     states = _number_of_states(model) or batch
@@ -39,6 +39,11 @@ def check_batch(model, shape):
     states = _number_of_states(model)
     if states not in (None, shape[0]):
         raise explain.stateful_batch(shape, None, Known(batch=states))
+
+
+def keeps_states(model):
+    """Whether a layer of a model is stateful."""
+    return bool(_stateful_layers(model))
 
 
 def _number_of_states(model):

@@ -5,8 +5,9 @@ import numpy as np
 from keras import tree
 
 from pylstm.errors import DTypeError, TimestepError
+from pylstm.keras_graph import is_of_keras
 from pylstm.models.columns import Dense, Sequences, Stacked, columns_of, map_columns
-from pylstm.models.outputs import output_shapes
+from pylstm.models.outputs import map_targets, output_shapes
 from pylstm.models.padded_targets import unpad_targets
 from pylstm.models.structure import named
 
@@ -24,7 +25,7 @@ def fit_targets(model, columns):
     for _, error, fails in other_steps(model, columns, shapes):
         if fails:
             raise error
-    y = _map_beside(shapes, _for_output, columns.y)
+    y = map_targets(shapes, _for_output, columns.y)
     if not columns.is_dense and isinstance(y, (tuple, dict)):
         y = _with_unused(model, y, columns.size)
     return columns._replace(y=y)
@@ -44,7 +45,6 @@ def other_steps(model, columns, shapes):
     """
     y = columns.y
     steps = {size for column in columns_of(columns.x) for size in column.shape[1:2]}
-    has_sequences, steps = None in steps, steps - {None}
     parts, of_all = named("y", y), getattr(model, "loss", None)
     losses = _of_each_output(model, of_all, y) or [of_all] * len(parts)
     in_order = map(shapes.get, y) if isinstance(y, dict) else shapes.values()
@@ -52,20 +52,40 @@ def other_steps(model, columns, shapes):
         if target is None or output is None:
             continue
         by_class = tells_classes(loss)
-        is_by_step, given = isinstance(target, Sequences), target.shape[1:]
-        has_steps = is_by_step or (len(given) > 1 and given[0] in steps)
-        has_steps |= by_class and len(given) == 1 and given[0] in steps - {1}
-        is_for_all = given in ((), (1,), output[2:]) and not {*given} & {*steps, output[1]}
-        if len(output) == 2 and has_steps:
+        if len(output) == 2 and _looks_per_step(target, steps, by_class):
             fix = "return_sequences=True in the last recurrent layer, or one entry of y per sample"
             error = _of_other_steps(model, where, target, "step", output, "sample", fix)
-            yield where, error, is_by_step or by_class
-        elif len(output) == 3 and not is_by_step and is_for_all:
+            yield where, error, isinstance(target, Sequences) or by_class
+        elif len(output) == 3 and _looks_per_sample(target, steps, output):
             fix = "return_sequences=False in the last recurrent layer, or a y (batch, time, ...)"
             error = _of_other_steps(model, where, target, "sample", output, "step", fix)
-            may_be_meant = given == (1,) == output[2:] and not has_sequences
+            may_be_meant = target.shape[1:] == (1,) == output[2:] and None not in steps
             may_be_meant &= not _is(loss, "BinaryCrossentropy", "binary_crossentropy")
             yield where, error, by_class or (_compares(loss) and not may_be_meant)
+
+
+def _looks_per_step(target, steps, by_class):
+    """Whether a target has an entry for each step of an input.
+
+    Args:
+        target: A column.
+        steps: The numbers of steps that the inputs have; None for several lengths.
+        by_class: Whether an entry is the number of a class, and so without an axis of its own.
+    """
+    if isinstance(target, Sequences):
+        return True
+    sizes = target.shape[1:]
+    if len(sizes) == 1:
+        return by_class and sizes[0] in steps - {1}
+    return len(sizes) > 1 and sizes[0] in steps
+
+
+def _looks_per_sample(target, steps, output):
+    """Whether a target has one entry for all steps, beside an `output` (batch, time, ...)."""
+    sizes = target.shape[1:]
+    if isinstance(target, Sequences) or sizes not in ((), (1,), output[2:]):
+        return False
+    return {*sizes}.isdisjoint({*steps, output[1]})
 
 
 def _of_other_steps(model, where, target, given, output, wanted, fix):
@@ -103,8 +123,7 @@ def _compares(loss):
 
     Where they differ in rank, it makes an error of shapes, or compares with other samples' entries.
     """
-    module = getattr(_resolved(loss), "__module__", "")
-    return module.startswith("keras.") and not _is(loss, "CTC", "ctc")
+    return is_of_keras(_resolved(loss)) and not _is(loss, "CTC", "ctc")
 
 
 def with_feature_axis(target):
@@ -134,14 +153,6 @@ def open_targets(columns):
 def _for_output(target, shape):
     is_column = shape is not None and len(shape) == 3 and shape[-1] == 1
     return with_feature_axis(target) if is_column else target
-
-
-def _map_beside(shapes, function, y):
-    """Applies `function` to each target and the shape of its output, None if unknown."""
-    if isinstance(y, dict):
-        return {name: function(part, shapes.get(name)) for name, part in y.items()}
-    each = iter(shapes.values())
-    return tree.map_structure(lambda part: function(part, next(each, None)), y)
 
 
 def _with_unused(model, y, size):

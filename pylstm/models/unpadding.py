@@ -61,15 +61,24 @@ def without_padding(outputs, x, at_once):
     return tree.map_structure(as_rows, outputs)
 
 
-def as_lists(outputs):
-    """The outputs, with a list of N arrays (T_i, ...) in the place of all `Rows`."""
+def as_lists(outputs, order=None):
+    """The outputs, with a list of N arrays (T_i, ...) in the place of all `Rows`.
 
-    def split(part):
-        if not isinstance(part, Rows):
+    Args:
+        outputs: NumPy arrays and `Rows`, as `predict` joins them.
+        order: (N,), which of the user's samples each of the model's was; None if the same.
+    """
+    places = None if order is None else np.argsort(order)
+
+    def restore(part):
+        if isinstance(part, Rows):
+            rows = split_rows(part.values[part.is_real], [0, *np.cumsum(part.lengths)])
+            return rows if places is None else [rows[place] for place in places]
+        if places is None or not hasattr(part, "shape"):
             return None  # looks into it
-        return split_rows(part.values[part.is_real], [0, *np.cumsum(part.lengths)])
+        return part[places]
 
-    return tree.traverse(split, outputs)
+    return tree.traverse(restore, outputs)
 
 
 def _last_step(mask):

@@ -28,7 +28,7 @@ def _register_targets():
         raise BackendLoadError(
             "PYL131",
             "pylstm was built without the handlers for JAX",
-            fix="pip install 'tensorflow-cpu>=2.21,<2.22' (its headers) and build pylstm again",
+            fix="pip install .     in the clone; the build brings TensorFlow's headers",
         )
     try:
         for name, target in _TARGETS.items():
@@ -80,7 +80,8 @@ def lstm(
         if "forward-mode" not in str(error):
             raise
         fix = 'pylstm.LSTM(..., kernel="keras") with KERAS_BACKEND=jax, whose loop has it'
-        raise PylstmError("PYL134", got="forward mode", fix=fix) from None
+        expected = "reverse mode, as of jax.grad and jax.vjp"
+        raise PylstmError("PYL134", expected=expected, got="forward mode", fix=fix) from None
 
 
 def zero_state(x, units):

@@ -78,6 +78,7 @@ def require_loop(framework):
     if keras.backend.backend() != framework:
         raise PylstmError(
             "PYL134",
+            expected="first derivatives",
             got="a derivative of a gradient",
             fix=f"KERAS_BACKEND={framework}, whose loop has it",
         )

@@ -46,6 +46,7 @@ def lstm(
     if _is_transformed():
         raise PylstmError(
             "PYL134",
+            expected="reverse mode of plain tensors, as of backward and torch.autograd.grad",
             got=_TRANSFORMATIONS,
             fix="pylstm.LSTM with KERAS_BACKEND=torch, whose loop has them",
         )

@@ -320,6 +320,17 @@ def test_layers_that_lose_the_mask_in_a_graph():
     assert found(diagnose(behind, sequences()), "PYL130").where == "layer 'smooth'"
 
 
+def test_the_inputs_of_a_dict_are_told_apart_by_their_names():
+    """Keras has them in the order of the names, not of the dict."""
+    x = {"b": keras.Input((None, 5)), "a": keras.Input((None, 5))}
+    smooth = keras.layers.Conv1D(5, 3, padding="same", name="smooth")
+    outputs = pylstm.LSTM(3)(x["b"]) + pylstm.LSTM(3)(smooth(x["a"]))
+    model = pylstm.Model(x, outputs)
+    assert diagnose(model, {"a": dense(), "b": sequences()}).ok
+    report = diagnose(model, {"a": sequences(), "b": dense()})
+    assert found(report, "PYL130").where == "layer 'smooth'"
+
+
 @pytest.mark.parametrize(
     "build",
     [

@@ -112,6 +112,19 @@ def test_weights_per_sample_and_per_step_with_targets_per_step():
     assert np.asarray(per_sample[2]).sum(axis=1).tolist() == [2 * t for t in rows[:4]]
 
 
+def test_weights_per_step_may_have_an_axis_of_one():
+    steps = [np.ones(t) for t in LENGTHS]
+    weights = [np.arange(t) / t for t in LENGTHS]
+    columns = [w[:, None] for w in weights]
+    want = dataset(sequences(), steps, 8, seed=0, sample_weight=weights)[0][2]
+    for same in (columns, pad(columns).x):
+        got = dataset(sequences(), steps, 8, seed=0, sample_weight=same)[0][2]
+        np.testing.assert_array_equal(got, want)
+    with pytest.raises(errors.RankError, match=r"PYL101.*too many axes") as caught:
+        dataset(sequences(), steps, sample_weight=[np.ones((t, 2)) for t in LENGTHS])
+    assert caught.value.got == "sample_weight (200, None, 2)"
+
+
 def test_several_inputs_and_outputs():
     x = {"signal": sequences(), "meta": np.arange(200)}
     y = {"label": np.arange(200), "steps": [np.ones(t) for t in LENGTHS]}
@@ -192,6 +205,12 @@ def test_padded_targets_per_step_are_as_long_as_their_batch():
 def test_batch_size_is_a_positive_integer(y, batch_size):
     with pytest.raises(ValueError, match=rf"PYL144(.|\n)*positive integer\n.*got: +{batch_size}"):
         dataset(sequences(), y, batch_size)
+
+
+@pytest.mark.parametrize("value", [np.nan, "a", [1.0]])
+def test_mask_value_is_one_number(value):
+    with pytest.raises(errors.MaskError, match="PYL112"):
+        dataset(sequences(), mask_value=value)
 
 
 def test_text_labels():

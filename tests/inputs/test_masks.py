@@ -52,6 +52,16 @@ def test_mask_value_of_float64(dtype, kind):
     assert_close(layer(kind(x)), layer(X, mask=MASK))
 
 
+@pytest.mark.parametrize("number", [np.float64, np.float32, np.array])
+def test_mask_value_as_a_number_of_numpys(number):
+    """It would take the comparison to its own dtype, in which 0.1 is another number."""
+    x = np.where(MASK[..., None], X, 0.1).astype(np.float32)
+    layer = lstm(3, mask_value=number(0.1))
+    kept = np.float32(0.1) if number is np.float32 else 0.1
+    assert (type(layer.mask_value), layer.mask_value) == (float, kept)
+    assert_close(layer(x), masked_outputs(layer, X, MASK))
+
+
 def test_mask_value_and_mask_both_count():
     x = np.where(MASK[..., None], X, -1).astype(np.float32)
     layer = lstm(3, mask_value=-1)
@@ -133,8 +143,9 @@ def test_lengths_as_mask(lengths):
 @pytest.mark.parametrize(
     ("mask", "fix"),
     [
-        (np.ones((4, 6), bool), "one entry for each time step"),
-        (np.ones((4, 4), bool), "one entry for each time step"),
+        (np.ones((4, 6), bool), "mask[:, :5]     if x was cut"),
+        (np.ones((4, 4), bool), "keras.ops.pad(mask, [(0, 0), (0, 1)])     if x was padded"),
+        (np.ones((3, 6), bool), "one entry for each time step"),
         (np.ones(5, bool), "np.repeat(mask[None], 4, axis=0)"),
         (np.ones((1, 5), bool), "np.repeat(mask, 4, axis=0)"),
         (np.ones((5, 4), bool), "mask.T"),

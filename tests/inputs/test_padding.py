@@ -90,6 +90,7 @@ def test_fractions_are_never_rounded_away():
             pad(sequences(dtype="uint8"), value=value)
         assert caught.value.expected == "numbers that uint8 can hold"
         assert caught.value.got == f"uint8 sequences, value={value}"
+        assert caught.value.fix == "dtype='float32'"
         assert pad(sequences(dtype="uint8"), value=value, dtype="float32").x.dtype == np.float32
     with pytest.raises(errors.DTypeError, match="do not fit int8"):
         pad([[1, 200], [3]], dtype="int8")
@@ -105,6 +106,14 @@ def test_padding_is_the_value_that_a_layer_will_look_for(dtype):
         assert (batch.x[~batch.mask] == np.float32(value)).all()
         with pytest.raises(errors.DTypeError, match=f"the numbers do not fit {np.dtype(dtype)}"):
             pad(seqs, value=value, dtype=dtype)
+
+
+@pytest.mark.parametrize("number", [1e6, 100_003])
+def test_numbers_never_become_infinite(number):
+    with pytest.raises(errors.DTypeError, match="the numbers do not fit float16") as caught:
+        pad([[number, 2], [3]], dtype="float16")
+    assert caught.value.fix == "leave dtype out, or pad with dtype='float32'"
+    assert pad([[np.inf, 0.1], [3.0]], dtype="float16").x[0, 0] == np.inf
 
 
 def test_never_truncates():

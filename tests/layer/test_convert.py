@@ -199,7 +199,8 @@ def test_bare_layer_keeps_its_options():
     assert (layer.name, layer.go_backwards, layer.kernel) == ("mine", True, "auto")
     back = pylstm.to_keras(pylstm.LSTM(4, kernel="keras", use_cudnn=False, implementation=1))
     assert type(back) is STOCK
-    assert (back.use_cudnn, back.cell.implementation) == (False, 1)
+    for layer in (back, pylstm.convert(back)):
+        assert (layer.use_cudnn, layer.cell.implementation) == (False, 1)
 
 
 class Scale(keras.layers.Layer):

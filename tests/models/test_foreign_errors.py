@@ -1,6 +1,7 @@
 """Errors of Keras' and TensorFlow's are explained where they are of the data, and only there."""
 
 import inspect
+import threading
 
 import keras
 import numpy as np
@@ -31,6 +32,25 @@ def test_an_error_of_a_callback_stays_as_it_is(x, in_batches):
     data = (pylstm.dataset(x, Y), None) if in_batches else (x, Y)
     with pytest.raises(RuntimeError, match=r"^my dashboard: Invalid dtype: object$"):
         classifier().fit(*data, callbacks=[Failing()], verbose=0)
+
+
+def test_an_error_of_a_callback_stays_as_it_is_beside_one_of_a_later_batch():
+    """Batches are made before it is their turn."""
+    came = threading.Event()
+
+    class WaitsForIt(Failing):
+        def on_train_batch_begin(self, batch, logs=None):
+            assert came.wait(60)
+            super().on_train_batch_begin(batch)
+
+    def batches():
+        yield sequences([3, 2]), Y[:2]
+        yield sequences([3, 2]), Y[:2]
+        came.set()
+        yield [["no", "number"]], Y[:1]
+
+    with pytest.raises(RuntimeError, match=r"^my dashboard: Invalid dtype: object$"):
+        classifier().fit(batches(), steps_per_epoch=3, callbacks=[WaitsForIt()], verbose=0)
 
 
 @pytest.mark.parametrize("in_batches", [False, True])

@@ -114,6 +114,7 @@ def test_layers_of_keras_pass_it_on(name):
 
 INDICES = {
     "last": lambda y: y[:, -1],
+    "all": lambda y: pylstm.LSTM(2)(y[()]),
     "first": lambda y: y[:, 0],
     "features of the last": lambda y: y[:, -1, 1:],
     "features": lambda y: pylstm.LSTM(2)(y[:, :, 1:]),

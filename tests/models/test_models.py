@@ -344,6 +344,22 @@ def test_shuffle_draws_each_epoch_anew():
     assert flat() == lengths.tolist()
 
 
+@pytest.mark.parametrize("model_type", [keras.Sequential, pylstm.Sequential])
+def test_each_fit_draws_a_dataset_anew(model_type):
+    batches, seen = pylstm.dataset(sequences([3] * 64), np.arange(64), 64, seed=0), []
+
+    class Spy(keras.losses.Loss):
+        def call(self, y_true, y_pred):
+            seen.append(y_true.numpy().ravel().tolist())
+            return y_pred
+
+    model = model_type([pylstm.LSTM(2), keras.layers.Dense(1)])
+    model.compile("sgd", Spy(), run_eagerly=True)
+    for _ in range(3):
+        model.fit(batches, verbose=0)
+    assert len(set(map(tuple, seen))) == 3
+
+
 # Targets by step.
 
 
@@ -459,6 +475,46 @@ def test_outputs_by_step_come_back_without_padding():
             np.testing.assert_allclose(got, want, atol=1e-6)
     even = model.predict(sequences([3] * 4), verbose=0)
     assert even.shape == (4, 3, 2)
+
+
+def predict_by_batch(lengths, batch_shape=(None, None, 5), options=None, **lstm_options):
+    """The lengths in each batch, and what must be the same for each sequence: predicted, alone."""
+    seqs, seen = sequences(lengths), []
+
+    class Spy(pylstm.Sequential):
+        def predict_step(self, data):
+            seen.append(data[0].row_lengths().numpy().tolist())
+            return super().predict_step(data)
+
+    model = Spy([keras.Input(batch_shape=batch_shape), pylstm.LSTM(2, **lstm_options)])
+    model.compile(run_eagerly=True)
+    outputs = model.predict(seqs, batch_size=4, verbose=0, **options or {})
+    alone = pylstm.Sequential([keras.Input((None, 5)), pylstm.LSTM(2, **lstm_options)])
+    alone.set_weights(model.get_weights())
+    return seen, outputs, [alone(seq[None])[0] for seq in seqs[: len(outputs)]]
+
+
+@pytest.mark.parametrize("return_sequences", [False, True])
+def test_predict_takes_similar_lengths_together(return_sequences):
+    lengths = np.random.default_rng(1).permutation(np.arange(1, 13))
+    seen, outputs, alone = predict_by_batch(lengths, return_sequences=return_sequences)
+    assert seen == [[12, 11, 10, 9], [8, 7, 6, 5], [4, 3, 2, 1]]
+    for output, want in zip(outputs, alone, strict=True):
+        np.testing.assert_allclose(output, want, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "options", [{"steps": 1}, {"callbacks": [keras.callbacks.LambdaCallback()]}]
+)
+def test_predict_keeps_the_order_that_someone_sees(options):
+    seen, outputs, alone = predict_by_batch((3, 2, 4, 2, 3, 1), options=options)
+    assert seen == [[3, 2, 4, 2], [3, 1]][: options.get("steps", 2)]
+    np.testing.assert_allclose(outputs, alone, atol=1e-6)
+
+
+def test_predict_keeps_the_order_of_a_stateful_layer():
+    seen, _, _ = predict_by_batch((3, 2, 4, 2, 5, 4, 1, 6), (4, None, 5), stateful=True)
+    assert seen == [[3, 2, 4, 2], [5, 4, 1, 6]]
 
 
 @pytest.mark.parametrize("step", [1, -1])
@@ -697,13 +753,27 @@ def test_a_dict_without_an_input():
     signal, meta = keras.Input((None, 5), name="signal"), keras.Input((2,), name="meta")
     joined = keras.layers.Concatenate()([pylstm.LSTM(3)(signal), meta])
     x = {"signal": sequences(), "mta": np.zeros((6, 2))}
-    for inputs in ({"signal": signal, "meta": meta}, [signal, meta]):
+    by_name = "{'meta': ..., 'signal': ...}"  # in the order of Keras, which sorts the keys
+    in_order = "{'signal': ..., 'meta': ...}"
+    for inputs, fix in (
+        ({"signal": signal, "meta": meta}, by_name),
+        ([signal, meta], in_order),
+    ):
         model = pylstm.Model(inputs, joined)
         for run in (model.predict, model):
             with pytest.raises(errors.RankError, match=r"PYL101.* lacks an input") as caught:
                 run(x)
             assert caught.value.got == "the keys 'signal', 'mta'"
-            assert caught.value.fix == "{'signal': ..., 'meta': ...}"
+            assert caught.value.fix == fix
+
+
+def test_a_tuple_for_a_model_of_a_dict():
+    x = {"signal": keras.Input((None, 5)), "meta": keras.Input((2,))}
+    model = pylstm.Model(x, keras.layers.Concatenate()([pylstm.LSTM(3)(x["signal"]), x["meta"]]))
+    for run in (model.predict, model):
+        with pytest.raises(errors.RankError, match=r"PYL101.*takes a dict") as caught:
+            run((sequences(), np.zeros((6, 2))))
+        assert caught.value.got == "a tuple or list of 2"
 
 
 @pytest.mark.parametrize("model_type", [keras.Model, pylstm.Model])
