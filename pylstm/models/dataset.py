@@ -186,7 +186,7 @@ class SequenceDataset(keras.utils.PyDataset):
 
     def on_epoch_end(self):
         if self._shuffle:
-            self._rows[:] = self._draw_batches()  # in copies, too: the next fit goes on from here
+            self._rows = self._draw_batches()
 
     def _padded_length(self, rows):
         """What a batch is padded to; None where it is ragged."""

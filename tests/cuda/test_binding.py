@@ -1,6 +1,8 @@
 """`pylstm.ops.cuda` and the binding under it: NumPy is the framework, a CPU the device."""
 
 import contextlib
+import subprocess
+import sys
 
 import harness
 import numpy as np
@@ -280,3 +282,32 @@ def test_the_kernel_that_runs_it(binding):
     name, reason = binding.Call(dtype="float32", shapes=shapes).kernel
     assert name == "step"
     assert "TF32 is off" in reason
+
+
+ENDLESS = """
+import importlib.util, sys, threading
+import numpy as np
+spec = importlib.util.spec_from_file_location("_cuda", sys.argv[1])
+cuda = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(cuda)
+shapes = {"x": (1, 1, 1), "h0": (1, 1), "c0": (1, 1), "kernel": (1, 4), "recurrent_kernel": (1, 4)}
+call = cuda.Call(dtype="float32", shapes=shapes)
+arrays = {name: np.zeros(shape, "float32") for name, shape in shapes.items()}
+arrays |= {"y": arrays["x"], "h": arrays["h0"], "c": arrays["c0"]}
+pointers = {name: array.ctypes.data for name, array in arrays.items()}
+workspace = np.zeros(call.forward_workspace_bytes + 64, "uint8")
+pointers["workspace"] = -(-workspace.ctypes.data // 64) * 64
+started = threading.Event()
+def compute():
+    while True:
+        call.forward(pointers, 0)
+        started.set()
+threading.Thread(target=compute, daemon=True).start()
+assert started.wait(60)
+"""
+
+
+def test_the_process_ends_while_a_thread_computes(binding):
+    command = [sys.executable, "-c", ENDLESS, binding.__file__]
+    finished = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert (finished.returncode, finished.stderr) == (0, "")

@@ -274,6 +274,10 @@ def test_many_steps_split_the_weight_gradient(shim):
     check(shim, Case(batch=60, time=12, dtype="float64"), hopper(shim))
 
 
+def test_the_gradient_of_x_has_tiles_both_ways(shim):
+    check(shim, Case(batch=50, time=3, features=70), hopper(shim))
+
+
 def test_absent_output_gradients_are_zeros(shim):
     case, device = Case(mask="right"), hopper(shim)
     inputs = case.inputs()

@@ -38,10 +38,9 @@ def test_an_error_of_a_callback_stays_as_it_is_beside_one_of_a_later_batch():
     """Batches are made before it is their turn."""
     came = threading.Event()
 
-    class WaitsForIt(Failing):
-        def on_train_batch_begin(self, batch, logs=None):
-            assert came.wait(60)
-            super().on_train_batch_begin(batch)
+    def fail(epoch, logs):
+        assert came.wait(60)
+        raise RuntimeError("my dashboard: Invalid dtype: object")
 
     def batches():
         yield sequences([3, 2]), Y[:2]
@@ -50,7 +49,8 @@ def test_an_error_of_a_callback_stays_as_it_is_beside_one_of_a_later_batch():
         yield [["no", "number"]], Y[:1]
 
     with pytest.raises(RuntimeError, match=r"^my dashboard: Invalid dtype: object$"):
-        classifier().fit(batches(), steps_per_epoch=3, callbacks=[WaitsForIt()], verbose=0)
+        failing = keras.callbacks.LambdaCallback(on_epoch_end=fail)
+        classifier().fit(batches(), steps_per_epoch=2, callbacks=[failing], verbose=0)
 
 
 @pytest.mark.parametrize("in_batches", [False, True])
