@@ -9,7 +9,7 @@ from pylstm.errors import PylstmError
 from pylstm.keras_graph import is_recurrent, nodes_in_turn
 from pylstm.models import SequenceInputs
 from pylstm.models.inputs import declared_shapes
-from pylstm.models.mask_passing import computes_each_step, mask_lost, passes_mask
+from pylstm.models.mask_passing import computes_each_step, mask_lost, passes_mask, takes_maximum
 from pylstm.models.mask_values import padding_value
 
 
@@ -114,6 +114,8 @@ def _with_steps(operation, results, all_masked):
     """Those results that have the steps of the operation's input, and so their mask."""
     if isinstance(operation, keras.Model):
         return set()  # of a subclass, which tells nothing
+    if takes_maximum(operation):
+        return set()  # Keras does not tell that it drops them
     if not isinstance(operation, keras.Layer) or computes_each_step(operation):
         return set(results)
     mask = object()

@@ -80,9 +80,17 @@ _passing = weakref.WeakKeyDictionary()  # of the same layers, by Keras' graph
 
 def passes_mask(operation):
     """Whether a layer or operation passes on the mask of its input, or needs none behind it."""
-    is_model = isinstance(operation, keras.Model)
-    supports_masking = getattr(operation, "supports_masking", False)
-    return is_model or computes_each_step(operation) or (supports_masking and not _mixes(operation))
+    if isinstance(operation, keras.Model):
+        return True
+    if computes_each_step(operation) or takes_maximum(operation):
+        return True
+    return getattr(operation, "supports_masking", False) and not _mixes(operation)
+
+
+def takes_maximum(operation):
+    """Whether a layer takes the largest of all steps: masked ones can be made too small for it."""
+    is_pooling = type(operation) is keras.layers.GlobalMaxPooling1D
+    return is_pooling and operation.data_format == "channels_last"
 
 
 def computes_each_step(operation):
@@ -146,7 +154,9 @@ def _prepared(operation, args, kwargs, x, mask):
     if isinstance(operation, keras.layers.Embedding):  # Keras would warn that the mask is lost
         args = tree.map_structure(keras.ops.copy, args)
     elif isinstance(operation, keras.layers.Dot):
-        args = tree.map_structure(_without_masked_steps, args)
+        args = tree.map_structure(lambda x: _with_masked_steps(x, 0), args)
+    elif takes_maximum(operation):
+        args = tree.map_structure(lambda x: _with_masked_steps(x, float("-inf")), args)
     elif isinstance(operation, keras.layers.Softmax):
         given = kwargs.get("mask")
         if given is None or len(given.shape) == 2:  # which it would lay over steps and features
@@ -213,9 +223,10 @@ def _mixes(layer):
     return kind == "GroupNormalization"
 
 
-def _without_masked_steps(x):
+def _with_masked_steps(x, value):
+    """x with a value in the place of its masked steps, and so without a mask."""
     mask = _mask_of(x)
-    return x if mask is None else keras.ops.where(beside_features(mask, x), x, 0)
+    return x if mask is None else keras.ops.where(beside_features(mask, x), x, value)
 
 
 def mask_lost(operation):
@@ -229,6 +240,9 @@ def mask_lost(operation):
     elif is_recurrent(operation):
         fix = f"keras.layers.Bidirectional({kind}(units, return_sequences=True)), which puts the "
         fix += "backward outputs in the order of the mask"
+    elif kind in ("Max", "Mean"):
+        pooling = {"Max": "Max", "Mean": "Average"}[kind]
+        fix = f"keras.layers.Global{pooling}Pooling1D()(x)     over the steps that count"
     elif isinstance(operation, keras.Layer) and not is_of_keras(operation):
         fix = f"self.supports_masking = True in {kind}.__init__, if it takes steps one by one"
     else:

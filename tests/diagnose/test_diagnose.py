@@ -338,6 +338,7 @@ def test_the_inputs_of_a_dict_are_told_apart_by_their_names():
         lambda x: pylstm.LSTM(3)(keras.layers.Concatenate()([keras.layers.Dense(2)(x), x])),
         lambda x: keras.layers.Flatten()(pylstm.LSTM(3)(keras.layers.Masking(-1.0)(x))),
         lambda x: keras.layers.Flatten()(keras.layers.GlobalAveragePooling1D()(x)),
+        lambda x: keras.layers.Flatten()(keras.layers.GlobalMaxPooling1D()(x)),
         lambda x: keras.layers.Flatten()(
             keras.layers.Attention()([keras.layers.RepeatVector(1)(pylstm.LSTM(5)(x)), x])
         ),

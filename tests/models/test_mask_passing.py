@@ -65,6 +65,7 @@ LAYERS = {
         keras.layers.Add()([keras.layers.Reshape((1, 4))(pylstm.LSTM(4)(x)), x])
     ),
     "softmax": lambda x: average(keras.layers.Softmax()(x)),
+    "maximum": lambda x: keras.layers.GlobalMaxPooling1D()(x),
     "dot": lambda x: keras.layers.Dot(axes=1)([keras.layers.Dense(1)(x), x]),
     "attention pooling": attention_pooling,
     "layer normalization": lambda x: average(keras.layers.LayerNormalization()(x)),
@@ -234,6 +235,18 @@ LOSES = {
     "lambda": (lambda: keras.layers.Lambda(lambda x: 2 * x), "mask=lambda x, mask: mask"),
     "smoothing": (Smoothing, "self.supports_masking = True in Smoothing.__init__"),
     "flip": (lambda: lambda x: ops.flip(x, axis=1), "pylstm.pad(sequences).x"),
+    "max": (
+        lambda: lambda x: ops.max(x, axis=1, keepdims=True),
+        "keras.layers.GlobalMaxPooling1D()(x)     over the steps",
+    ),
+    "mean": (
+        lambda: lambda x: ops.mean(x, axis=1, keepdims=True),
+        "keras.layers.GlobalAveragePooling1D()(x)     over the steps",
+    ),
+    "global_max_pooling1d": (
+        lambda: keras.layers.GlobalMaxPooling1D(data_format="channels_first", keepdims=True),
+        "pylstm.pad(sequences).x",
+    ),
     "expand_dims": (
         lambda: lambda x: ops.squeeze(ops.expand_dims(x, 1), 1),
         "pylstm.pad(sequences).x",
