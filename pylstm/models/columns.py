@@ -87,7 +87,7 @@ class Columns(NamedTuple):
 
     @property
     def is_dense(self):
-        return all(isinstance(column, Dense) for column in columns_of(tuple(self)))
+        return all(isinstance(column, Dense) for part in self for column in columns_of(part))
 
     def take(self, rows):
         """The given rows of every column; `rows` is a slice or an index array."""
@@ -113,6 +113,8 @@ class Columns(NamedTuple):
 
 def columns_of(structure):
     """The columns of a structure, in order."""
+    if structure is None or isinstance(structure, (Dense, Sequences)):  # without Keras' ceremony
+        return [] if structure is None else [structure]
     return [leaf for leaf in tree.flatten(structure) if leaf is not None]
 
 

@@ -14,7 +14,7 @@ from pylstm.inputs.explain import shape_text
 from pylstm.inputs.knowledge import memory_of
 from pylstm.inputs.padding import PaddedBatch
 from pylstm.layer import LSTM
-from pylstm.models.columns import Sequences, read_columns
+from pylstm.models.columns import Sequences, columns_of, read_column, read_columns
 from pylstm.models.dataset import SequenceDataset, longest_of
 from pylstm.models.entry import enter, enter_column
 from pylstm.models.inputs import (
@@ -28,7 +28,7 @@ from pylstm.models.inputs import (
 from pylstm.models.mask_values import padding_value
 from pylstm.models.outputs import count_outputs
 from pylstm.models.stateful import check_batches, keeps_states
-from pylstm.models.structure import split_targets
+from pylstm.models.structure import map_parts, split_targets
 from pylstm.models.targets import fit_targets
 from pylstm.models.text import as_text, is_text, read_text
 from pylstm.models.time_distributed import check_time_distributed
@@ -100,10 +100,10 @@ def read_data(model, x, y=None, sample_weight=None):
     report = Corrections(model.name, Known(), strictest_validate(model))
     try:
         x = separate_inputs(model, x, count_samples(y))
-        x = read_columns(read_text(model, x), report=report)
-        count = count_outputs(model)
-        y, sample_weight = (split_targets(part, count, x.size) for part in (y, sample_weight))
-        columns = read_columns(x.x, y, sample_weight, report)
+        x = map_parts(lambda part: read_column(part, report), read_text(model, x))
+        size, count = columns_of(x)[0].size, count_outputs(model)
+        y, sample_weight = (split_targets(part, count, size) for part in (y, sample_weight))
+        columns = read_columns(x, y, sample_weight, report)
         x = _enter_columns(model, columns.x, report)
         x = x if columns.is_dense else without_absent(model, x)
         columns = fit_targets(model, columns._replace(x=x))

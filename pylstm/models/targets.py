@@ -19,6 +19,8 @@ def fit_targets(model, columns):
         TimestepError: As `unpad_targets`, and for targets per step of outputs per sample, or the
             other way round, of which Keras' loss fails.
     """
+    if columns.y is None:
+        return columns
     shapes = output_shapes(model, columns.x)
     y, sample_weight = (_arranged(part, model) for part in (columns.y, columns.sample_weight))
     columns = unpad_targets(columns._replace(y=y, sample_weight=sample_weight), shapes)
