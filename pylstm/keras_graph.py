@@ -9,7 +9,7 @@ def nodes_in_turn(model):
 
 def is_of_keras(thing):
     """Whether a function, or the class of an object, is Keras' own."""
-    return getattr(thing, "__module__", "").startswith("keras.")
+    return (getattr(thing, "__module__", None) or "").startswith("keras.")
 
 
 def is_recurrent(layer):

@@ -240,7 +240,7 @@ def mask_lost(operation):
     elif is_recurrent(operation):
         fix = f"keras.layers.Bidirectional({kind}(units, return_sequences=True)), which puts the "
         fix += "backward outputs in the order of the mask"
-    elif kind in ("Max", "Mean"):
+    elif kind in ("Max", "Mean") and operation.axis in ([1], [-2]):
         pooling = {"Max": "Max", "Mean": "Average"}[kind]
         fix = f"keras.layers.Global{pooling}Pooling1D()(x)     over the steps that count"
     elif isinstance(operation, keras.Layer) and not is_of_keras(operation):

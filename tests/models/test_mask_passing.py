@@ -239,6 +239,7 @@ LOSES = {
         lambda: lambda x: ops.max(x, axis=1, keepdims=True),
         "keras.layers.GlobalMaxPooling1D()(x)     over the steps",
     ),
+    "max over features": (lambda: lambda x: ops.max(x, -1, True), "pylstm.pad(sequences).x"),
     "mean": (
         lambda: lambda x: ops.mean(x, axis=1, keepdims=True),
         "keras.layers.GlobalAveragePooling1D()(x)     over the steps",
