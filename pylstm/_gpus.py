@@ -57,7 +57,8 @@ def explain(error):
     if error.status == _MEMORY_ALLOCATION:
         return out_of_memory(error)
     if error.status not in _NO_DEVICE:
-        return DeviceError("PYL137", got=str(error), fix="CUDA_LAUNCH_BLOCKING=1 shows which call")
+        fix = "CUDA_LAUNCH_BLOCKING=1     to see which call failed"
+        return DeviceError("PYL137", got=str(error), fix=fix)
     try:
         obstacles = [f"{gpu.name}: {gpu.obstacle}" for gpu in find_gpus() if gpu.obstacle]
     except DeviceError as found:
@@ -71,7 +72,7 @@ def out_of_memory(error):
     return DeviceError(
         "PYL136",
         got=str(error),
-        fix="a smaller batch, shorter sequences, or no gradient, for which each step is kept",
+        fix="a smaller batch, shorter sequences, or no gradient, which needs every step kept",
     )
 
 

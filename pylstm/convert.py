@@ -16,7 +16,7 @@ _changing = threading.RLock()
 
 
 def convert(model: keras.Layer) -> keras.Layer:
-    """Makes a copy of a model whose `keras.layers.LSTM` are `pylstm.LSTM`.
+    """Makes a copy of a model with `pylstm.LSTM` for every `keras.layers.LSTM`.
 
     Args:
         model: A Keras model or layer. LSTM layers inside wrappers such as
@@ -39,13 +39,13 @@ def convert(model: keras.Layer) -> keras.Layer:
 
 
 def to_keras(model: keras.Layer) -> keras.Layer:
-    """Makes a copy of a model whose `pylstm.LSTM` are `keras.layers.LSTM`.
+    """Makes a copy of a model with `keras.layers.LSTM` for every `pylstm.LSTM`.
 
     The inverse of `convert`, with the same argument, result and errors. `kernel` and
     `validate`, which only `pylstm.LSTM` has, are dropped.
 
     Raises:
-        OptionError: Also where a layer has a `mask_value`, which `keras.layers.LSTM` has not.
+        OptionError: Also where a layer has a `mask_value`, which `keras.layers.LSTM` lacks.
     """
     return _rebuild(model, _to_keras, LSTM)
 
@@ -212,5 +212,5 @@ def _refuse_leftovers(model, layer_class):
                 layer=layer.name,
                 expected="a layer that is made by the configuration of the model",
                 got="one made by the Python code of a model or layer",
-                fix="the other LSTM class in that code",
+                fix="use the other LSTM class in that code",
             )

@@ -83,8 +83,9 @@ def _rebuild(error_type, code, what, parts):
 
 def quoted_error(text):
     """The pylstm error whose message a text quotes, as those of TensorFlow's graphs do, or None."""
-    # TensorFlow's Assert escapes what it quotes.
-    found = _MESSAGE.search(text.replace("\\n", "\n").replace("\\'", "'"))
+    if re.search(r"\\n  (expected|got|fix):", text):  # TensorFlow's Assert escapes what it quotes
+        text = text.replace("\\n", "\n").replace("\\'", "'")
+    found = _MESSAGE.search(text)
     if found is None:
         return None
     parts = {name: part and part.replace(_INDENT, "\n") for name, part in found.groupdict().items()}
@@ -101,7 +102,7 @@ class RankError(ShapeError):
 
 
 class FeatureMismatchError(ShapeError):
-    """The feature axis has another size than the weights."""
+    """The feature axis does not match the weights."""
 
 
 class TimestepError(ShapeError):
@@ -117,7 +118,7 @@ class MaskError(ShapeError):
 
 
 class RaggedError(ShapeError):
-    """Sequences of several lengths cannot be joined to one batch."""
+    """Sequences of several lengths cannot be joined into one batch."""
 
 
 class StateError(ShapeError):
@@ -133,7 +134,7 @@ class OptionError(PylstmError, ValueError):
 
 
 class BackendLoadError(PylstmError, ImportError):
-    """The compiled library is absent or cannot be loaded."""
+    """The compiled library is missing or cannot be loaded."""
 
 
 class DeviceError(PylstmError, RuntimeError):
@@ -174,18 +175,18 @@ CODES = {
     "PYL111": Code(BatchMismatchError, "the rows of all sequences are joined along one axis"),
     "PYL112": Code(MaskError, "the mask does not fit the input"),
     "PYL113": Code(MaskError, "the lengths do not fit the input"),
-    "PYL114": Code(RaggedError, "the sequences cannot be joined to one batch"),
+    "PYL114": Code(RaggedError, "the sequences cannot be joined into one batch"),
     "PYL115": Code(RaggedError, "a tf.data batch holds sequences of different lengths"),
     "PYL116": Code(StateError, "the initial state does not fit"),
     "PYL117": Code(DTypeError, "the input is complex; an LSTM would drop the imaginary part"),
     "PYL118": Code(DTypeError, "the input does not hold numbers"),
     "PYL119": Code(TimestepError, "a sequence is longer than maxlen"),
-    "PYL120": Code(TimestepError, "labels and sequences differ in their steps"),
+    "PYL120": Code(TimestepError, "targets and sequences differ in their number of steps"),
     # Corrections: warnings by default, errors under validate="strict".
     "PYL121": Code(RankError, "one sequence without a batch axis"),
     "PYL122": Code(RankError, "sequences without a feature axis"),
     "PYL123": Code(RankError, "an axis of size 1 too many"),
-    "PYL124": Code(TimestepError, "another number of time steps than the layer was built for"),
+    "PYL124": Code(TimestepError, "not the number of time steps that the layer was built for"),
     "PYL125": Code(MaskError, "lengths were passed as the mask"),
     "PYL126": Code(RaggedError, "the sequences were padded to one length"),
     "PYL127": Code(ShapeError, "the input was converted to one array"),
@@ -194,20 +195,20 @@ CODES = {
     "PYL129": Code(TimestepError, "TimeDistributed would drop steps in a graph"),
     "PYL130": Code(RaggedError, "the mask of the padded steps would be lost"),
     # The software itself.
-    "PYL131": Code(BackendLoadError, "the compiled library is absent"),
+    "PYL131": Code(BackendLoadError, "the compiled library is missing"),
     "PYL132": Code(BackendLoadError, "the compiled library cannot be loaded"),
     "PYL133": Code(PylstmError, "the fused kernel cannot run this layer"),
     "PYL134": Code(PylstmError, "the fused kernel has no such derivative"),
     "PYL135": Code(DeviceError, "no GPU here can run the CUDA kernels"),
-    "PYL136": Code(DeviceError, "the GPU's memory does not suffice"),
+    "PYL136": Code(DeviceError, "the GPU is out of memory"),
     "PYL137": Code(DeviceError, "CUDA reports an error"),
-    "PYL138": Code(DeviceError, "the kernels do not reach the arrays where they are"),
+    "PYL138": Code(DeviceError, "the arrays are not where the kernels can reach them"),
     # The functional op.
     "PYL141": Code(ShapeError, "the shapes do not fit each other"),
     "PYL142": Code(DTypeError, "an argument is of the wrong type"),
     "PYL143": Code(OptionError, "the activation is unknown"),
     # Other options.
-    "PYL144": Code(OptionError, "an option has no such value"),
+    "PYL144": Code(OptionError, "an option has an invalid value"),
     "PYL145": Code(OptionError, "the model cannot be converted"),
 }
 """Code to (error class, summary). docs/errors.md is tested against this table."""

@@ -53,11 +53,11 @@ def lstm(
     and TensorFlow, on a GPU.
 
     Takes arrays of NumPy, CuPy, TensorFlow, torch or JAX and returns the same kind. All but NumPy's
-    and CuPy's are differentiable by x, the weights and the states: once, and again where Keras runs
-    on that framework. NumPy arrays may stand among those of another framework. Other objects that
-    share their memory are taken without a copy: on a GPU (`__cuda_array_interface__`, DLPack) as
-    CuPy's arrays, else (DLPack) as NumPy's. On the CPU, denormal numbers in the arithmetic count as
-    zero.
+    and CuPy's are differentiable with respect to x, the weights and the states: once, and again
+    where Keras runs on that framework. NumPy arrays may stand among those of another. Other objects
+    that share their memory are taken without a copy: on a GPU (`__cuda_array_interface__`, DLPack)
+    as CuPy's arrays, else (DLPack) as NumPy's. On the CPU, denormal numbers in the arithmetic count
+    as zero.
 
         y = pylstm.lstm(x, kernel, recurrent_kernel, bias, lengths=lengths)
 
@@ -83,8 +83,8 @@ def lstm(
         zero_output_for_mask: Masked steps give zeros.
 
     Returns:
-        y, (B, T, H) in the order of the steps, or (B, H); with `return_state` y, h and c, the last
-        two (B, H).
+        y, (B, T, H) in the order in which the steps were read, or (B, H); with `return_state` y, h
+        and c, the last two (B, H).
 
     Raises:
         ShapeError: A shape does not fit the others; of its subclasses, `RankError` and

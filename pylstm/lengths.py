@@ -36,7 +36,7 @@ def check_lengths(lengths, x):
     got = f"{shape} {dtype}"
     if shape is not None and (len(shape) != 1 or not may_equal(shape, (batch,))):
         is_mask = len(shape) == 2 and may_equal(shape, (batch, time))
-        raise lengths_error(got, x, "mask=lengths     of a mask" if is_mask else None)
+        raise lengths_error(got, x, "mask=lengths     if it is a mask" if is_mask else None)
     is_numpy = isinstance(lengths, np.ndarray)
     is_whole = is_numpy and lengths.dtype.kind == "f" and (lengths == np.floor(lengths)).all()
     if is_numpy and (is_whole or lengths.dtype.kind in "iu"):

@@ -160,7 +160,8 @@ def lstm_forward(
         recurrent_dropout: (4, B, H) multipliers of h, one per gate, or None.
         activation, recurrent_activation: names in `ACTIVATIONS`.
         go_backwards: read x and mask from the last step to the first.
-        return_sequences: y is (B, T, H) in the order of the steps, else (B, H), the last output.
+        return_sequences: y is (B, T, H) in the order in which the steps are read, else (B, H), the
+            last output.
         zero_output_for_mask: masked steps give zeros instead.
 
     Returns:

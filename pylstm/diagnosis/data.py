@@ -27,7 +27,7 @@ from pylstm.models.batch_stream import (
     reads_dataset,
 )
 from pylstm.models.columns import Dense, Sequences, Text, read_column
-from pylstm.models.data import count_samples, for_model, is_columns, unpack_batch
+from pylstm.models.data import count_samples, for_model, is_columns, is_nothing, unpack_batch
 from pylstm.models.dataset import SequenceDataset
 from pylstm.models.entry import enter_column
 from pylstm.models.foreign_errors import readable_errors
@@ -52,14 +52,13 @@ def check_data(model, x, y, padded):
     Returns:
         A list of `Finding`.
     """
-    is_empty = isinstance(x, dict) and not x
-    if is_columns(x) and not is_empty:
+    if is_columns(x) and not is_nothing(x):
         return _check_samples(model, x, y, padded)
     if isinstance(x, Iterator):
         what = "an iterator can be read only once, and fit will want to"
         fix = "pylstm.diagnose(model, *next(another_iterator))"
         return [Finding("note", "PYL209", "x", what, fix)]
-    if is_empty or not (hasattr(x, "__iter__") or hasattr(x, "__getitem__")):
+    if is_nothing(x) or not (hasattr(x, "__iter__") or hasattr(x, "__getitem__")):
         fix = "an array, a list of arrays (time, features), or a dataset of batches"
         return [Finding("error", "PYL118", "x", f"{type(x).__name__} holds no samples", fix)]
     findings = list(_check_ranks(x))
@@ -123,7 +122,8 @@ def _check_samples(model, x, y, padded, in_batches=False):
         return [of_error("x", error)]
     findings, columns, fitting = [], [], True
     shapes = declared_shapes(model)
-    for name, where, part in _named_inputs(model, x):
+    inputs = [each for each in _named_inputs(model, x) if each[2] is not None]
+    for name, where, part in inputs:
         is_ragged = hasattr(part, "row_splits")
         is_ragged |= isinstance(part, PaddedBatch) and isinstance(model, SequenceInputs)
         report = CorrectionFindings(model, name, where, is_ragged, in_batches, findings)
@@ -144,7 +144,7 @@ def _check_samples(model, x, y, padded, in_batches=False):
         else:
             findings += _check_shape(model, where, column, shapes.get(name), is_ragged)
         columns.append(column)
-    if len(columns) == len(named("x", x)):
+    if columns and len(columns) == len(inputs):
         x = tuple(columns) if len(columns) > 1 else columns[0]
         is_read = fitting and not in_batches and isinstance(model, SequenceInputs)
         findings += check_targets(model, x, y, is_read, in_batches)

@@ -36,7 +36,7 @@ def check_masks(model, padded):
             yield of_error(f"layer '{operation.name}'", mask_lost(operation))
         elif is_before_recurrent:
             kind = type(operation).__name__
-            what = f"{kind} passes no mask on: behind it padded steps count as real"
+            what = f"{kind} drops the mask: after it, padded steps count as real"
             yield Finding("warning", "PYL204", f"layer '{operation.name}'", what)
 
 

@@ -18,7 +18,7 @@ HINTS = {
     "PYL208": "the layer does not run the fused kernel",
     "PYL209": "could not be checked",
     "PYL210": "numbers for which the embedding has no row",
-    "PYL211": "a layer that gives its states, too, before another",
+    "PYL211": "a layer that also returns its states feeds another",
     "PYL212": "labels for which the model has no output",
     "PYL213": "real steps that count as padding",
 }

@@ -48,7 +48,7 @@ def check_rows(where, rows):
     empty = [index for index, row in rows.items() if row.ndim and not len(row)]
     if empty:
         what = f"{len(empty)} of {len(rows)}, the first is {where}[{empty[0]}]"
-        fix = "leave it, its output is that of no input; or [s for s in sequences if len(s)]"
+        fix = "[s for s in sequences if len(s)]     kept, each gives the output of no input"
         yield Finding("note", "PYL203", where, what, fix)
 
 
@@ -65,7 +65,7 @@ def check_masked_steps(model, name, where, rows):
     if masked:
         index, steps = next(iter(masked.items()))
         total = sum(map(len, masked.values()))
-        what = f"{total} steps in {len(masked)} of {len(rows)} samples have {value} alone, which a "
+        what = f"{total} steps in {len(masked)} of {len(rows)} samples hold only {value}, which a "
         what += f"layer masks; the first is {where}[{index}][{steps[0]}]"
         fix = "a mask_value that no step holds, if they count"
         yield Finding("warning", "PYL213", where, what, fix)
@@ -82,7 +82,7 @@ def check_classes(where, column, number, ignored):
     rows = dict(enumerate(map(np.asarray, column.values)))
     what = _counted(where, rows, lambda r: ((r < 0) | (r >= number)) & (r != ignored))
     if what is not None:
-        what = f"{what}, beside {number} outputs"
+        what = f"{what}, but there are {number} outputs"
         fix = f"labels from 0 to {number - 1}, or more units in the last layer"
         yield Finding("error", "PYL212", where, what, fix)
 
@@ -153,7 +153,7 @@ def _check_tokens(model, name, where, rows):
         what = _counted(where, rows, lambda r, size=size: (r <= -1) | (r >= size))
         if what is None:
             continue
-        what = f"{what}, beside input_dim={size} of '{layer.name}'"
+        what = f"{what}, but '{layer.name}' has input_dim={size}"
         fix = f"numbers from 0 to {size - 1}"
         largest = max(int(np.nan_to_num(row).max(initial=0)) for row in rows.values())
         if largest < size:  # Keras counts those below 0 from the end.

@@ -56,7 +56,7 @@ def prepare(layer, sequences, mask=None, lengths=None, initial_state=None):
         `Prepared`. Well-formed arguments come back as the same objects.
 
     Raises:
-        PylstmError: An argument cannot be read, or can be in several ways.
+        PylstmError: An argument cannot be read, or can be read in several ways.
     """
     try:
         return _prepare(layer, sequences, mask, lengths, initial_state)
@@ -166,7 +166,7 @@ def _read(layer, value, known, report):
         report(
             "PYL124",
             got=explain.other_steps(static_shape(x), dtype, known),
-            done="was computed as it is",
+            done="(computed as it is)",
             line=f"keras.Input((None, {x.shape[2]})) for any number of steps",
         )
     return x, joined, reading.expand == 0

@@ -87,7 +87,7 @@ def _two_axes(shape, known, origin, parts):
         return FeatureMismatchError("PYL104", fix=fix, **parts)
     if origin is Origin.CALL:
         parts["got"] += f"     axis 1 is {columns}, not {features}"
-        fix = f"one sequence (time, features={features}) takes its batch axis from x[None]"
+        fix = f"x[None]     for one sequence (time, features={features})"
         return FeatureMismatchError("PYL103", fix=fix, **parts)
     if features is not None and columns == features:
         # Of arrays, symbolic tensors and DataFrames alike.
@@ -151,7 +151,7 @@ def unknown_rank(dtype, known):
         "PYL107",
         expected=expected_input(known),
         got=f"unknown shape {dtype}",
-        fix=f"x.set_shape({shape}) in a function that you dataset.map, or tf.ensure_shape(x, "
+        fix=f"x.set_shape({shape}) in a function passed to dataset.map, or tf.ensure_shape(x, "
         f"{shape})",
     )
 
@@ -223,7 +223,7 @@ def unknown_batch(shape, dtype):
 def other_steps(shape, dtype, known):
     """What was given, for a number of steps that `keras.Input` had not declared."""
     declared = " or ".join(str(steps) for steps in sorted(known.timesteps))
-    return got_input(shape, dtype, f"axis 1 is {shape[1]}, declared as {declared}:")
+    return got_input(shape, dtype, f"axis 1 is {shape[1]}, declared as {declared}")
 
 
 def _meaning(reading):

@@ -213,16 +213,16 @@ def _mask_error(got, x, fix):
 
 def _mask_fix(shape, batch, steps):
     if len(shape) == 1 and may_equal(shape, (steps,)):
-        return f"np.repeat(mask[None], {_name(batch)}, axis=0)     to mask each sequence so"
+        return f"np.repeat(mask[None], {_name(batch)}, axis=0)     to mask every sequence alike"
     if len(shape) == 2 and shape[0] == 1 and may_equal(shape[1:], (steps,)):
-        return f"np.repeat(mask, {_name(batch)}, axis=0)     to mask each sequence so"
+        return f"np.repeat(mask, {_name(batch)}, axis=0)     to mask every sequence alike"
     if len(shape) == 2 and may_equal(shape, (steps, batch)):
         return "mask.T"
     if len(shape) == 2 and steps and shape[1] and may_equal(shape[:1], (batch,)):
         missing = steps - shape[1]
         if missing < 0:
             return f"mask[:, :{steps}]     if x was cut, too"
-        return f"keras.ops.pad(mask, [(0, 0), (0, {missing})])     if x was padded behind"
+        return f"keras.ops.pad(mask, [(0, 0), (0, {missing})])     if x was padded at the end"
     if len(shape) == 3:
         return "mask.any(axis=-1)     if a step counts when any of its features does"
     return "a mask with one entry for each time step of each sequence"

@@ -5,7 +5,7 @@ from pylstm.errors import DTypeError, PylstmError, StateError
 from pylstm.inputs.containers import as_array, as_numbers, is_tensor, unreported
 
 _WAYS_TO_TWO = {
-    3: "outputs[1:]     of a layer that gives (output, h, c), by return_state=True",
+    3: "outputs[1:]     if a layer with return_state=True gave (output, h, c)",
     4: "[keras.ops.concatenate(pair, -1) for pair in zip(states[:2], states[2:])]     of the four "
     "states of a Bidirectional layer: h and c of twice its units",
 }
@@ -48,7 +48,8 @@ def as_states(initial_state, batch, units, dtype):
 
 def _as_state(state, name, batch, units, dtype):
     if state is None:
-        raise _error(batch, units, f"{name} is None", "keras.ops.zeros((batch, units)) for none")
+        fix = "keras.ops.zeros((batch, units))     for a zero state"
+        raise _error(batch, units, f"{name} is None", fix)
     if isinstance(state, (list, tuple)) and any(is_tensor(row) for row in state):
         raise _error(batch, units, f"{name} is a list of tensors", "initial_state=[h, c]")
     try:

@@ -195,7 +195,7 @@ def check_inputs_stay_ragged(model, x):
             layer=model.name,
             expected="sequences with their mask",
             got=f"a tf.data.Dataset of x {_shape_of(ragged[0])}, ragged",
-            fix="pylstm.dataset(x, y)     of the lists that it was made of",
+            fix="pylstm.dataset(x, y)     from the original lists",
         )
 
 

@@ -281,7 +281,7 @@ def _joined(shape, samples):
         "PYL111",
         expected=f"x with {samples} samples, as y has: {apart}",
         got=f"x {(rows, features)}, {samples} targets",
-        fix=f"x.reshape{apart} if the rows are sorted by sample, then by step",
+        fix=f"x.reshape{apart}     if the rows are sorted by sample, then by step",
     )
 
 
@@ -294,18 +294,24 @@ def _check_steps(columns):
                 continue
             if not any(np.array_equal(column.lengths, each.lengths) for each in inputs):
                 raise _other_steps(name, column, inputs)
-            if name == "sample_weight" and column.shape[2:] not in ((), (1,)):
-                raise _several_weights(column)
+            if name == "sample_weight":
+                check_weights(column)
 
 
-def _several_weights(column):
-    return RankError(
-        "PYL101",
-        "the weights per step have too many axes",
-        expected="sample_weight a list of N arrays (time,) or (time, 1)",
-        got=f"sample_weight {column.shape}",
-        fix="[w.mean(axis=-1) for w in sample_weight]",
-    )
+def check_weights(column):
+    """Checks that weights per step are one number for each.
+
+    Raises:
+        RankError: They are not.
+    """
+    if column.shape[2:] not in ((), (1,)):
+        raise RankError(
+            "PYL101",
+            "the weights per step have too many axes",
+            expected="sample_weight with one number for each step",
+            got=f"sample_weight {column.shape}",
+            fix="[np.mean(w, axis=-1) for w in sample_weight]",
+        )
 
 
 def _other_steps(name, column, inputs):

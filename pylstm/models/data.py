@@ -1,5 +1,6 @@
 """What a user gives to a model, as what Keras' trainer takes."""
 
+from collections import OrderedDict
 from collections.abc import Collection
 
 import keras
@@ -55,6 +56,8 @@ def enter_model(model, inputs):
         if isinstance(inputs, dict) and isinstance(struct, (list, tuple)):
             # Keras would pair a None in it by the order of the keys.
             inputs = tree.pack_sequence_as(struct, list(inputs.values()))
+        elif isinstance(inputs, dict) and isinstance(struct, OrderedDict):
+            inputs = OrderedDict(inputs)
         if any(has_open_steps(x) for x in tree.flatten(inputs)):
             check_time_distributed(model)
     except PylstmError as error:
@@ -89,9 +92,9 @@ def read_data(model, x, y=None, sample_weight=None):
     """Reads the data of a fit as `Columns`; None where Keras iterates over x itself.
 
     Raises:
-        PylstmError: The data cannot be read, can be in several ways, or does not fit together.
+        PylstmError: The data cannot be read, can be read in several ways, or does not fit together.
     """
-    if x is None or (isinstance(x, dict) and not x):
+    if is_nothing(x):
         expected, got = "the model's input, or a dataset", repr(x)
         what, fix = "there is no x", "model.fit(x, y), and so on"
         raise DTypeError("PYL118", what, layer=model.name, expected=expected, got=got, fix=fix)
@@ -206,15 +209,15 @@ def feed(model, data, batch_size=None, steps=None, shuffle=False):
     return for_model(model, batches), None, None
 
 
-def by_length(model, data):
+def by_length(model, data, batch_size):
     """The samples with the longest first, so that those of a batch need little padding.
 
     Returns:
         The `Columns`, and which sample each was, (N,); None where they stay in their order: all
-        are equally long, or the model keeps states from batch to batch.
+        are equally long or in one batch, or the model keeps states from batch to batch.
     """
     longest = longest_of(data)
-    if longest is None or keeps_states(model):
+    if longest is None or data.size <= (batch_size or _DEFAULT_BATCH_SIZE) or keeps_states(model):
         return data, None
     order = np.argsort(-longest, kind="stable")
     return data.take(order), order
@@ -285,6 +288,11 @@ def is_columns(x):
     """Whether x holds samples, rather than batches or what makes them."""
     is_value = isinstance(x, (Collection, int, float))
     return is_value or hasattr(x, "shape") or hasattr(x, "to_numpy")
+
+
+def is_nothing(x):
+    """Whether there is no x, nor an input in the dict that it is."""
+    return x is None or (isinstance(x, dict) and all(part is None for part in x.values()))
 
 
 def count_samples(y):

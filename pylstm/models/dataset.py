@@ -60,13 +60,13 @@ def dataset(
         bucket: With `shuffle`, put sequences of similar length in one batch.
         shuffle: Draw a new order for each epoch. By default where there are targets; without
             shuffling the order is kept.
-        seed: Of the order; by default NumPy's global generator gives one.
+        seed: For the shuffling; by default drawn from NumPy's global generator.
         sample_weight: Weights per sample (N,), or per step, a list of N arrays (T_i,).
         drop_remainder: Leave out the last batch where it is partial, as a stateful layer needs.
         mask_value: What x is padded with for a plain Keras model on other backends than
             TensorFlow, where sequences of several lengths need one.
         workers: Threads that make batches.
-        max_queue_size: Batches they may be ahead.
+        max_queue_size: Batches to prepare ahead.
 
     Returns:
         A `keras.utils.PyDataset` of `(x,)`, `(x, y)` or `(x, y, sample_weight)`.

@@ -125,8 +125,8 @@ def _other_parts(found):
         "the generator's batches differ in their parts",
         expected="(x, y, sample_weight) in every batch, or (x, y) in every batch",
         got=f"{found[1]} parts in one, {found[2]} in another",
-        fix="sample_weight in every batch, or in none. Targets per step in lists of several "
-        "lengths have some",
+        fix="sample_weight in every batch, or in none     pylstm adds it to targets per step of "
+        "different lengths",
     )
 
 
@@ -153,8 +153,8 @@ def _list_of_targets(found):
         "the batches hold lists of targets",
         expected="batches (x, y) with one array y, as the model has one output",
         got=f"y a list of {size}",
-        fix="pylstm.pad(y).x     of targets per step\nnp.stack(y)     of one per sample\n"
-        "torch.as_tensor(...) of either     in a DataLoader",
+        fix="pylstm.pad(y).x     for targets per step\nnp.stack(y)     for one per sample\n"
+        "torch.as_tensor(...) around either     in a DataLoader",
     )
 
 

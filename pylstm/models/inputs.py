@@ -1,5 +1,7 @@
 """What a model declares of its inputs: how many, their names, shapes and dtypes."""
 
+from collections import OrderedDict
+
 import keras
 from keras import tree
 from keras.src.models.functional import Functional
@@ -17,7 +19,9 @@ def declared_shapes(model):
 def declared_inputs(model):
     """The symbolic inputs of a model, as `declared_shapes`."""
     if isinstance(getattr(model, "input", None), dict):
-        return dict(sorted(model.input.items()))  # the order in which Keras pairs them
+        # The order in which Keras pairs them.
+        is_ordered = isinstance(model.input, OrderedDict)
+        return dict(model.input if is_ordered else sorted(model.input.items()))
     if inputs := getattr(model, "inputs", ()):
         return {x.name: x for x in inputs}
     return _input_of_first_layer(model)
@@ -68,13 +72,19 @@ def separate_inputs(model, x, samples=None):
     if isinstance(x, dict) and isinstance(model, Functional):
         x = _by_name(model, x)
     x = split_inputs(x, count_inputs(model), samples)
-    if isinstance(x, tuple) and isinstance(getattr(model, "input", None), dict):
+    if type(x) is tuple and _needs_names(model):
         raise _without_names(
             "the model takes a dict of its inputs",
             f"a tuple or list of {len(x)}",
             declared_inputs(model),
         )
     return x
+
+
+def _needs_names(model):
+    """Whether Keras pairs the parts of no tuple with a model's inputs."""
+    struct = getattr(model, "input", None)
+    return isinstance(struct, dict) and list(struct) != sorted(struct)
 
 
 def _by_name(model, x):
@@ -124,7 +134,14 @@ def map_named(names, function, inputs):
     if isinstance(inputs, dict):
         return {name: None if x is None else function(x, name) for name, x in inputs.items()}
     each = iter(names)
-    return map_parts(lambda x: function(x, next(each, None)), inputs)
+
+    def visit(part):
+        if type(part) is tuple:
+            return tuple(map(visit, part))
+        name = next(each, None)
+        return map_parts(lambda x: function(x, name), part)
+
+    return visit(inputs)
 
 
 def count_inputs(model):

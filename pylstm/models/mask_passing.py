@@ -128,7 +128,10 @@ def _call_and_pass(operation, call, *args, **kwargs):
     is_layer = isinstance(operation, keras.Layer)
     if is_layer and not passes_mask(operation):
         raise mask_lost(operation)
-    mask = functools.reduce(keras.ops.logical_and, {id(mask): mask for _, mask in masked}.values())
+    mask = None  # layers that take tensors of several lengths have each its own
+    if type(operation) is GetItem or computes_each_step(operation):
+        masks = {id(mask): mask for _, mask in masked}
+        mask = functools.reduce(keras.ops.logical_and, masks.values())
     if type(operation) is GetItem:
         taken = index_masked(*args, mask)
         if taken is None:
@@ -154,9 +157,9 @@ def _prepared(operation, args, kwargs, x, mask):
     if isinstance(operation, keras.layers.Embedding):  # Keras would warn that the mask is lost
         args = tree.map_structure(keras.ops.copy, args)
     elif isinstance(operation, keras.layers.Dot):
-        args = tree.map_structure(lambda x: _with_masked_steps(x, 0), args)
+        args, kwargs = tree.map_structure(_without_masked_steps, (args, kwargs))
     elif takes_maximum(operation):
-        args = tree.map_structure(lambda x: _with_masked_steps(x, float("-inf")), args)
+        args, kwargs = tree.map_structure(_with_small_masked_steps, (args, kwargs))
     elif isinstance(operation, keras.layers.Softmax):
         given = kwargs.get("mask")
         if given is None or len(given.shape) == 2:  # which it would lay over steps and features
@@ -223,10 +226,19 @@ def _mixes(layer):
     return kind == "GroupNormalization"
 
 
-def _with_masked_steps(x, value):
-    """x with a value in the place of its masked steps, and so without a mask."""
+def _without_masked_steps(x):
     mask = _mask_of(x)
-    return x if mask is None else keras.ops.where(beside_features(mask, x), x, value)
+    return x if mask is None else keras.ops.where(beside_features(mask, x), x, 0)
+
+
+def _with_small_masked_steps(x):
+    """x with masked steps that are no maximum, but of a sequence without a step, which gives 0."""
+    mask = _mask_of(x)
+    if mask is None:
+        return x
+    mask = beside_features(mask, x)
+    least = keras.ops.where(keras.ops.any(mask, axis=1, keepdims=True), float("-inf"), 0.0)
+    return keras.ops.where(mask, x, keras.ops.cast(least, x.dtype))
 
 
 def mask_lost(operation):
@@ -240,7 +252,7 @@ def mask_lost(operation):
     elif is_recurrent(operation):
         fix = f"keras.layers.Bidirectional({kind}(units, return_sequences=True)), which puts the "
         fix += "backward outputs in the order of the mask"
-    elif kind in ("Max", "Mean") and operation.axis in ([1], [-2]):
+    elif is_of_keras(operation) and kind in ("Max", "Mean") and operation.axis in ([1], [-2]):
         pooling = {"Max": "Max", "Mean": "Average"}[kind]
         fix = f"keras.layers.Global{pooling}Pooling1D()(x)     over the steps that count"
     elif isinstance(operation, keras.Layer) and not is_of_keras(operation):

@@ -9,7 +9,7 @@ from keras import tree
 
 from pylstm.errors import TimestepError
 from pylstm.inputs.padding import unpad
-from pylstm.models.columns import Dense, Sequences, columns_of
+from pylstm.models.columns import Dense, Sequences, check_weights, columns_of
 from pylstm.models.outputs import map_targets
 
 
@@ -76,6 +76,7 @@ def _unpad_weights(weights, y, inputs):
             )
         if not isinstance(weights, Dense) or not is_by_step or weights.shape[1:] in ((), (1,)):
             return weights
+        check_weights(weights)
         lengths = _lengths_beside(weights, inputs)
         return weights if lengths is None else _unpad("sample_weight", weights, lengths)
 
@@ -96,13 +97,13 @@ def _unpad(name, column, lengths):
     if is_short or not _are_alike(_ends(column, lengths)):
         raise TimestepError(
             "PYL120",
-            expected=f"one entry of {name} per step of x, or padding behind the last step",
+            expected=f"one entry of {name} per step of x, or padding after the last step",
             got=f"{name} {column.shape}; the sequences have {lengths.min()} to {lengths.max()} "
             "steps",
             fix=f"a list of one array of {name} for each sequence"
             if is_short
-            else f"pylstm.unpad({name}, lengths=[len(s) for s in x])     padded behind\n"
-            f"[row[len(row) - len(s) :] for row, s in zip({name}, x)]     padded in front",
+            else f"pylstm.unpad({name}, lengths=[len(s) for s in x])     if padded at the end\n"
+            f"[row[len(row) - len(s) :] for row, s in zip({name}, x)]     if padded at the start",
         )
     return Sequences(unpad(column.values, lengths=lengths))
 

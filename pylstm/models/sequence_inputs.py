@@ -23,7 +23,7 @@ from pylstm.models.foreign_errors import readable_errors
 from pylstm.models.kept_values import kept_values, note_values
 from pylstm.models.mask_passing import MaskPassing
 from pylstm.models.traces import make_by_rank
-from pylstm.models.unpadding import as_lists, without_padding
+from pylstm.models.unpadding import are_by_sample, as_lists, without_padding
 
 
 class SequenceInputs:
@@ -40,11 +40,11 @@ class SequenceInputs:
     Where a model has several inputs, x is a dict, or a tuple or list with one entry for each.
     A subclassed model, whose inputs Keras does not know, takes several inputs as a tuple.
 
-    Targets per step come to `train_step` with a sample weight, 0 in the padding: one of your own
-    says `x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)`.
+    Targets per step come to `train_step` with a sample weight, 0 in the padding: a custom one
+    unpacks it by `x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)`.
 
     Raises:
-        PylstmError: The data cannot be read, or can be in several ways.
+        PylstmError: The data cannot be read, or can be read in several ways.
     """
 
     def __call__(self, *args, **kwargs):
@@ -166,10 +166,13 @@ class SequenceInputs:
             x = read_batches(self, x)
         else:
             if steps is None and not callbacks:  # which see the batches in turn
-                data, order = by_length(self, data)
-            x, _, _ = feed(self, data, batch_size, steps)
+                ordered, order = by_length(self, data, batch_size)
+            x, _, _ = feed(self, data if order is None else ordered, batch_size, steps)
         with kept_values(self), readable_errors(data is None):
             outputs = super().predict(x, batch_size, verbose, steps, callbacks)
+            if order is not None and not are_by_sample(outputs, data.size):
+                x, order = feed(self, data, batch_size)[0], None
+                outputs = super().predict(x, batch_size, verbose)
         return as_lists(outputs, order)
 
     def train_on_batch(

@@ -74,11 +74,28 @@ def as_lists(outputs, order=None):
         if isinstance(part, Rows):
             rows = split_rows(part.values[part.is_real], [0, *np.cumsum(part.lengths)])
             return rows if places is None else [rows[place] for place in places]
-        if places is None or not hasattr(part, "shape"):
+        if places is None or not isinstance(part, np.ndarray):
             return None  # looks into it
         return part[places]
 
     return tree.traverse(restore, outputs)
+
+
+def are_by_sample(outputs, size):
+    """Whether each output, as `predict` joins them, has an entry for each of `size` samples."""
+    sizes = []
+
+    def note(part):
+        if isinstance(part, Rows):
+            sizes.append(len(part.lengths))
+        elif hasattr(part, "shape"):
+            sizes.append(len(part) if isinstance(part, np.ndarray) and part.ndim else None)
+        else:
+            return None  # looks into it
+        return part
+
+    tree.traverse(note, outputs)
+    return set(sizes) <= {size}
 
 
 def _last_step(mask):

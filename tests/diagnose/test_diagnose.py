@@ -119,7 +119,7 @@ FINDINGS = [
         fused(mask_value=-1.0),
         with_value(-1.0, at=slice(1, 3)),
         LABELS,
-        "2 steps in 1 of 6 samples have -1.0 alone, which a layer masks; the first is x[2][1]",
+        "2 steps in 1 of 6 samples hold only -1.0, which a layer masks; the first is x[2][1]",
     ),
     ("note", "PYL208", fused(activation=lambda x: x), dense(), LABELS, "Keras' loop"),
     ("note", "PYL208", stock(), dense(), LABELS, "pylstm.convert(model)"),
@@ -434,7 +434,7 @@ def test_labels_for_which_there_is_no_output(is_graph, by_step):
         assert diagnose(model, sequences(), y).ok
         finding = found(diagnose(model, sequences(), beyond), "PYL212")
         assert (finding.level, finding.where) == ("error", "y")
-        assert "beside 2 outputs" in finding.what
+        assert "there are 2 outputs" in finding.what
         assert "labels from 0 to 1" in finding.fix
     assert diagnose(model, sequences(), [label * 0 - 1 for label in y]).ok
     model.compile("adam", ["mse"])

@@ -123,6 +123,8 @@ def test_weights_per_step_may_have_an_axis_of_one():
     with pytest.raises(errors.RankError, match=r"PYL101.*too many axes") as caught:
         dataset(sequences(), steps, sample_weight=[np.ones((t, 2)) for t in LENGTHS])
     assert caught.value.got == "sample_weight (200, None, 2)"
+    with pytest.raises(errors.RankError, match=r"PYL101.*too many axes"):
+        dataset(sequences(), steps, sample_weight=np.ones((200, max(LENGTHS), 2)))
 
 
 def test_several_inputs_and_outputs():

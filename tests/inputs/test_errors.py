@@ -36,7 +36,7 @@ def test_message_format():
 
 
 def test_message_leaves_out_what_is_not_known():
-    assert str(errors.BackendLoadError("PYL131")) == "[PYL131] the compiled library is absent."
+    assert str(errors.BackendLoadError("PYL131")) == "[PYL131] the compiled library is missing."
 
 
 @pytest.mark.parametrize("layer", [None, "lstm_1"])
@@ -48,6 +48,11 @@ def test_an_error_is_found_in_a_text_that_quotes_it(layer, fix, quote):
     found = errors.quoted_error(f"Graph execution error:\nat node\n[{message}] [[node]] [Op:f]")
     assert vars(found) == vars(error)
     assert errors.quoted_error("Incompatible shapes: [2,4] vs. [3,4]") is None
+
+
+def test_a_quoted_value_keeps_its_escapes():
+    error = errors.DTypeError("PYL118", got=repr("walk\n"), fix="float(x)")
+    assert vars(errors.quoted_error(str(error))) == vars(error)
 
 
 def test_errors_are_also_the_builtin_that_old_code_catches():

@@ -182,6 +182,33 @@ def test_an_operation_on_two_inputs_counts_the_steps_of_both():
     assert_close(model({"a": seqs, "b": seqs}), alone, "float32")
 
 
+@pytest.mark.parametrize(
+    "join",
+    [
+        lambda a, b: average(keras.layers.Attention()([a, b])),
+        lambda a, b: average(keras.layers.MultiHeadAttention(2, 3)(a, b)),
+        lambda a, b: pylstm.LSTM(3)(keras.layers.Concatenate(axis=1)([a, b])),
+    ],
+    ids=["attention", "multi-head attention", "concatenate"],
+)
+def test_layers_of_two_inputs_of_other_lengths(join):
+    x = {name: keras.Input((None, 5), name=name) for name in "ab"}
+    model = pylstm.Model(x, join(*map(outputs_per_step, x.values())))
+    a, b = sequences([3, 2, 4]), sequences([2, 5, 3])
+    alone = [model({"a": a[i][None], "b": b[i][None]})[0] for i in range(3)]
+    assert_close(model({"a": a, "b": b}), alone, "float32")
+    assert_close(model.predict({"a": a, "b": b}, verbose=0), alone, "float32")
+
+
+def test_the_maximum_of_an_argument_by_its_name_and_of_no_step():
+    x = keras.Input((None, 5))
+    model = pylstm.Model(x, keras.layers.GlobalMaxPooling1D()(inputs=-keras.ops.abs(x)))
+    seqs = [*sequences(), np.zeros((0, 5), np.float32)]
+    want = [np.max(-np.abs(seq), axis=0, initial=-np.inf) for seq in seqs[:-1]]
+    assert_close(model(seqs), [*want, np.zeros(5)], "float32")
+    assert_close(model.predict(seqs, verbose=0), [*want, np.zeros(5)], "float32")
+
+
 @pytest.mark.parametrize("functional", [False, True])
 def test_an_embedding_passes_it_on(functional):
     layers = [keras.Input((None,)), keras.layers.Embedding(9, 5), pylstm.LSTM(4)]
@@ -230,7 +257,13 @@ class Smoothing(keras.layers.Layer):
         return 0.5 * (x + ops.roll(x, 1, axis=1))
 
 
+class Mean(keras.layers.Layer):
+    def call(self, x):
+        return ops.mean(x, axis=1, keepdims=True)
+
+
 LOSES = {
+    "mean of a layer": (lambda: Mean(name="mean"), "self.supports_masking = True in Mean.__init__"),
     "conv1d": (lambda: keras.layers.Conv1D(5, 3, padding="causal"), "pylstm.pad(sequences).x"),
     "lambda": (lambda: keras.layers.Lambda(lambda x: 2 * x), "mask=lambda x, mask: mask"),
     "smoothing": (Smoothing, "self.supports_masking = True in Smoothing.__init__"),

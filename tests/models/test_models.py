@@ -5,6 +5,7 @@ import pickle
 import subprocess
 import sys
 import textwrap
+from collections import OrderedDict
 
 import keras
 import numpy as np
@@ -497,6 +498,25 @@ def test_predict_keeps_the_order_that_someone_sees(options):
     np.testing.assert_allclose(outputs, alone, atol=1e-6)
 
 
+def test_predict_keeps_the_order_of_outputs_that_are_not_by_sample():
+    class Pairs(pylstm.Model):
+        def __init__(self, lstm):
+            super().__init__()
+            self.lstm = lstm
+
+        def call(self, x):
+            y = self.lstm(x)
+            return {"twice": keras.ops.concatenate([y, -y]), "once": y}
+
+    seqs = sequences((1, 2, 3, 4, 5, 6))
+    lstm = pylstm.LSTM(2)
+    outputs = Pairs(lstm).predict(seqs, batch_size=3, verbose=0)
+    want = pylstm.Sequential([lstm]).predict(seqs, verbose=0)
+    np.testing.assert_allclose(outputs["once"], want, atol=1e-6)
+    twice = np.concatenate([want[:3], -want[:3], want[3:], -want[3:]])
+    np.testing.assert_allclose(outputs["twice"], twice, atol=1e-6)
+
+
 def test_predict_keeps_the_order_of_a_stateful_layer():
     seen, _, _ = predict_by_batch((3, 2, 4, 2, 5, 4, 1, 6), 4, stateful=True)
     assert seen == [[3, 2, 4, 2], [5, 4, 1, 6]]
@@ -750,6 +770,30 @@ def test_a_dict_without_an_input():
                 run(x)
             assert caught.value.got == "the keys 'signal', 'mta'"
             assert caught.value.fix == fix
+
+
+def test_a_dict_of_one_input_takes_it_alone():
+    x = {"x": keras.Input((None, 5), name="x")}
+    model = pylstm.Model(x, pylstm.LSTM(3)(x["x"]))
+    want = model.predict({"x": sequences()}, verbose=0)
+    for same in (sequences(), pylstm.pad(sequences())):
+        np.testing.assert_allclose(model.predict(same, verbose=0), want, atol=1e-6)
+
+
+def test_a_dict_that_keeps_its_order():
+    x = OrderedDict((name, keras.Input((None, 5), name=name)) for name in "ba")
+    lstm = pylstm.LSTM(3)
+    model = pylstm.Model(x, lstm(x["b"]) + 0.0 * pylstm.LSTM(3)(x["a"]))
+    one, other = sequences(), sequences(seed=1)
+    want = pylstm.Sequential([lstm]).predict(one, verbose=0)
+    for given in ({"a": other, "b": one}, OrderedDict(b=one, a=other)):
+        np.testing.assert_allclose(model.predict(given, verbose=0), want, atol=1e-6)
+        np.testing.assert_allclose(model(given), want, atol=1e-6)
+
+
+def test_a_dict_without_values():
+    with pytest.raises(errors.DTypeError, match=r"PYL118.*there is no x"):
+        classifier().fit({"x": None}, LABELS)
 
 
 def test_a_tuple_for_a_model_of_a_dict():
@@ -1015,6 +1059,18 @@ def test_several_inputs_one_of_them_sequences(struct):
 class Shifted(keras.layers.Layer):
     def call(self, x, by=None):
         return x if by is None else x + by
+
+
+def test_the_first_of_two_inputs_is_absent():
+    by = keras.Input((None, 3), name="by", optional=True)
+    signal = keras.Input((None, 5), name="signal")
+    lstm = pylstm.LSTM(3)
+    model = pylstm.Model([by, signal], Shifted()(lstm(signal), by))
+    want = pylstm.Sequential([lstm]).predict(sequences(), verbose=0)
+    x = (None, sequences())
+    np.testing.assert_allclose(model.predict(x, verbose=0), want, atol=1e-6)
+    np.testing.assert_allclose(model(x), want, atol=1e-6)
+    assert not [f for f in pylstm.diagnose(model, x) if f.level == "error"]
 
 
 @pytest.mark.parametrize("struct", [tuple, dict])

@@ -168,7 +168,7 @@ def test_many_findings_in_one_table():
         model.fit(np.zeros((18, 5), np.float32), LABELS, verbose=0)
     assert caught.value.code == "PYL111"
     assert caught.value.got == "x (18, 5), 6 targets"
-    assert caught.value.fix.startswith("x.reshape(6, 3, 5) if")
+    assert caught.value.fix.startswith("x.reshape(6, 3, 5)     if")
     with pytest.raises(errors.BatchMismatchError, match="PYL110"):  # no number of steps each
         model.fit(np.zeros((19, 5), np.float32), LABELS, verbose=0)
 
