@@ -1,4 +1,4 @@
-"""The line to write in the place of data that is not read, by what the data is."""
+"""The line to write instead of data that is not read, by what the data is."""
 
 import os
 from collections.abc import Collection, Mapping
@@ -79,7 +79,7 @@ def to_numbers_each(value, name="sequences"):
     if line is not None:
         return f"[{line} for s in {name}]"
     if any(part is None for part in _parts(value)):
-        return "a number in the place of each None, or leave out its step"
+        return "a number instead of each None, or leave out its step"
     if name == "y":
         return "labels = np.unique(np.concatenate(y)); y = [np.searchsorted(labels, s) for s in y]"
     return (

@@ -1,4 +1,4 @@
-"""One call of the fused operation in the place of Keras' loop over the time steps."""
+"""One call of the fused operation instead of Keras' loop over the time steps."""
 
 import keras
 from keras import ops

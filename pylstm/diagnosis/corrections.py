@@ -40,7 +40,7 @@ class CorrectionFindings:
         elif code in _CONTAINERS and self._in_batches and not self._is_ragged:
             level, code, what = "error", "PYL114", f"the batches hold lists: {got}"
             fix = (
-                "pylstm.ragged(x) in the place of a list" if _has_ragged() else self._way_to_pass()
+                "pylstm.ragged(x) instead of a list" if _has_ragged() else self._way_to_pass()
             )
         elif code in _CONTAINERS and not self._is_taken():
             level, what, fix = "error", f"Keras refuses {got}", self._way_to_pass()
@@ -90,7 +90,7 @@ class CorrectionFindings:
             )
         if isinstance(self._model, keras.Sequential):
             return "model = pylstm.Sequential(model.layers)     compile it; its fit takes x"
-        return "pylstm.Model in the place of keras.Model: its fit takes x"
+        return "pylstm.Model instead of keras.Model: its fit takes x"
 
 
 def _has_ragged():

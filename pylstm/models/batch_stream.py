@@ -146,7 +146,7 @@ def _has_open_steps(column, declared):
 
 
 def _check_is_no_list_of_sequences(model, source, batch):
-    """Refuses x in the place of (x,): of a list, Keras takes the parts for x, y and weights."""
+    """Refuses x instead of (x,): of a list, Keras takes the parts for x, y and weights."""
     if not isinstance(batch, list):
         return
     shapes = [_shape_of(part) or () for part in batch]
@@ -160,9 +160,9 @@ def _check_is_no_list_of_sequences(model, source, batch):
             layer=model.name,
             expected="batches (x,), (x, y) or (x, y, sample_weight)",
             got=f"a list of {len(batch)}, of which the first is {_described(batch[0])}",
-            fix="yield (x,)     in the place of yield x, and (x, y) with targets y"
+            fix="yield (x,)     instead of yield x, and (x, y) with targets y"
             if source == "generator"
-            else "return (x,)     in the place of return x, and (x, y) with targets y",
+            else "return (x,)     instead of return x, and (x, y) with targets y",
         )
 
 

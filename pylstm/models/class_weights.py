@@ -68,7 +68,7 @@ def _are_per_step(model, data, y):
             "PYL102",
             "the targets can be labels per step or one-hot",
             layer=model.name,
-            expected="sample_weight in the place of class_weight, or an array of targets",
+            expected="sample_weight instead of class_weight, or an array of targets",
             got=f"{data.size} targets {y.shape[1:]}, and outputs of unknown shape",
             fix="sample_weight=[[class_weight.get(k, 1.0) for k in labels] for labels in y]"
             "     to mean steps\ny = np.stack(y)     to mean one-hot",

@@ -102,7 +102,7 @@ class Columns(NamedTuple):
                 "there are too few samples to hold some out",
                 expected="at least one sample on each side of validation_split",
                 got=f"{self.size} samples, {first} of them to train on",
-                fix="validation_data=(x, y) in the place of validation_split",
+                fix="validation_data=(x, y) instead of validation_split",
             )
         return self.take(slice(first)), self.take(slice(first, None))
 

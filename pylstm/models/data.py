@@ -181,14 +181,14 @@ def read_batch(model, x, y=None, sample_weight=None):
             layer=model.name,
             expected="an array, or a list of arrays (time, features)",
             got=type(x).__name__,
-            fix="next(iter(x))[0] in the place of x     for the first batch\n"
+            fix="next(iter(x))[0] instead of x     for the first batch\n"
             "fit, evaluate or predict     for all batches",
         )
     return data
 
 
 def feed(model, data, batch_size=None, steps=None, shuffle=False):
-    """(x, y, sample_weight) for Keras' trainer: arrays, or a dataset in the place of x.
+    """(x, y, sample_weight) for Keras' trainer: arrays, or a dataset instead of x.
 
     Args:
         model: The model that is to take them.

@@ -305,6 +305,6 @@ def _no_mask_value():
         "PYL114",
         expected=f"a value for padding: on Keras' {backend} backend there are no ragged tensors",
         got="sequences of different lengths",
-        fix="pylstm.Model in the place of keras.Model, or mask_value=-1.0 here and in pylstm.LSTM, "
+        fix="pylstm.Model instead of keras.Model, or mask_value=-1.0 here and in pylstm.LSTM, "
         "or in a keras.layers.Masking in front, with a value that no step holds",
     )

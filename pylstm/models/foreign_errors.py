@@ -17,7 +17,7 @@ _MEANINGS = []  # (pattern, function from its match to the error that says what 
 
 @contextlib.contextmanager
 def readable_errors(iterates=True):
-    """Raises pylstm's errors in the place of those that `tf.data` and graphs make of them.
+    """Raises pylstm's errors in place of those that `tf.data` and graphs make of them.
 
     Args:
         iterates: Whether Keras iterates over data that the user has made. Only then can the
@@ -82,7 +82,7 @@ def _unequal(found):
         "PYL115",
         expected="sequences of one length, or ragged batches",
         got=f"{' and '.join(shapes)} in one batch",
-        fix="dataset.ragged_batch(batch_size) in the place of batch, "
+        fix="dataset.ragged_batch(batch_size) instead of batch, "
         "or pylstm.dataset(sequences, labels)",
     )
 
@@ -101,7 +101,7 @@ def _other_sizes(found):
         got=found[2],
         fix="keras.Input((None, features)) in front     for any number of steps"
         if of_generator
-        else "list(x)     in the place of an array x, and of targets per step",
+        else "list(x)     instead of an array x, and of targets per step",
     )
 
 
@@ -113,7 +113,7 @@ def _other_kind(found):
         "the generator's batches differ in their kind",
         expected="lists of sequences in every batch, or arrays in every batch",
         got="some of each",
-        fix="list(x)     in the place of x, where it is an array",
+        fix="list(x)     instead of x, where it is an array",
     )
 
 
@@ -138,9 +138,9 @@ def _lists(found):
         "the batches of the dataset hold lists",
         expected="batches (x, y) of arrays or ragged tensors",
         got="lists",
-        fix="pylstm.ragged(x)     in the place of a list of sequences x, "
+        fix="pylstm.ragged(x)     instead of a list of sequences x, "
         "np.asarray(y) of a list of targets y\n"
-        "pylstm.dataset(sequences, labels)     in the place of a DataLoader",
+        "pylstm.dataset(sequences, labels)     instead of a DataLoader",
     )
 
 
@@ -167,7 +167,7 @@ def _no_torch_tensors(found):
         expected="tensors, or lists of tensors (time, features) as x",
         got=found[1],
         fix="torch.as_tensor(...) of each array, in collate_fn\n"
-        "pylstm.dataset(sequences, labels)     in the place of the DataLoader",
+        "pylstm.dataset(sequences, labels)     instead of the DataLoader",
     )
 
 
@@ -185,7 +185,7 @@ def _no_numbers(found):
         f"the batches of the dataset hold {got}",
         expected="batches (x, y) of numbers, or x a list of sequences",
         got=got,
-        fix=f"{'list(x.unbind())' if nested else 'list(x)'}     in the place of x",
+        fix=f"{'list(x.unbind())' if nested else 'list(x)'}     instead of x",
     )
 
 

@@ -258,7 +258,7 @@ def mask_lost(operation):
     elif isinstance(operation, keras.Layer) and not is_of_keras(operation):
         fix = f"self.supports_masking = True in {kind}.__init__, if it takes steps one by one"
     else:
-        fix = "pylstm.pad(sequences).x in the place of the sequences, if padding may count as steps"
+        fix = "pylstm.pad(sequences).x instead of the sequences, if padding may count as steps"
     return RaggedError(
         "PYL130",
         layer=operation.name,

@@ -45,7 +45,7 @@ def padding_value(model, name):
             layer=model.name,
             expected="one mask_value",
             got=", ".join(f"mask_value={value}" for value in values),
-            fix=f"keras.layers.Masking({values[-1]}) in the place of each",
+            fix=f"keras.layers.Masking({values[-1]}) instead of each",
         )
     return values[0] if values else None
 

@@ -51,10 +51,10 @@ class Functional(Model, MaskPassing):
 
 
 def _derive_from_functional(cls):
-    """Puts `Functional` in the place of `Model`, as Keras does with its own, below subclasses.
+    """Puts `Functional` in place of `Model`, as Keras does with its own, below subclasses.
 
     Returns:
-        What stands in the place of `cls` among the bases of a class.
+        What stands in place of `cls` among the bases of a class.
     """
     if cls is Model:
         return Functional

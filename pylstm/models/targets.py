@@ -158,7 +158,7 @@ def _for_output(target, shape):
 
 
 def _with_unused(model, y, size):
-    """Zeros in the place of None, which no `PyDataset` yields, for outputs without a loss.
+    """Zeros in place of None, which no `PyDataset` yields, for outputs without a loss.
 
     Raises:
         DTypeError: Such an output has a metric, which would count the zeros.
@@ -181,7 +181,7 @@ def _with_unused(model, y, size):
                 layer=model.name,
                 expected="a target for each output that has a loss or a metric",
                 got=f"y[{key!r}] is None",
-                fix=f"the target in the place of y[{key!r}], or compile without its metric",
+                fix=f"a target for y[{key!r}], or compile without its metric",
             )
         parts[key] = Dense(np.zeros((size, 1), keras.config.floatx()))
     return parts if isinstance(y, dict) else tuple(parts.values())

@@ -28,7 +28,7 @@ class Rows(NamedTuple):
 
 
 def without_padding(outputs, x, at_once):
-    """The outputs of a model, with `Rows` in the place of each that has a mask.
+    """The outputs of a model, with `Rows` in place of each that has a mask.
 
     A step that a layer has masked has an input, so the mask alone does not tell padding: a row is
     as long as the shortest of its inputs that holds every step that counts.
@@ -62,7 +62,7 @@ def without_padding(outputs, x, at_once):
 
 
 def as_lists(outputs, order=None):
-    """The outputs, with a list of N arrays (T_i, ...) in the place of all `Rows`.
+    """The outputs, with a list of N arrays (T_i, ...) in place of all `Rows`.
 
     Args:
         outputs: NumPy arrays and `Rows`, as `predict` joins them.

@@ -376,7 +376,7 @@ def test_masked_arrays_would_lose_their_mask():
     "sequences, fix",
     [
         ([None, EQUAL[0]], "[s for s in sequences if s is not None]"),
-        ([[[1.0, None], [2.0, 3.0]], data(2, 2)], "a number in the place of each None"),
+        ([[[1.0, None], [2.0, 3.0]], data(2, 2)], "a number instead of each None"),
     ],
 )
 def test_none_is_no_number(sequences, fix):

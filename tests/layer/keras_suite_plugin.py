@@ -1,4 +1,4 @@
-"""Pytest plugin: runs Keras' own tests with `pylstm.LSTM` in the place of Keras' LSTM.
+"""Pytest plugin: runs Keras' own tests with `pylstm.LSTM` instead of Keras' LSTM.
 
 Writes the outcomes and the number of calls of the fused operation to the JSON file that
 the environment variable PYLSTM_SUITE_REPORT names.

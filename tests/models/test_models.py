@@ -960,7 +960,7 @@ def test_one_input_cannot_be_padded_with_two_values():
         pylstm.Model(x, branches).predict(sequences())
     assert caught.value.expected == "one mask_value"
     assert caught.value.got == "mask_value=-2.0, mask_value=-1.0"
-    assert caught.value.fix == "keras.layers.Masking(-1.0) in the place of each"
+    assert caught.value.fix == "keras.layers.Masking(-1.0) instead of each"
 
 
 def test_time_distributed_never_drops_steps():
