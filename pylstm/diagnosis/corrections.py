@@ -39,9 +39,7 @@ class CorrectionFindings:
             level, what = "error", f"{summary_of(code)}: {got}"
         elif code in _CONTAINERS and self._in_batches and not self._is_ragged:
             level, code, what = "error", "PYL114", f"the batches hold lists: {got}"
-            fix = (
-                "pylstm.ragged(x) instead of a list" if _has_ragged() else self._way_to_pass()
-            )
+            fix = "pylstm.ragged(x) instead of a list" if _has_ragged() else self._way_to_pass()
         elif code in _CONTAINERS and not self._is_taken():
             level, what, fix = "error", f"Keras refuses {got}", self._way_to_pass()
         self._findings.append(Finding(level, code, self._where, what, fix))
