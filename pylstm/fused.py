@@ -2,6 +2,7 @@
 
 import keras
 from keras import ops
+from keras.src.backend.common.variables import AutocastScope
 
 from pylstm.ops import load_ops
 from pylstm.ops.loop import started
@@ -31,7 +32,9 @@ def fused_loop(layer, sequences, initial_state, mask, training):
     cell = layer.cell
     dtype = cell.compute_dtype
     sequences = _tensor(sequences, dtype)
-    kernel = _tensor(cell.kernel, dtype)
+    with AutocastScope(None):  # a wrapper's would round the weights of a cell of another dtype
+        kernel, recurrent_kernel = (_tensor(w, dtype) for w in (cell.kernel, cell.recurrent_kernel))
+        bias = _tensor(cell.bias, dtype) if cell.use_bias else None
     h0, c0 = (_tensor(state, dtype) for state in initial_state)
     backend = keras.backend.backend()
     if layer.stateful and sequences.shape[0] is None:
@@ -53,8 +56,8 @@ def fused_loop(layer, sequences, initial_state, mask, training):
         h0,
         c0,
         kernel,
-        _tensor(cell.recurrent_kernel, dtype),
-        _tensor(cell.bias, dtype) if cell.use_bias else None,
+        recurrent_kernel,
+        bias,
         mask=mask,
         activation=activation_name(cell.activation),
         recurrent_activation=activation_name(cell.recurrent_activation),

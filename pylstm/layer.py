@@ -8,6 +8,7 @@ from keras import ops
 from pylstm.errors import OptionError
 from pylstm.fused import fused_loop
 from pylstm.inputs import check_mask_value, prepare, readable_shape
+from pylstm.inputs.masks import from_value
 from pylstm.routing import FUSED, choose_route, xla_is_keras_default
 
 Kernel = Literal["auto", "fused", "keras"]
@@ -121,6 +122,8 @@ class LSTM(keras.layers.LSTM):
         """As Keras', which calls `call` itself."""
         sequences, prepared = self._prepare(sequences, initial_state, mask, lengths)
         sequences = ops.convert_to_tensor(sequences, self.compute_dtype)
+        if "mask" in prepared:
+            prepared["mask"] = ops.convert_to_tensor(prepared["mask"], "bool")
         variables = trainable_variables, non_trainable_variables
         return super().stateless_call(*variables, sequences, **prepared, **kwargs)
 
@@ -141,6 +144,8 @@ class LSTM(keras.layers.LSTM):
             )
         if len(getattr(mask, "shape", ())) == 1:
             mask = None  # `TimeDistributed`'s, of whole sequences: it masks what they give itself
+        if mask is None and self.mask_value is not None:  # in `TimeDistributed`
+            mask = from_value(sequences, self.mask_value, self.variable_dtype)
         if initial_state is not None:
             initial_state = [_for_each(state, sequences) for state in initial_state]
         if sequences.shape[0] == 0 or sequences.shape[1] == 0:
@@ -169,12 +174,16 @@ class LSTM(keras.layers.LSTM):
         return (y, *states) if self.return_state else y
 
     def inner_loop(self, sequences, initial_state, mask, training=False):
-        route = choose_route(self, sequences)
-        if route != self._route:
-            self._route = route
-        if route is not FUSED:
-            return super().inner_loop(sequences, initial_state, mask, training=training)
-        return fused_loop(self, sequences, initial_state, mask, training)
+        try:
+            route = choose_route(self, sequences)
+            if route != self._route:
+                self._route = route
+            if route is not FUSED:
+                return super().inner_loop(sequences, initial_state, mask, training=training)
+            return fused_loop(self, sequences, initial_state, mask, training)
+        except BaseException:  # Keras would drop them only after a call that succeeds
+            self._maybe_reset_dropout_masks(self.cell)
+            raise
 
     def get_config(self):
         return {

@@ -113,7 +113,7 @@ def _of_any_length(model, data):
     Keras takes for fixed what the first two batches have in common.
     """
     if not takes_ragged(model):
-        return data._replace(x=map_inputs(model, _as_sequences, data.x))
+        return fit_targets(model, data._replace(x=map_inputs(model, _as_sequences, data.x)))
     steps = {column.shape[1] for column in columns_of(data.x) if len(column.shape) > 1}
     steps -= {1}  # An axis of 1 that Keras knows of, its losses may drop.
     data = data._replace(x=map_inputs(model, _with_open_steps, data.x))

@@ -18,7 +18,7 @@ from pylstm.array_types import is_real, native
 from pylstm.errors import BatchMismatchError, DTypeError, RankError, TimestepError
 from pylstm.inputs.containers import as_numbers, unreported
 from pylstm.inputs.padding import PaddedBatch, unpad
-from pylstm.inputs.sequences import as_sequences, stack, unpacked
+from pylstm.inputs.sequences import as_numpy, as_sequences, stack, unpacked
 from pylstm.models.structure import map_parts
 
 
@@ -37,7 +37,7 @@ class Dense:
         return tuple(self.values.shape)
 
     def take(self, rows):
-        return type(self)(np.asarray(self.values)[rows])
+        return type(self)(as_numpy(self.values)[rows])
 
 
 class Stacked(Dense):

@@ -193,14 +193,15 @@ def feed(model, data, batch_size=None, steps=None, shuffle=False):
     Args:
         model: The model that is to take them.
         data: `Columns`.
-        batch_size: Samples in a batch; None for Keras' default.
+        batch_size: Samples in a batch; None for Keras' default, or as many as make `steps` batches.
         steps: The number of batches that will be taken; None for all.
         shuffle: Draw a new order for each epoch.
 
     Raises:
         BatchMismatchError: A batch does not fit the states of a stateful layer.
     """
-    batch_size = batch_size or _DEFAULT_BATCH_SIZE
+    if not batch_size:
+        batch_size = -(-data.size // steps) if steps else _DEFAULT_BATCH_SIZE
     if steps is None:  # of some batches, Keras may never come to the last
         check_batches(model, data.size, batch_size)
     if data.is_dense:

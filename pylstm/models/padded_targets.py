@@ -4,11 +4,14 @@ A batch is as long as its own longest sequence. A target padded to the longest o
 fit it, or, where a loss broadcasts, would fit without a word.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 from keras import tree
 
 from pylstm.errors import TimestepError
 from pylstm.inputs.padding import unpad
+from pylstm.inputs.sequences import as_numpy
 from pylstm.models.columns import Dense, Sequences, check_weights, columns_of
 from pylstm.models.outputs import map_targets
 
@@ -31,6 +34,8 @@ def unpad_targets(columns, shapes=None):
     inputs = list({lengths.tobytes(): lengths for lengths in inputs}.values())
     if not inputs or columns.y is None:
         return columns
+    dense = [column.shape for column in columns_of(columns.x) if isinstance(column, Dense)]
+    inputs = _Inputs(inputs, {shape[1] for shape in dense if len(shape) > 2})
 
     def unpad_one(target, shape):
         return _unpad_target(target, shape, inputs)
@@ -39,18 +44,38 @@ def unpad_targets(columns, shapes=None):
     return columns._replace(y=y, sample_weight=_unpad_weights(columns.sample_weight, y, inputs))
 
 
+class _Inputs(NamedTuple):
+    """What has steps.
+
+    Attributes:
+        lengths: The different lengths (N,) of the inputs of several lengths.
+        steps: The numbers of steps of those without padding, such as a decoder's.
+    """
+
+    lengths: list
+    steps: set
+
+    def lengths_beside(self, column):
+        """The lengths of the one input that a padded column can belong to, or None."""
+        steps = column.shape[1]
+        fitting = [lengths for lengths in self.lengths if lengths.max() == steps]
+        if not fitting and steps not in self.steps:
+            fitting = self.lengths
+        return fitting[0] if len(fitting) == 1 else None
+
+
 def _unpad_target(target, shape, inputs):
     """The target without its padding where it is per step, else the target itself.
 
     Args:
         target: A column.
         shape: The shape of the output that it is for, or None.
-        inputs: The different lengths (N,) of the inputs.
+        inputs: `_Inputs`.
     """
     rank = len(target.shape) if isinstance(target, Dense) else 0
     if rank < 2 or (shape is not None and len(shape) < 3):
         return target
-    lengths = _lengths_beside(target, inputs)
+    lengths = inputs.lengths_beside(target)
     if lengths is None:
         return target
     steps, longest = target.shape[1], lengths.max()
@@ -77,19 +102,13 @@ def _unpad_weights(weights, y, inputs):
         if not isinstance(weights, Dense) or not is_by_step or weights.shape[1:] in ((), (1,)):
             return weights
         check_weights(weights)
-        lengths = _lengths_beside(weights, inputs)
+        lengths = inputs.lengths_beside(weights)
         return weights if lengths is None else _unpad("sample_weight", weights, lengths)
 
     by_step = tree.map_structure(lambda target: isinstance(target, Sequences), y)
     if isinstance(weights, (tuple, dict)):
         return tree.map_structure(unpad_one, weights, by_step)
     return unpad_one(weights, any(tree.flatten(by_step)))
-
-
-def _lengths_beside(column, inputs):
-    """The lengths of the one input that a padded column can belong to, or None."""
-    fitting = [lengths for lengths in inputs if lengths.max() == column.shape[1]] or inputs
-    return fitting[0] if len(fitting) == 1 else None
 
 
 def _unpad(name, column, lengths):
@@ -116,7 +135,7 @@ def _ends_tell(column, lengths, shape):
 
 def _ends(column, lengths):
     """What stands behind the lengths: the same all over, where it is padding."""
-    values = np.asarray(column.values)
+    values = as_numpy(column.values)
     return values[np.arange(values.shape[1]) >= lengths[:, None]]
 
 

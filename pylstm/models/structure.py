@@ -27,7 +27,8 @@ def split_inputs(x, count, samples=None):
         return _split_by_sizes(x, samples)
     if count == 1:
         first = next(iter(x), None)
-        return first if len(x) == 1 and _is_batch(first) else list(x)
+        is_wrapped = len(x) == 1 and (_is_batch(first) or _has_size(first, samples))
+        return first if is_wrapped else list(x)
     if not is_several or len(x) != count:
         raise RankError(
             "PYL101",
@@ -44,6 +45,11 @@ def _is_batch(x):
     if isinstance(x, (list, tuple)) and not isinstance(x, PaddedBatch):
         return any(_rank(part) >= 2 for part in x)
     return _rank(x) >= 3 or isinstance(x, PaddedBatch)
+
+
+def _has_size(x, samples):
+    """Whether x alone has as many entries as there are targets, and more than one."""
+    return samples not in (None, 1) and getattr(x, "shape", ())[:1] == (samples,)
 
 
 def _rank(x):

@@ -34,6 +34,18 @@ def test_every_call_draws_what_stock_draws(rates, rng):
 
 
 @pytest.mark.parametrize("rates", RATES, ids=str)
+def test_a_call_that_fails_leaves_no_mask_for_the_next(rates, rng, monkeypatch):
+    layer = pylstm.LSTM(6, **rates)
+    call(layer, rng.standard_normal((3, 5, 4)))
+    with monkeypatch.context() as patch:
+        patch.setattr(layer, "kernel", "fused")
+        patch.setattr(layer.cell, "activation", lambda x: x)
+        with pytest.raises(pylstm.errors.PylstmError, match="PYL133"):
+            call(layer, rng.standard_normal((3, 5, 4)))
+    assert call(layer, rng.standard_normal((7, 5, 4))).shape == (7, 6)
+
+
+@pytest.mark.parametrize("rates", RATES, ids=str)
 def test_training_follows_stock(rates, rng):
     x = rng.standard_normal((32, 5, 4))
     y = rng.standard_normal((32, 1))

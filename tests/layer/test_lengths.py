@@ -27,7 +27,9 @@ def layer():
     return layer
 
 
-def test_a_stateless_call_takes_them_too(layer, x, mask):
+@pytest.mark.parametrize("kernel", ["auto", "keras"])
+def test_a_stateless_call_takes_them_too(kernel, layer, x, mask):
+    layer.kernel = kernel
     variables = layer.trainable_variables, layer.non_trainable_variables
     rows = [row[:length] for row, length in zip(x, LENGTHS, strict=True)]
     want = layer(x, mask=mask)

@@ -145,6 +145,29 @@ def test_time_distributed_in_mixed_precision(rng):
     assert_same(time_distributed, rng.standard_normal((3, 2, 7, 3)), atol=2e-3)
 
 
+@pytest.mark.parametrize("autocast", ["mixed_bfloat16", "mixed_float16"])
+def test_time_distributed_casts_no_weights_of_a_layer_of_another_dtype(autocast, rng):
+    x = rng.standard_normal((3, 2, 7, 3)).astype("float32")
+    outputs = []
+    for lstm in (STOCK, LSTM):
+        inner = lstm(4, dtype="float32")
+        inner.build((None, 7, 3))
+        inner.set_weights([np.full(w.shape, 0.1001 + i) for i, w in enumerate(inner.get_weights())])
+        keras.config.set_dtype_policy(autocast)
+        outputs.append(np.asarray(layers.TimeDistributed(inner)(x), "float32"))
+        keras.config.set_dtype_policy("float32")
+    np.testing.assert_allclose(*outputs, atol=1e-6)
+
+
+def test_time_distributed_masks_by_value(rng):
+    x = rng.standard_normal((3, 2, 7, 3)).astype("float32")
+    x[:, :, 4:] = -1
+    inner = LSTM(4, mask_value=-1.0)
+    got = layers.TimeDistributed(inner)(x)
+    for i in range(2):
+        np.testing.assert_allclose(got[:, i], inner(x[:, i, :4]), atol=1e-6)
+
+
 def encoder_decoder(lstm):
     tokens = keras.Input((None,))
     vectors = layers.Embedding(10, 4, mask_zero=True)(tokens)

@@ -462,6 +462,18 @@ def test_outputs_by_step_come_back_without_padding():
     assert even.shape == (4, 3, 2)
 
 
+def test_steps_alone_say_how_large_the_batches_are():
+    """As Keras does for arrays."""
+    lengths = np.arange(1, 41)
+    seqs, model, seen = sequences(lengths), classifier(), []
+    count = keras.callbacks.LambdaCallback(on_batch_end=lambda batch, logs: seen.append(batch))
+    model.fit(seqs, np.zeros(40), steps_per_epoch=10, callbacks=[count], verbose=0)
+    assert seen == list(range(10))
+    np.testing.assert_allclose(
+        model.predict(seqs, steps=3, verbose=0), model.predict(seqs, verbose=0), atol=1e-6
+    )
+
+
 def predict_by_batch(lengths, batch=None, options=None, stateful=False, **lstm_options):
     """The lengths in each batch, and what must be the same for each sequence: predicted, alone."""
     seqs, seen = sequences(lengths), []

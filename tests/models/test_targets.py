@@ -17,6 +17,44 @@ TAGS = [np.arange(len(seq)) % 3 for seq in SEQS]
 WEIGHTS = [np.arange(1.0, len(seq) + 1) for seq in SEQS]
 
 
+@pytest.mark.parametrize("steps", [2, 3, 4, 6])
+def test_targets_of_a_decoder_beside_lists(steps):
+    """They have the steps of its own dense input, whatever the lengths of the encoder's."""
+    encoded, decoded = keras.Input((None, 5)), keras.Input((None, 3))
+    _, *states = pylstm.LSTM(4, return_state=True)(encoded)
+    y = pylstm.LSTM(4, return_sequences=True)(decoded, initial_state=states)
+    model = pylstm.Model([encoded, decoded], keras.layers.Dense(3)(y))
+    model.compile(keras.optimizers.SGD(0.0), "mse")
+    inputs = np.random.default_rng(1).normal(size=(6, steps, 3))
+    want = model.predict((SEQS, inputs), verbose=0)
+    assert np.shape(want) == (6, steps, 3)
+    if steps != max(map(len, SEQS)):  # else they could be the encoder's
+        for same in (want, list(want)):
+            assert model.evaluate((SEQS, inputs), same, verbose=0) < 1e-10
+            assert model.fit((SEQS, inputs), same, verbose=0).history["loss"][0] < 1e-10
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.parametrize("steps", [1, 5])
+def test_a_generator_of_equal_lengths_with_targets_by_step(steps, jit_compile):
+    seqs = sequences([steps] * 2)
+    y = [np.arange(steps) % 2] * 2
+    model = detector()
+    model.compile("sgd", "binary_crossentropy", jit_compile=jit_compile)
+    want = model.evaluate(np.stack(seqs), np.stack(y)[..., None], verbose=0)
+    assert model.evaluate(iter([(seqs, y)]), verbose=0) == pytest.approx(want, rel=1e-5)
+    assert model.fit(iter([(seqs, y)]), verbose=0)
+
+
+def test_one_batch_of_tokens_in_a_list():
+    tokens = np.random.default_rng(0).integers(1, 9, (6, 4))
+    layers = [keras.Input((None,)), keras.layers.Embedding(9, 3), pylstm.LSTM(2)]
+    model = pylstm.Sequential([*layers, keras.layers.Dense(1)])
+    model.compile(keras.optimizers.SGD(0.0), "mse")
+    want = model.evaluate(tokens, SCORES, verbose=0)
+    assert model.evaluate([tokens], SCORES, verbose=0) == pytest.approx(want, rel=1e-6)
+
+
 def detector(model_type=pylstm.Sequential):
     keras.utils.set_random_seed(7)
     lstm = pylstm.LSTM(4, return_sequences=True)

@@ -18,6 +18,14 @@ def x(rng):
     return torch.from_numpy(rng.standard_normal((3, 4, 2)))
 
 
+def test_a_stateless_call_takes_lengths_on_the_loop(x):
+    layer = pylstm.LSTM(5, kernel="keras")
+    layer.build(x.shape)
+    variables = layer.trainable_variables, layer.non_trainable_variables
+    got, _ = layer.stateless_call(*variables, x.float(), lengths=[2, 4, 1])
+    assert_close(got.detach(), layer(x.float(), lengths=[2, 4, 1]).detach())
+
+
 def test_stateful_layers_can_be_trained(x):
     """As stock Keras' cannot be: its new states overwrite what the gradient needs."""
     losses = []
