@@ -41,7 +41,7 @@ def run(code, folder, **environment):
 
 def test_absent_op(tmp_path, monkeypatch):
     monkeypatch.setattr(_library, "_PACKAGE", tmp_path / "pylstm")
-    with pytest.raises(BackendLoadError, match=r"PYL131.* absent(.|\n)*fix: +pip install") as info:
+    with pytest.raises(BackendLoadError, match=r"PYL131.* missing(.|\n)*fix: +pip install") as info:
         load_tensorflow_ops()
     assert str(tmp_path) in info.value.got
 
