@@ -52,7 +52,7 @@ def pad(
     Raises:
         OptionError: `padding` is neither `"post"` nor `"pre"`.
         TimestepError: A sequence is longer than `maxlen`.
-        DTypeError: The values or `value` do not fit `dtype`, or `value` not that of integers.
+        DTypeError: The values or `value` do not fit `dtype`, or `value` does not fit integers.
         PylstmError: The sequences cannot be joined; see `as_sequences`.
     """
     if padding not in ("post", "pre"):
@@ -93,7 +93,7 @@ def unpad(batch, *, lengths=None, mask=None) -> list[np.ndarray]:
         mask: bool (N, T), any pattern.
 
     Returns:
-        A list of N arrays (T_i, ...), by `lengths` views of the batch.
+        A list of N arrays (T_i, ...); with `lengths`, views of the batch.
 
     Raises:
         MaskError: Nothing or too much says which steps are real, or it does not fit.

@@ -158,8 +158,8 @@ class SequenceInputs:
             NumPy arrays, in the order of x. Where the sequences differ in length, an output
             that has steps, and so a mask, comes as a list of N arrays (T_i, ...).
         """
+        data = ordered = read_data(self, x)
         order = None
-        data = read_data(self, x)
         if data is not None and data.size == 0:
             return self.predict_on_batch(x)  # Keras' loop has no first batch to begin with.
         if data is None:
@@ -167,10 +167,11 @@ class SequenceInputs:
         else:
             if steps is None and not callbacks:  # which see the batches in turn
                 ordered, order = by_length(self, data, batch_size)
-            x, _, _ = feed(self, data if order is None else ordered, batch_size, steps)
+            x, _, _ = feed(self, ordered, batch_size, steps)
         with kept_values(self), readable_errors(data is None):
             outputs = super().predict(x, batch_size, verbose, steps, callbacks)
             if order is not None and not are_by_sample(outputs, data.size):
+                # Only the user's own order says what such an output is of.
                 x, order = feed(self, data, batch_size)[0], None
                 outputs = super().predict(x, batch_size, verbose)
         return as_lists(outputs, order)
