@@ -48,7 +48,7 @@ def check_rows(where, rows):
     empty = [index for index, row in rows.items() if row.ndim and not len(row)]
     if empty:
         what = f"{len(empty)} of {len(rows)}, the first is {where}[{empty[0]}]"
-        fix = "[s for s in sequences if len(s)]     kept, each gives the output of no input"
+        fix = "[s for s in sequences if len(s)]     to drop them"
         yield Finding("note", "PYL203", where, what, fix)
 
 
