@@ -62,8 +62,8 @@ PYLSTM_FN void multiply_add(Vec<Sum<O>> (&acc)[kRows][kVectors], const O* const 
           left[r] = V::broadcast(a[r] + k + v / kShared * copy_stride);
         }
       }
-      // A few rows read the panel faster than the hardware foresees.
-      if (kRows <= kTileRows / 3 && v * kVectorBytes % 64 == 0) {
+      // One row reads the panel faster than the hardware foresees.
+      if (kRows == 1 && v * kVectorBytes % 64 == 0) {
         __builtin_prefetch(b + (16 * kVectors + v) * V::kWidth);
       }
       const V right = V::load(b + v * V::kWidth);
@@ -170,10 +170,10 @@ struct Tiles {
   PYLSTM_FN int64_t begin(int64_t i) const { return n * i / count; }
 };
 
-// Each left side is cut into blocks of k: all rows pass over a block while its panel is in L1, or
-// in L2 where that gives it fast enough. The first goes on from the sum so far; the others are
-// summed apart, since an error grows with the length of a chain of additions.
-constexpr int64_t kBlock = kVectorBytes < 64 ? 512 : 128;
+// Each left side is cut into blocks of k: all rows pass over a block while its panel is in L2,
+// which gives it fast enough. The first goes on from the sum so far; the others are summed apart,
+// since an error grows with the length of a chain of additions.
+constexpr int64_t kBlock = 512;
 constexpr int64_t kLargestBlock = kBlock + kBlock / 2;
 
 // How many of the k that are left make the next block; leaves no small rest.
@@ -217,11 +217,9 @@ struct Ahead {
   int64_t elements = 0;
 
   // Of weights of which a thread reads so many again and again, for so many rows: nothing of what a
-  // core's own cache keeps, nor from a shared one what few rows read as fast as it comes (the
-  // latter was not measured with AVX-512).
+  // core's own cache keeps, nor from a shared one what few rows read as fast as it comes.
   static bool pays(int64_t weights, int64_t rows) {
-    constexpr int64_t kOwnCache = 512 << 10, kSharedCache = 4 << 20;
-    constexpr int64_t kFewRows = kVectorBytes < 64 ? 4 : 0;
+    constexpr int64_t kOwnCache = 512 << 10, kSharedCache = 4 << 20, kFewRows = 4;
     return weights * int64_t{sizeof(O)} > (rows <= kFewRows ? kSharedCache : kOwnCache);
   }
 };
