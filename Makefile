@@ -56,6 +56,6 @@ clean:
 
 # A copy of the list of requirements marks that they are installed.
 $(VENV)/requirements-%.txt: requirements-%.txt
-	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
+	test -x $(VENV)/bin/pip || $(PYTHON) -m venv $(VENV)
 	python -m pip install --quiet --requirement $<
 	cp $< $@

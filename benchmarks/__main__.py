@@ -49,7 +49,7 @@ def main() -> int:
 
 def _parse():
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="a minute's look: few cases")
+    parser.add_argument("--quick", action="store_true", help="a few minutes' look: few cases")
     parser.add_argument("--filter", default="", metavar="WORDS", help='such as "H128 training"')
     parser.add_argument("--peers", nargs="+", choices=PEERS, default=list(PEERS))
     parser.add_argument(

@@ -3,21 +3,22 @@
 The records, of all backends in one run, are added to the results, with the commit of that run.
 """
 
-import json
 import sys
 from pathlib import Path
 
-from benchmarks import machine, report
+from benchmarks import report
 from benchmarks.cases import SIX
 from benchmarks.peers import KERAS_BACKENDS
-from benchmarks.runner import Effort, run_case, running_peers
+from benchmarks.runner import Effort, add_section, run_case, running_peers
 
 _EFFORT = Effort(rounds=5, calls=1, turn=0.05, seconds=1.0)  # a call may take 20 seconds
 
 
 def main():
-    path = Path(sys.argv[1])
-    content = json.loads(path.read_text())
+    add_section(Path(sys.argv[1]), "backends", measure_all)
+
+
+def measure_all() -> list[dict]:
     names = [name for pair in KERAS_BACKENDS.values() for name in pair]
     records = []
     with running_peers(names) as (peers, absent):
@@ -29,8 +30,7 @@ def main():
                 record["peers"] |= {name: {"failed": reason} for name, reason in absent.items()}
                 print(f"{case.name} {mode}: {report.line(record)}", flush=True)
                 records.append(record)
-    content["backends"] = {"commit": machine.describe()["commit"], "records": records}
-    path.write_text(json.dumps(content, indent=1))
+    return records
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ A case with the option and the same without it take turns, each in processes of 
 spell of the machine hits both.
 """
 
-import json
 import sys
 from pathlib import Path
 
@@ -13,16 +12,24 @@ import numpy as np
 from benchmarks.cases import OPTIONS, Case, Mode
 from benchmarks.process import PeerError
 from benchmarks.report import KERNEL, OURS
-from benchmarks.runner import FULL_EFFORT, Effort, prepare, running_peers, time_in_turns
+from benchmarks.runner import (
+    FULL_EFFORT,
+    Effort,
+    add_section,
+    prepare,
+    running_peers,
+    time_in_turns,
+)
 
 
 def main():
-    path = Path(sys.argv[1])
-    content = json.loads(path.read_text())
+    add_section(Path(sys.argv[1]), "options", measure_all)
+
+
+def measure_all() -> list[dict]:
     chosen = [(case, mode) for case in OPTIONS for mode in case.modes]
     with running_peers([OURS, KERNEL]) as (peers, _), running_peers([OURS, KERNEL]) as (others, _):
-        content["options"] = [measure(*each, peers, others, FULL_EFFORT) for each in chosen]
-    path.write_text(json.dumps(content, indent=1))
+        return [measure(*each, peers, others, FULL_EFFORT) for each in chosen]
 
 
 def measure(case: Case, mode: Mode, peers: dict, others: dict, effort: Effort) -> dict:
@@ -33,7 +40,7 @@ def measure(case: Case, mode: Mode, peers: dict, others: dict, effort: Effort) -
         others: Those that run it without its options.
 
     Raises:
-        PeerError: A result is wrong.
+        PeerError: A result is wrong, or a process ended.
     """
     ready = {}
     for part, processes in ((case, peers), (case.without_options(), others)):
@@ -42,7 +49,10 @@ def measure(case: Case, mode: Mode, peers: dict, others: dict, effort: Effort) -
                 raise PeerError(f"{name}, {part.name} {mode}: {outcome['failed']}")
             if "error" in outcome:
                 ready[name, part] = processes[name]
-    medians = {key: np.median(samples) for key, samples in time_in_turns(ready, effort).items()}
+    samples_of, failures = time_in_turns(ready, effort)
+    for (name, part), reason in failures.items():
+        raise PeerError(f"{name}, {part.name} {mode}: {reason}")
+    medians = {key: np.median(samples) for key, samples in samples_of.items()}
     return {
         "name": case.name,
         "mode": mode,

@@ -28,7 +28,7 @@ class PeerProcess:
     """Runs one module of `benchmarks.peers`; running only inside its methods.
 
     Raises:
-        PeerError: From every method, where the peer raised an exception.
+        PeerError: From every method, where the peer raised an exception or its process ended.
     """
 
     def __init__(self, name: str):
@@ -67,6 +67,8 @@ class PeerProcess:
         self._pipe.close()
 
     def _ask(self, *request):
+        if self._process.exitcode is not None:  # its pid may be another process's by now
+            raise self._ended()
         os.kill(self.pid, signal.SIGCONT)
         return self._reply(request)
 
@@ -77,11 +79,14 @@ class PeerProcess:
             succeeded, answer = self._pipe.recv()
         except (EOFError, ConnectionError):
             self._process.join()
-            raise PeerError(f"the process ended with code {self._process.exitcode}") from None
+            raise self._ended() from None
         os.kill(self.pid, signal.SIGSTOP)
         if not succeeded:
             raise PeerError(answer)
         return answer
+
+    def _ended(self):
+        return PeerError(f"the process ended with code {self._process.exitcode}")
 
 
 def _serve(name, pipe):

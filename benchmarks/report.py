@@ -141,7 +141,8 @@ def summary(records: list[dict]) -> str:
 
 def options_cost(content: dict) -> str:
     """The time of each option over that without it, as Markdown; empty if it was not measured."""
-    measured = {(r["name"], r["mode"]): r["over_default"] for r in content.get("options", [])}
+    records, commit = _section(content, "options")
+    measured = {(r["name"], r["mode"]): r["over_default"] for r in records}
     if not measured:
         return ""
     columns = [(peer, mode) for peer in (OURS, KERNEL) for mode in ("inference", "training")]
@@ -150,7 +151,18 @@ def options_cost(content: dict) -> str:
         ratios = [measured.get((case, mode), {}).get(peer) for peer, mode in columns]
         rows.append([case, *(f"{ratio:.2f}" if ratio else "" for ratio in ratios)])
     titles = ["time over the default's", *(f"{PEERS[peer][0]}, {mode}" for peer, mode in columns)]
-    return _markdown(titles, rows)
+    return "\n\n".join([_markdown(titles, rows), *commit])
+
+
+def _section(content, name):
+    """The records of a section; and its commit as lines, none where it is that of the cases."""
+    section = content.get(name, [])
+    if isinstance(section, list):  # of a file from before sections told theirs
+        return section, []
+    commit = section["commit"]
+    if commit == content["environment"]["commit"]:
+        return section["records"], []
+    return section["records"], [f"Measured at commit {commit}."]
 
 
 def backends(content: dict, cases: bool = True) -> str:
@@ -204,7 +216,8 @@ def streaming_floor(records: list[dict]) -> str:
 def scaling(content: dict) -> str:
     """How time grows with each size, as Markdown tables; empty where it was not measured."""
     parts = []
-    for sweep in content.get("scaling", []):
+    sweeps, commit = _section(content, "scaling")
+    for sweep in sweeps:
         name = sweep["name"]
         titles = ["ms", *(f"{name} {size}" for size in sweep["sizes"]), "slope"]
         rows = [
@@ -217,7 +230,7 @@ def scaling(content: dict) -> str:
         ]
         rows.append(["arithmetic", *[""] * len(sweep["sizes"]), f"{sweep['arithmetic_slope']:.2f}"])
         parts.append(_markdown(titles, rows))
-    return "\n\n".join(parts)
+    return "\n\n".join([*parts, *commit])
 
 
 def environment(content: dict) -> str:

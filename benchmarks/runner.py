@@ -1,9 +1,10 @@
-"""Runs cases: every peer checked first, then timed in turns."""
+"""Runs cases: every peer checked first, then timed in turns. Adds sections to results."""
 
+import json
 import random
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -62,11 +63,12 @@ def run_case(case: Case, mode: Mode, peers: dict[str, PeerProcess], effort: Effo
         record["rates"]["read"] = machine.measure_read_rate(recurrent_kernel.nbytes)
     record["peers"] = prepare(case, mode, peers)
     ready = {name: peer for name, peer in peers.items() if "error" in record["peers"][name]}
-    samples_of = time_in_turns(ready | {"fma": machine.FmaLoop()}, effort)
+    samples_of, failures = time_in_turns(ready | {"fma": machine.FmaLoop()}, effort)
     record["rates"]["fma_in_turns"] = float(np.median(samples_of.pop("fma")))
     for name, samples in samples_of.items():
         q1, median, q3 = np.percentile(samples, [25, 50, 75])
         record["peers"][name] |= {"median": median, "q1": q1, "q3": q3, "calls": len(samples)}
+    record["peers"] |= {name: {"failed": reason} for name, reason in failures.items()}
     return record
 
 
@@ -87,19 +89,54 @@ def prepare(case: Case, mode: Mode, peers: dict[str, PeerProcess]) -> dict[str, 
     return outcomes
 
 
-def time_in_turns(peers: dict[str, PeerProcess], effort: Effort) -> dict[str, list[float]]:
-    """Returns the samples of all turns of each: for a peer, the seconds of every call."""
+def time_in_turns(
+    peers: dict[str, PeerProcess], effort: Effort
+) -> tuple[dict[str, list[float]], dict[str, str]]:
+    """Lets each take its turns. One that fails takes no more, and has no samples.
+
+    Returns:
+        The samples of all turns of each, for a peer the seconds of every call; and, of those that
+        failed, why.
+    """
     samples = {name: [] for name in peers}
+    failures = {}
     order = list(peers)
     shuffle = random.Random(0).shuffle  # nobody always follows the same neighbour
     end = time.perf_counter() + effort.seconds * len(peers)
     rounds = 0
-    while rounds < effort.rounds or time.perf_counter() < end:
+    while order and (rounds < effort.rounds or time.perf_counter() < end):
         shuffle(order)
         for name in order:
-            samples[name] += peers[name].take_turn(effort.turn, effort.calls)
+            try:
+                samples[name] += peers[name].take_turn(effort.turn, effort.calls)
+            except PeerError as error:
+                failures[name] = str(error)
+                del samples[name]
+        order = [name for name in order if name in samples]
         rounds += 1
-    return samples
+    return samples, failures
+
+
+def add_section(path: Path, name: str, measure: Callable[[], list]) -> None:
+    """Adds to a file of results the records that `measure` returns, and their commit.
+
+    Raises:
+        SystemExit: The file is of another machine, or of another Python or NumPy.
+    """
+    content = json.loads(path.read_text())
+    there, here = content["environment"], machine.describe()
+    commit = here.pop("commit")  # may be another: it is told beside the section
+    differences = [
+        f"  {key}: {there.get(key)} there, {value} here"
+        for key, value in here.items()
+        if value != there.get(key)
+    ]
+    if differences:
+        what = f"{path} is of another machine, Python or NumPy"
+        fix = "  fix: python -m benchmarks --output FILE     for results of this one"
+        raise SystemExit("\n".join([what, *differences, fix]))
+    content[name] = {"commit": commit, "records": measure()}
+    path.write_text(json.dumps(content, indent=1))
 
 
 def select(cases: Iterable[Case], text: str) -> Iterator[tuple[Case, Mode]]:

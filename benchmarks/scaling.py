@@ -4,7 +4,6 @@ Time against T, B and H on one thread and on all, by the NumPy binding. A slope 
 logarithms: 1 where twice the size takes twice the time. Results are checked before they are timed.
 """
 
-import json
 import sys
 import time
 from pathlib import Path
@@ -21,6 +20,7 @@ from benchmarks.problem import (
     name_gradients,
     reference_results,
 )
+from benchmarks.runner import add_section
 from pylstm import _core
 
 SWEEPS = {
@@ -32,10 +32,11 @@ _SECONDS = 0.5  # for each time
 
 
 def main():
-    path = Path(sys.argv[1])
-    content = json.loads(path.read_text())
-    content["scaling"] = [measure(name, cases) for name, cases in SWEEPS.items()]
-    path.write_text(json.dumps(content, indent=1))
+    add_section(Path(sys.argv[1]), "scaling", measure_all)
+
+
+def measure_all() -> list[dict]:
+    return [measure(name, cases) for name, cases in SWEEPS.items()]
 
 
 def measure(name: str, cases: list[Case]) -> dict:

@@ -107,7 +107,9 @@ def tensorflow_required():
         if error.name.partition(".")[0] != "tensorflow":
             raise
         raise BackendLoadError(
-            "PYL131", "TensorFlow is not installed", fix=_tensorflow_pip()
+            "PYL131",
+            "TensorFlow is not installed",
+            fix=f"{_tensorflow_pip()}; or KERAS_BACKEND=jax, or torch, in the environment",
         ) from None
 
 

@@ -72,6 +72,8 @@ class LSTM(keras.layers.LSTM):
         self.kernel = _one_of(self, "kernel", kernel, get_args(Kernel))
         self.validate = _one_of(self, "validate", validate, get_args(Validate))
         self.mask_value = check_mask_value(mask_value, self.name)
+        if mask_value is not None:  # which a `Bidirectional` on cuDNN would pass by
+            self.use_cudnn = False
         self.corrections = ()
         self.input_spec = None  # `prepare` checks more, and says more.
         self._route = None

@@ -151,6 +151,12 @@ RATIOS = [
         "cudnn",
     ),
     (
+        "right padding, against cuDNN on padding",
+        lambda case: case["padding"] == "right",
+        "pylstm",
+        "cudnn_unpacked",
+    ),
+    (
         "where Keras uses cuDNN, against Keras",
         lambda case: not _outside_cudnn(case),
         "pylstm_layer",

@@ -15,17 +15,23 @@ namespace pylstm {
 class KeptMemory {
  public:
   explicit KeptMemory(int64_t bytes) {
-    if (bytes >= kWorthKeeping) block_.reset(kept().exchange(nullptr));
-    if (block_ && bytes <= block_->bytes) {
+    block_.reset(kept().exchange(nullptr));
+    if (block_) {
       block_->too_large = bytes < block_->bytes / 4 ? block_->too_large + 1 : 0;
-      if (block_->too_large < kPatience) return;
+      if (block_->too_large == kPatience) {
+        block_.reset();
+      } else if (bytes < kWorthKeeping) {
+        keep();  // for a larger call
+      } else if (bytes <= block_->bytes) {
+        return;
+      }
     }
     block_.reset();
     block_ = std::make_unique<Block>(Block{allocate_aligned(bytes), bytes, 0});
   }
   KeptMemory(const KeptMemory&) = delete;
   ~KeptMemory() {
-    if (block_->bytes >= kWorthKeeping) delete kept().exchange(block_.release());
+    if (block_->bytes >= kWorthKeeping) keep();
   }
 
   void* get() const { return block_->memory.get(); }
@@ -38,6 +44,8 @@ class KeptMemory {
   };
   static constexpr int64_t kWorthKeeping = 1 << 20;
   static constexpr int kPatience = 100;
+
+  void keep() { delete kept().exchange(block_.release()); }
 
   // Never freed: a thread may still compute while the process ends.
   static std::atomic<Block*>& kept() {

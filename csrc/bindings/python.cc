@@ -397,7 +397,8 @@ std::optional<py::tuple> find_mismatch_in_tuples(
 
 int64_t reserve_bytes(int64_t batch, int64_t time, int64_t units, const py::dtype& dtype) {
   const std::optional<DType> found = find_dtype(dtype);
-  if (!found || std::min({batch, time, units}) < 0) {
+  constexpr double kMost = int64_t{1} << 56;  // lest the product overflow
+  if (!found || std::min({batch, time, units}) < 0 || 1.0 * batch * time * units > kMost) {
     throw py::value_error("pylstm: reserve_bytes wants sizes and a floating dtype");
   }
   Problem problem;

@@ -213,6 +213,7 @@ void backward(ffi::ThreadPool pool, ffi::RemainingArgs arguments, ffi::Remaining
   const Argument dh = reader.next(in.type);
   const Argument dc = reader.next(in.type);
   Problem& problem = in.problem;
+  problem.save_for_backward = true;  // whatever the caller says: the reserve is read
   problem.input_gradient = value_of(attributes.get<bool>("input_gradient"));
   require(check_backward(in.shapes(), {dy.shape(), dh.shape(), dc.shape()}, &problem));
   if (reserve.bytes() != problem.reserve_bytes()) {

@@ -12,10 +12,6 @@ namespace pylstm {
 inline constexpr const char* kActivationNames[] = {PYLSTM_ACTIVATIONS(PYLSTM_NAME)};
 #undef PYLSTM_NAME
 
-inline const char* activation_name(Activation activation) {
-  return kActivationNames[static_cast<int>(activation)];
-}
-
 inline std::optional<Activation> find_activation(std::string_view keras_name) {
   int index = 0;
   for (const char* name : kActivationNames) {

@@ -1,5 +1,7 @@
 #include "cpu/huge_pages.h"
 
+#include "cpu/split.h"
+
 #ifdef __linux__
 #include <sys/mman.h>
 #endif
@@ -9,7 +11,7 @@ namespace pylstm::cpu {
 void prefer_huge_pages(void* memory, int64_t bytes) {
 #ifdef MADV_HUGEPAGE
   constexpr int64_t kEnough = 4 << 20;
-  constexpr uintptr_t kPage = 4096;
+  constexpr uintptr_t kPage = kPageBytes;
   if (!memory || bytes < kEnough) return;
   const uintptr_t begin = (reinterpret_cast<uintptr_t>(memory) + kPage - 1) / kPage * kPage;
   const uintptr_t end = (reinterpret_cast<uintptr_t>(memory) + bytes) / kPage * kPage;

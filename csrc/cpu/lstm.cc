@@ -39,10 +39,10 @@ const Kernels& kernels(const Problem& problem, Isa isa) {
   return table[static_cast<int>(isa)];
 }
 
-// An array without elements may claim any size: the steps of no row, and the features of no row and
-// no unit, are nothing to loop over.
+// An array without elements may claim any size: the steps of no row, or of no unit and no feature,
+// and the features of no step and no unit, are nothing to loop over.
 Problem without_idle_loops(Problem problem) {
-  if (problem.batch == 0) problem.time = 0;
+  if (problem.batch == 0 || (problem.units == 0 && problem.features == 0)) problem.time = 0;
   if (problem.time == 0 && problem.units == 0) problem.features = 0;
   return problem;
 }

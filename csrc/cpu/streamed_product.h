@@ -21,7 +21,10 @@ class StreamedProduct {
   StreamedProduct(const Problem& problem, const ForwardBuffers& buffers, UnitPanels<T> panels)
       : p_(problem), buffers_(buffers), panels_(panels) {}
 
-  void take(Arena& arena) { parts_ = arena.take<T>(p_.batch * parts() * part_stride()); }
+  void take(Arena& arena) {
+    const int64_t rows = p_.time > 0 ? p_.batch : 0;  // without steps there may be any number
+    parts_ = arena.take<T>(rows * parts() * part_stride());
+  }
   T* row(int64_t row) const { return parts_ + row * parts() * part_stride(); }
 
   // The n rows of a step.

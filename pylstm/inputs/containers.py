@@ -12,7 +12,14 @@ from pylstm.array_types import FLOATS, dtype_name, is_real, static_shape
 from pylstm.errors import DTypeError, RaggedError
 from pylstm.inputs import explain
 from pylstm.inputs.padding import PaddedBatch, pad_arrays
-from pylstm.inputs.sequences import as_numpy, as_sequences, mismatch, stack, unpacked
+from pylstm.inputs.sequences import (
+    as_numpy,
+    as_sequences,
+    mismatch,
+    stack,
+    unpacked,
+    without_batch_axes,
+)
 
 
 def is_tensor(value):
@@ -20,7 +27,7 @@ def is_tensor(value):
     return isinstance(value, (keras.KerasTensor, keras.Variable)) or keras.ops.is_tensor(value)
 
 
-def as_dense(value, report):
+def as_dense(value, report, least_steps=0):
     """Reads a value as one dense array or tensor.
 
     Args:
@@ -28,6 +35,7 @@ def as_dense(value, report):
             sequences: list, nested list, object array, Series, `tf.RaggedTensor`, torch's nested
             tensor and `PackedSequence`; or a `PaddedBatch`, whose padding stays where it is.
         report: Called for what had to be changed, as `corrections.Corrections` is.
+        least_steps: To how many steps at least sequences of several lengths are padded, 0 or 1.
 
     Returns:
         The array or tensor, and a bool mask (batch, time) or None.
@@ -40,7 +48,7 @@ def as_dense(value, report):
     value = unpacked(value)
     kind = type(value).__name__
     if kind == "RaggedTensor":
-        return _dense_ragged(value, report)
+        return _dense_ragged(value, report, least_steps)
     if kind == "SparseTensor":
         return keras.ops.convert_to_tensor(value, sparse=False), None
     if isinstance(value, keras.Variable):
@@ -52,13 +60,13 @@ def as_dense(value, report):
         return value.x, value.mask
     if isinstance(value, (list, tuple)):
         if any(is_tensor(item) for item in value):
-            return _dense_tensors(value, report)
-        return _dense_sequences(value, report)
+            return _with_steps(*_dense_tensors(value, report), least_steps)
+        return _with_steps(*_dense_sequences(value, report), least_steps)
     array = _as_numpy(value)
     if array.dtype == object and array.ndim:
         if hasattr(value, "columns"):
             return _numbers_of_table(value), None
-        return _dense_sequences(list(array), report)
+        return _with_steps(*_dense_sequences(list(array), report), least_steps)
     return array, None
 
 
@@ -145,6 +153,14 @@ def _dense_sequences(items, report):
     return batch.x, batch.mask
 
 
+def _with_steps(x, mask, least):
+    """x (batch, time, ...) and its mask, with as many masked steps at least."""
+    if mask is None or x.shape[1] >= least:
+        return x, mask
+    x = keras.ops.pad(x, [(0, 0), (0, least)] + [(0, 0)] * (len(x.shape) - 2))
+    return x, np.zeros(tuple(x.shape[:2]), bool)
+
+
 def _is_empty_sequence(shape):
     """Whether a shape is that of a sequence without steps, which gets a mask that says so."""
     return len(shape) <= 2 and shape[:1] == (0,)
@@ -161,6 +177,8 @@ def _dense_tensors(items, report):
     if equal and (len(items) == 1 or None not in shapes[0]):
         report("PYL127", got=f"{len(items)} tensors", done="were stacked", silent=True)
         return keras.ops.stack(items), None
+    items = without_batch_axes(items, report)
+    shapes = [static_shape(item) for item in items]
     for index, shape in enumerate(shapes):
         if shape and shapes[0] and shape[1:] != shapes[0][1:]:
             raise mismatch(0, shapes[0], index, shape)
@@ -198,7 +216,7 @@ def _as_tensor(index, item):
         ) from None
 
 
-def _dense_ragged(value, report):
+def _dense_ragged(value, report, least_steps):
     """Densifies a `tf.RaggedTensor` (batch, (time), features)."""
     if value.ragged_rank > 1:
         if not hasattr(value.flat_values, "numpy"):
@@ -211,9 +229,16 @@ def _dense_ragged(value, report):
                 "of a generator's dataset\n"
                 "pylstm.ragged(sequences), or tf.ragged.constant(..., ragged_rank=1)",
             )
-        return _dense_sequences(value.to_list(), report)
+        return _with_steps(*_dense_sequences(value.to_list(), report), least_steps)
     import tensorflow as tf
 
     report("PYL126", got=f"ragged {value.shape}", done="was padded, masked", silent=True)
-    dense = value.to_tensor()
+    shape = None
+    if least_steps and value.shape.rank is not None:
+        least = tf.minimum(value.nrows(), least_steps)  # no rows need none
+        steps = tf.maximum(tf.reduce_max(value.row_lengths()), least)
+        shape = [-1, steps] + [-1] * (value.shape.rank - 2)
+    dense = value.to_tensor(shape=shape)
+    if shape:
+        dense.set_shape(value.shape)
     return dense, tf.sequence_mask(value.row_lengths(), tf.shape(dense)[1])

@@ -45,7 +45,8 @@ class Reading(NamedTuple):
         expand: Axis to insert, or None.
         code: Code of the correction in `pylstm.errors.CODES`; None if nothing is changed.
         silent: Whether Keras' own models correct this, too, without a word.
-        line: What the user would write, for an input called `x`.
+        line: What the user would write, for an input called `x`: an array, a tensor, a list or a
+            DataFrame.
     """
 
     shape: tuple
@@ -83,7 +84,8 @@ def _expansions(shape, known, origin):
     rows, columns = shape
     result = []
     if origin is Origin.CALL:
-        result.append(Reading((1, rows, columns), expand=0, code="PYL121", line="x[None]"))
+        line = "keras.ops.expand_dims(x, 0)"
+        result.append(Reading((1, rows, columns), expand=0, code="PYL121", line=line))
     # While the number of features is open, only what was declared as a sequence is one.
     if known.features == 1 or origin not in (Origin.MODEL, Origin.LAYER):
         result.append(
@@ -92,7 +94,9 @@ def _expansions(shape, known, origin):
                 expand=2,
                 code="PYL122",
                 silent=known.features == 1,
-                line="[s[:, None] for s in x]" if origin is Origin.JOINED else "x[..., None]",
+                line="[s[:, None] for s in x]"
+                if origin is Origin.JOINED
+                else "keras.ops.expand_dims(x, -1)",
             )
         )
     return result

@@ -51,7 +51,7 @@ def unreadable(shape, dtype, known, origin, choices, built_from=None):
     if len(shape) == 2:
         return _two_axes(shape, known, origin, parts)
     if len(shape) == 1:
-        fix = "x[None, :, None]     to mean one sequence with one feature"
+        fix = "keras.ops.reshape(x, (1, -1, 1))     to mean one sequence with one feature"
         return RankError("PYL101", fix=fix, **parts)
     if len(shape) == 0:
         fix = "np.reshape(x, (1, 1, 1))     to mean one step of one feature"
@@ -70,25 +70,27 @@ def _feature_mismatch(shape, dtype, known, parts):
         fix = "np.transpose(x, (0, 2, 1))     if axis 1 holds the features and axis 2 the time"
         return FeatureMismatchError("PYL104", fix=fix, **parts)
     parts["got"] = got_input(shape, dtype, f"axis 2 is {shape[2]}, not {features}")
+    return FeatureMismatchError("PYL103", fix=_change_of_features(shape[2], features), **parts)
+
+
+def _change_of_features(got, features):
     change = (
-        f"drop {_count(shape[2] - features, 'feature')} (a one-hot class too many?)"
-        if shape[2] > features
-        else f"add the missing {_count(features - shape[2], 'feature')}"
+        f"drop {_count(got - features, 'feature')} (a one-hot class too many?)"
+        if got > features
+        else f"add the missing {_count(features - got, 'feature')}"
     )
-    fix = f"{change}, or rebuild with keras.Input((None, {shape[2]}))"
-    return FeatureMismatchError("PYL103", fix=fix, **parts)
+    return f"{change}, or rebuild with keras.Input((None, {got}))"
 
 
 def _two_axes(shape, known, origin, parts):
     rows, columns = shape
     features = known.features
     if origin is Origin.CALL and rows == features:
-        fix = "x.T[None]     if the rows are the features and the columns the time"
+        fix = "keras.ops.transpose(x)[None]     if the rows are the features, the columns the time"
         return FeatureMismatchError("PYL104", fix=fix, **parts)
     if origin is Origin.CALL:
         parts["got"] += f"     axis 1 is {columns}, not {features}"
-        fix = f"x[None]     for one sequence (time, features={features})"
-        return FeatureMismatchError("PYL103", fix=fix, **parts)
+        return FeatureMismatchError("PYL103", fix=_change_of_features(columns, features), **parts)
     if features is not None and columns == features:
         # Of arrays, symbolic tensors and DataFrames alike.
         lines = (
@@ -110,8 +112,8 @@ def _two_axes(shape, known, origin, parts):
         )
     else:
         lines = (
-            f"x[..., None], keras.Input(({columns}, 1))     if axis 1 is the time",
-            f"x[:, None], keras.Input((1, {columns or 'features'}))"
+            f"keras.ops.expand_dims(x, -1), keras.Input(({columns}, 1))     if axis 1 is the time",
+            f"keras.ops.expand_dims(x, 1), keras.Input((1, {columns or 'features'}))"
             "     if axis 1 holds the features of one step",
             "return_sequences=True in the layer before, if that is recurrent",
         )

@@ -118,7 +118,7 @@ def unpad(batch, *, lengths=None, mask=None) -> list[np.ndarray]:
             "PYL101",
             expected="(batch, time, ...)",
             got=f"{x.shape}",
-            fix="x[None]     for one sequence",
+            fix="np.expand_dims(y, 0)     for one sequence",
         )
     if mask is not None:
         mask = np.asarray(mask, bool)

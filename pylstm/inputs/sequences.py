@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from pylstm.advice import to_numbers_each, to_sequences
-from pylstm.array_types import is_dense, is_real, unmasked
+from pylstm.array_types import is_dense, is_real, static_shape, unmasked
 from pylstm.errors import (
     DTypeError,
     FeatureMismatchError,
@@ -56,7 +56,7 @@ def as_sequences(seqs, report=None, name="sequences"):
             got="an empty collection",
             fix="[np.zeros((0, features))]     for one sequence without steps",
         )
-    return _same_dtype(_same_trailing_shape(_without_batch_axes(arrays, report or _warn)))
+    return _same_dtype(_same_trailing_shape(without_batch_axes(arrays, report or _warn)))
 
 
 def stack(arrays, report):
@@ -231,12 +231,13 @@ def _check_numbers(array, item, index, name):
         )
 
 
-def _without_batch_axes(arrays, report):
-    """Drops the batch axis that each of a list of (1, T_i, F) arrays has."""
-    if not all(array.ndim >= 3 and array.shape[0] == 1 for array in arrays):
+def without_batch_axes(arrays, report):
+    """Drops the batch axis that each of a list of (1, T_i, F) arrays, or tensors, has."""
+    shapes = [static_shape(array) for array in arrays]
+    if not all(len(shape or ()) >= 3 and shape[0] == 1 for shape in shapes):
         return arrays
     # More axes may be those of one step, such as a frame, unless they differ in size.
-    if arrays[0].ndim > 3 and len({array.shape for array in arrays}) == 1:
+    if len(shapes[0]) > 3 and len(set(shapes)) == 1:
         return arrays
     report(
         "PYL123",

@@ -253,7 +253,14 @@ def _way_to_batches(source, x, y):
     if source == "dataset":
         shapes = [_shape_of(spec) or () for spec in tree.flatten((x, y))]
         is_open = any(None in shape for shape in shapes)
-        return "dataset.ragged_batch(32)" if is_open else "dataset.batch(32)"
+        if not is_open:
+            return "dataset.batch(32)"
+        if keras.backend.backend() == "tensorflow":
+            return "dataset.ragged_batch(32)"
+        samples = "dataset.as_numpy_iterator()"
+        if y is None:
+            return f"pylstm.dataset(list({samples}))"
+        return f"x, y = zip(*{samples}); pylstm.dataset(list(x), list(y))"
     if source == "PyDataset":
         return "batches of samples from its __getitem__"
     if y is None:

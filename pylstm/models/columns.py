@@ -281,7 +281,7 @@ def _joined(shape, samples):
         "PYL111",
         expected=f"x with {samples} samples, as y has: {apart}",
         got=f"x {(rows, features)}, {samples} targets",
-        fix=f"x.reshape{apart}     if the rows are sorted by sample, then by step",
+        fix=f"np.reshape(x, {apart})     if the rows are sorted by sample, then by step",
     )
 
 

@@ -263,7 +263,7 @@ def _padded_lengths(model, batches):
     if not is_open:
         return None
     if keras.backend.backend() == "torch":  # which compiles nothing
-        return range(longest + 1)
+        return range(1, longest + 1)
     if len(batches) == 1:
         return [1 << (longest - 1).bit_length()]
     if keras.backend.backend() == "jax" and len(batches) >= _MANY_BATCHES:

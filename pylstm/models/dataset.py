@@ -235,7 +235,7 @@ class SequenceDataset(keras.utils.PyDataset):
 def _render_target(column, maxlen):
     if isinstance(column, Dense):
         return column.values
-    return _as_batch(pad_arrays(column.values, maxlen).x, maxlen)
+    return _as_batch(pad_arrays(column.values, _steps(column, maxlen)).x, maxlen)
 
 
 def _render_weights(targets, weights, maxlen):
@@ -251,14 +251,18 @@ def _weigh(target, weights, maxlen):
     floatx = keras.config.floatx()
     if isinstance(target, Dense):
         return np.ones(target.size, floatx) if weights is None else weights.values
-    lengths = target.lengths
-    steps = lengths.max() if maxlen is None else maxlen
-    mask = (np.arange(steps) < lengths[:, None]).astype(floatx)
+    steps = _steps(target, maxlen)
+    mask = (np.arange(steps) < target.lengths[:, None]).astype(floatx)
     if isinstance(weights, Dense):
         mask *= np.reshape(weights.values, (-1, 1))
     elif weights is not None:
-        mask *= pad_arrays(weights.values, maxlen).x.reshape(mask.shape)
+        mask *= pad_arrays(weights.values, steps).x.reshape(mask.shape)
     return _as_batch(mask, maxlen)
+
+
+def _steps(column, maxlen):
+    """Of a batch; one for sequences that have none, as the model pads its input."""
+    return max(1, column.lengths.max()) if maxlen is None else maxlen
 
 
 def _as_batch(array, maxlen):

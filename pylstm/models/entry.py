@@ -34,7 +34,7 @@ def enter(value, declared, report, padding_value):
     """
     if value is None or isinstance(value, keras.KerasTensor):
         return value
-    x, mask = as_dense(value, report)
+    x, mask = as_dense(value, report, least_steps=1)  # layers cannot compute on no step
     if not is_real(x.dtype):
         x = as_numbers(x, keras.config.floatx(), report)
     origin = Origin.MODEL if mask is None else Origin.JOINED

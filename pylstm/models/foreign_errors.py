@@ -5,6 +5,8 @@ import re
 import sys
 import traceback
 
+import keras
+
 from pylstm.errors import DTypeError, PylstmError, RaggedError, quoted_error
 from pylstm.inputs import explain
 from pylstm.inputs.contract import Known
@@ -83,7 +85,9 @@ def _unequal(found):
         expected="sequences of one length, or ragged batches",
         got=f"{' and '.join(shapes)} in one batch",
         fix="dataset.ragged_batch(batch_size) instead of batch, "
-        "or pylstm.dataset(sequences, labels)",
+        "or pylstm.dataset(sequences, labels)"
+        if keras.backend.backend() == "tensorflow"
+        else "pylstm.dataset(sequences, labels)     from the original lists",
     )
 
 

@@ -10,6 +10,9 @@ from pylstm.errors import RankError, warn_user
 from pylstm.keras_graph import is_recurrent, producer
 from pylstm.models.structure import map_parts, split_inputs
 
+# Their steps have more axes than features.
+_CONVOLUTIONS = (keras.layers.ConvLSTM1D, keras.layers.ConvLSTM2D, keras.layers.ConvLSTM3D)
+
 
 def declared_shapes(model):
     """The shapes of a model's inputs, by name, in order; empty if they are not known."""
@@ -36,7 +39,7 @@ def _input_of_first_layer(model):
         return {"x": keras.KerasTensor((None,), "string")}
     if isinstance(first, keras.layers.Embedding):
         return {"x": keras.KerasTensor((None, None))}
-    if not is_recurrent(first):
+    if not is_recurrent(first) or isinstance(getattr(first, "forward_layer", first), _CONVOLUTIONS):
         return {}
     cell = getattr(first, "cell", None)
     features = cell.kernel.shape[0] if cell and cell.built else None
@@ -71,7 +74,9 @@ def separate_inputs(model, x, samples=None):
         x = next((part for part in x.values() if not isinstance(part, (dict, type(None)))), x)
     if isinstance(x, dict) and isinstance(model, Functional):
         x = _by_name(model, x)
-    x = split_inputs(x, count_inputs(model), samples)
+    declared = list(declared_shapes(model).values())
+    axes = len(declared[0]) if len(declared) == 1 else 3
+    x = split_inputs(x, count_inputs(model), samples, axes)
     if type(x) is tuple and _needs_names(model):
         raise _without_names(
             "the model takes a dict of its inputs",

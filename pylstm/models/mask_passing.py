@@ -89,8 +89,16 @@ def passes_mask(operation):
 
 def takes_maximum(operation):
     """Whether a layer takes the largest of all steps: masked ones can be made too small for it."""
-    is_pooling = type(operation) is keras.layers.GlobalMaxPooling1D
-    return is_pooling and operation.data_format == "channels_last"
+    return _pools_steps(operation, keras.layers.GlobalMaxPooling1D)
+
+
+def _takes_average(operation):
+    """Whether a layer divides by the number of steps that count."""
+    return _pools_steps(operation, keras.layers.GlobalAveragePooling1D)
+
+
+def _pools_steps(operation, kind):
+    return type(operation) is kind and operation.data_format == "channels_last"
 
 
 def computes_each_step(operation):
@@ -160,6 +168,11 @@ def _prepared(operation, args, kwargs, x, mask):
         args, kwargs = tree.map_structure(_without_masked_steps, (args, kwargs))
     elif takes_maximum(operation):
         args, kwargs = tree.map_structure(_with_small_masked_steps, (args, kwargs))
+    elif _takes_average(operation):
+        given = kwargs.get("mask")
+        zeroed, counted = _with_steps_to_count(x, _mask_of(x) if given is None else given)
+        args, kwargs = tree.map_structure(lambda a: zeroed if a is x else a, (args, kwargs))
+        kwargs = {**kwargs, "mask": counted}
     elif isinstance(operation, keras.layers.Softmax):
         given = kwargs.get("mask")
         if given is None or len(given.shape) == 2:  # which it would lay over steps and features
@@ -229,6 +242,14 @@ def _mixes(layer):
 def _without_masked_steps(x):
     mask = _mask_of(x)
     return x if mask is None else keras.ops.where(beside_features(mask, x), x, 0)
+
+
+def _with_steps_to_count(x, mask):
+    """x and its mask, where a sequence without a step has zeros that count, lest it be 0 / 0."""
+    mask = keras.ops.cast(mask, "bool")
+    without = keras.ops.logical_not(keras.ops.any(mask, axis=1, keepdims=True))
+    zeroed = keras.ops.where(beside_features(without, x), keras.ops.zeros((), x.dtype), x)
+    return zeroed, keras.ops.logical_or(mask, without)
 
 
 def _with_small_masked_steps(x):

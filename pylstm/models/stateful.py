@@ -61,4 +61,4 @@ def _fix(size, states):
         return f"keras.Input((None, features), batch_size={size})     to keep as many states"
     if size % states == 0:
         return f"batch_size={states}"
-    return f"pylstm.dataset(x, y, {states}, drop_remainder=True)"
+    return f"pylstm.dataset(x, y, {states}, shuffle=False, drop_remainder=True)"

@@ -5,13 +5,14 @@ from pylstm.inputs.padding import PaddedBatch
 from pylstm.inputs.sequences import unpacked
 
 
-def split_inputs(x, count, samples=None):
+def split_inputs(x, count, samples=None, axes=3):
     """Says whether a list or tuple is one input's sequences or several inputs.
 
     Args:
         x: Data as given to a model.
         count: The number of inputs of the model; None if it is not known.
         samples: The number of targets, or None.
+        axes: The number of axes of a batch of the model's one input.
 
     Returns:
         One input, or a tuple or dict of inputs. A list is one input's sequences.
@@ -27,7 +28,7 @@ def split_inputs(x, count, samples=None):
         return _split_by_sizes(x, samples)
     if count == 1:
         first = next(iter(x), None)
-        is_wrapped = len(x) == 1 and (_is_batch(first) or _has_size(first, samples))
+        is_wrapped = len(x) == 1 and (_is_batch(first, axes) or _has_size(first, samples))
         return first if is_wrapped else list(x)
     if not is_several or len(x) != count:
         raise RankError(
@@ -40,11 +41,11 @@ def split_inputs(x, count, samples=None):
     return tuple(x)
 
 
-def _is_batch(x):
-    """Whether x alone is a batch of sequences."""
+def _is_batch(x, axes):
+    """Whether x alone is a batch of so many axes."""
     if isinstance(x, (list, tuple)) and not isinstance(x, PaddedBatch):
-        return any(_rank(part) >= 2 for part in x)
-    return _rank(x) >= 3 or isinstance(x, PaddedBatch)
+        return any(_rank(part) >= axes - 1 for part in x)
+    return _rank(x) >= axes or isinstance(x, PaddedBatch)
 
 
 def _has_size(x, samples):

@@ -48,6 +48,8 @@ def without_padding(outputs, x, at_once):
         mask = get_keras_mask(output)
         if mask is None or len(mask.shape) < 2:  # of a sample, as `Concatenate` makes one
             return output
+        if tuple(output.shape[1:2]) != tuple(mask.shape[1:2]):  # from a layer that pools the steps
+            return output
         steps = keras.ops.shape(output)[1]
         fitting = keras.ops.where(lengths >= _last_step(mask), lengths, steps)
         shortest = keras.ops.minimum(keras.ops.min(fitting, axis=0), steps)

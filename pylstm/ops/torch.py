@@ -4,6 +4,8 @@ It computes on the tensors' own memory. `torch.compile` keeps `lstm` below in on
 `pylstm.lstm`, which checks more, it breaks the graph.
 """
 
+import os
+
 import ml_dtypes
 import numpy as np
 import torch
@@ -146,10 +148,15 @@ def _forward(
         return_sequences=return_sequences,
         zero_output_for_mask=zero_output_for_mask,
         save_for_backward=save_for_backward,
-        threads=torch.get_num_threads(),
+        threads=_threads(),
     )
     reserve = x.new_empty(0, dtype=torch.uint8) if reserve is None else _from_numpy(reserve)
     return _from_numpy(y), _from_numpy(h), _from_numpy(c), reserve
+
+
+def _threads():
+    """As many as torch takes for its own operators, on the cores that the caller may use."""
+    return min(torch.get_num_threads(), len(os.sched_getaffinity(0)))
 
 
 @torch.library.custom_op("pylstm::lstm_backward", mutates_args=(), device_types="cpu")
@@ -182,7 +189,7 @@ def _backward(
         return_sequences=return_sequences,
         zero_output_for_mask=zero_output_for_mask,
         input_gradient=input_gradient,
-        threads=torch.get_num_threads(),
+        threads=_threads(),
     )
     # No list: only for plain tensors can torch run it for each of a batch of gradients.
     return tuple(x.new_empty(0) if g is None else _from_numpy(g) for g in gradients)

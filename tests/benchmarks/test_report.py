@@ -127,6 +127,15 @@ def test_options_are_over_the_default():
     table = report.options_cost({"options": measured})
     assert "| relu | 1.04 |  |  | 0.98 |" in table
     assert report.options_cost({}) == ""
+    assert_tells_another_commit(report.options_cost, "options", measured)
+
+
+def assert_tells_another_commit(text, name, records):
+    """Of a section; in old files it is the records alone."""
+    old = text({name: records})
+    for commit, told in (("0", ""), ("1", "\n\nMeasured at commit 1.")):
+        section = {"commit": commit, "records": records}
+        assert text({"environment": {"commit": "0"}, name: section}) == old + told
 
 
 def test_backends_are_beside_keras():
@@ -197,3 +206,4 @@ def test_scaling_is_a_table_for_each_size():
     table = report.scaling({"scaling": [sweep]})
     assert "| forward, 2 threads | 1 | 1.9 | 0.93 |" in table
     assert report.scaling({}) == ""
+    assert_tells_another_commit(report.scaling, "scaling", [sweep])

@@ -1,15 +1,25 @@
+import json
 import os
 import signal
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from benchmarks import options
+from benchmarks import machine, options
 from benchmarks.cases import SIX, STREAMING, Case
 from benchmarks.peers import KERAS_BACKENDS, Computation, fastest
 from benchmarks.process import PeerError, PeerProcess, Worker
-from benchmarks.runner import Effort, prepare, run_case, running_peers, select, time_in_turns
+from benchmarks.runner import (
+    Effort,
+    add_section,
+    prepare,
+    run_case,
+    running_peers,
+    select,
+    time_in_turns,
+)
 
 SMALL = Case("test", 3, 5, 2, 4)
 BOTH = ["pylstm_arrays", "pylstm_layer"]
@@ -47,13 +57,14 @@ def test_turns_go_round_in_changing_order():
             return [seconds] * calls
 
     peers = {"a": Peer("a", 0.001), "b": Peer("b", 0.001)}
-    samples = time_in_turns(peers, Effort(rounds=12, calls=1, turn=0.5, seconds=0.05))
+    samples, failures = time_in_turns(peers, Effort(rounds=12, calls=1, turn=0.5, seconds=0.05))
     rounds = list(zip(turns[::2], turns[1::2], strict=True))
     assert len(samples["a"]) == len(samples["b"]) == len(rounds) > 12
     assert set(rounds) == {("a", "b"), ("b", "a")}
+    assert failures == {}
     slow = {"a": Peer("a", 0.2)}
     effort = Effort(rounds=2, calls=3, turn=0.5, seconds=0.05)
-    assert time_in_turns(slow, effort) == {"a": [0.5] * 6}
+    assert time_in_turns(slow, effort) == ({"a": [0.5] * 6}, {})
 
 
 @pytest.mark.parametrize("cold", [0.0, 0.5])
@@ -151,14 +162,67 @@ def test_a_peer_that_is_not_there_is_told_apart():
 
 
 def test_a_peer_that_dies_is_an_error():
-    peer = PeerProcess("pylstm_arrays")
-    os.kill(peer.pid, signal.SIGKILL)
-    with pytest.raises(PeerError, match="ended with code -9"):
-        peer.refusal(SMALL, "inference")
-    peer.close()
+    with closing(PeerProcess("pylstm_arrays")) as peer:
+        os.kill(peer.pid, signal.SIGKILL)
+        for _ in range(2):
+            with pytest.raises(PeerError, match="ended with code -9"):
+                peer.refusal(SMALL, "inference")
+
+
+class Dying(PeerProcess):
+    """A peer whose process ends in its first turn."""
+
+    def take_turn(self, seconds, calls):
+        os.kill(self.pid, signal.SIGKILL)
+        return super().take_turn(seconds, calls)
+
+
+def test_a_peer_that_dies_in_its_turn_costs_only_itself(peers):
+    with closing(Dying("pylstm_arrays")) as dying:
+        two = {"pylstm_arrays": dying, "pylstm_layer": peers["pylstm_layer"]}
+        for mode in SMALL.modes:  # in the second it is dead from the start
+            record = run_case(SMALL, mode, two, Effort(2, 1, 0.01, 0))
+            ended = {"failed": "the process ended with code -9"}
+            assert record["peers"]["pylstm_arrays"] == ended
+            assert record["peers"]["pylstm_layer"]["calls"] >= 2
+            assert record["rates"]["fma_in_turns"] > 0
+
+
+def test_an_option_has_no_ratio_where_a_process_ended(peers):
+    case = Case("test", 3, 5, 2, 4, activation="relu")
+    with closing(Dying("pylstm_arrays")) as dying:
+        others = {"pylstm_arrays": dying}
+        with pytest.raises(PeerError, match="pylstm_arrays, B3 T5 F2 H4 inference: the process"):
+            options.measure(case, "inference", peers, others, Effort(2, 1, 0.01, 0))
 
 
 def test_every_word_of_the_filter_counts():
     chosen = list(select([*SIX, *STREAMING], "H64 training"))
     assert chosen == [(SIX[0], "training")]
     assert all(case in STREAMING for case, _ in select([*SIX, *STREAMING], "streaming"))
+
+
+@pytest.fixture
+def results(tmp_path):
+    path = tmp_path / "results.json"
+    environment = {**machine.describe(), "commit": "0", "versions": {}}
+    path.write_text(json.dumps({"environment": environment, "records": []}))
+    return path
+
+
+def test_a_section_is_added_with_its_own_commit(results):
+    add_section(results, "options", lambda: [{"name": "relu"}])
+    content = json.loads(results.read_text())
+    commit = machine.describe()["commit"]
+    assert content["options"] == {"commit": commit, "records": [{"name": "relu"}]}
+    assert content["environment"]["commit"] == "0"
+
+
+@pytest.mark.parametrize("key", ["processor", "cores", "system", "python", "numpy"])
+def test_no_section_is_added_to_results_of_another_machine(key, results, monkeypatch):
+    before = results.read_text()
+    here = {**machine.describe(), key: "B"}
+    monkeypatch.setattr(machine, "describe", lambda: here)
+    with pytest.raises(SystemExit, match=rf"of another machine(.|\n)* {key}: .* there, B here"):
+        add_section(results, "options", lambda: pytest.fail("it was measured"))
+    assert results.read_text() == before

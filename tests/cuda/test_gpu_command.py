@@ -102,6 +102,14 @@ def test_the_report():
     assert "1 of 2 checks passed" in readme.part(made)
 
 
+def test_padding_on_the_right_is_compared_with_both_ways_of_cudnn():
+    times = {"pylstm": 1e-4, "cudnn": 4e-4, "cudnn_unpacked": 2e-4}
+    timings = {"A inference": timing(times, group="padded", padding="right")}
+    text = report.summary(content(timings=timings))
+    assert "| inference: right padding, against cuDNN packed | 4.00× | 4.00× | 1 |" in text
+    assert "| inference: right padding, against cuDNN on padding | 2.00× | 2.00× | 1 |" in text
+
+
 def test_our_own_wrong_result_is_a_failure():
     made = timing({})
     made["peers"]["pylstm"] = {"error": 1.0, "failed": "wrong: error 1.0e+00"}

@@ -138,10 +138,13 @@ def test_calls_use_as_many_threads_as_torch(monkeypatch):
 
     for name in ("forward", "backward"):
         monkeypatch.setattr(op._core, name, counting(getattr(op._core, name)))
-    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
     x, _, _, kernel, recurrent_kernel, *_ = tensors(Case())
-    pylstm.lstm(x, kernel, recurrent_kernel).sum().backward()
-    assert used == [3, 3]
+    for of_torch, cores, want in ((3, 4, 3), (3, 1, 1)):
+        monkeypatch.setattr(torch, "get_num_threads", lambda number=of_torch: number)
+        monkeypatch.setattr(op.os, "sched_getaffinity", lambda _, number=cores: set(range(number)))
+        pylstm.lstm(x, kernel, recurrent_kernel).sum().backward()
+        assert used == [want, want]
+        used.clear()
 
 
 def test_forward_mode_is_no_silent_zero():

@@ -53,6 +53,7 @@ def test_to_an_unbuilt_layer():
 def test_a_list_of_sequences_with_a_batch_axis_each():
     assert_reads([s[None] for s in EQUAL], EQUAL, "PYL123")
     assert_reads([s[None] for s in RAGGED], RAGGED, "PYL123")
+    assert_reads([tf.constant(s[None]) for s in RAGGED], RAGGED, "PYL123")
 
 
 @pytest.mark.parametrize("padding", ["post", "pre"])

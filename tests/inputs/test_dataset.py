@@ -174,7 +174,7 @@ def test_numbers_of_samples_differ():
 def test_joined_rows_are_never_split_silently():
     with pytest.raises(errors.BatchMismatchError, match=r"\[PYL111\]") as caught:
         dataset(np.zeros((600, 3)), np.zeros(20))
-    assert caught.value.fix.startswith("x.reshape(20, 30, 3)")
+    assert caught.value.fix.startswith("np.reshape(x, (20, 30, 3))")
 
 
 def test_targets_per_step_of_another_length_are_named():

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from pylstm.errors import CODES, PylstmError
 from pylstm.reference import lstm_forward
 from tests.inputs.support import UNITS, lstm
+from tests.tolerances import assert_close
 
 EXAMPLES = int(os.environ.get("PYLSTM_FUZZ_EXAMPLES", "240"))  # in all three tests together
 OPTIONS = ("return_sequences", "go_backwards", "zero_output_for_mask")
@@ -214,8 +215,7 @@ def assert_right(layer, result, x, mask=None, state=None):
     h, c = np.zeros((2, len(x), UNITS)) if state is None else state
     options = {name: getattr(layer, name) for name in OPTIONS}
     truth = lstm_forward(x.astype(np.float64), h, c, *weights, mask, **options)[0]
-    assert result.shape == truth.shape
-    np.testing.assert_allclose(result, truth, rtol=2e-4, atol=2e-5)
+    assert_close(result, truth, "float32")
 
 
 def assert_explained(error):

@@ -9,6 +9,7 @@ import warnings
 
 import keras
 import numpy as np
+import pandas as pd
 import pytest
 import tensorflow as tf
 
@@ -66,8 +67,8 @@ def test_one_recording_to_an_unbuilt_layer_has_two_readings():
     assert caught.value.expected == "(batch, time, features)"
     assert caught.value.got == "(5, 3) float32"
     one, many = caught.value.fix.splitlines()
-    assert one == "x[None]     to mean 1 sequence of 5 steps with 3 features"
-    assert many == "x[..., None]     to mean 5 sequences of 3 steps with 1 feature"
+    assert one == "keras.ops.expand_dims(x, 0)     to mean 1 sequence of 5 steps with 3 features"
+    assert many == "keras.ops.expand_dims(x, -1)     to mean 5 sequences of 3 steps with 1 feature"
 
 
 @pytest.mark.parametrize("way", [predict, fit])
@@ -76,10 +77,34 @@ def test_a_table_to_an_unbuilt_model(way):
         way(lstm(), X[0])
 
 
+@pytest.mark.parametrize("kind", [np.asarray, tf.constant, np.ndarray.tolist, pd.DataFrame])
+def test_the_lines_take_what_was_given(kind):
+    x = kind(X[0])
+
+    def results(error, layer):
+        with pytest.raises(error) as caught:
+            layer(x)
+        lines = [line.split("     ")[0] for line in caught.value.fix.splitlines()]
+        return [eval(line, {"keras": keras, "x": x}) for line in lines]
+
+    one, many = results(errors.RankError, lstm())
+    assert_close(one, X[:1])
+    assert_close(many, X[0][..., None])
+    (swapped,) = results(errors.FeatureMismatchError, lstm(5))
+    assert_close(swapped, X[0].T[None])
+
+
+def test_one_recording_of_other_features():
+    layer = lstm(13)
+    with pytest.raises(errors.FeatureMismatchError, match="PYL103") as caught:
+        layer(data(20, 7))
+    assert caught.value.fix.startswith("add the missing 6 features")
+
+
 def test_swapped_axes_of_one_recording():
     with pytest.raises(errors.FeatureMismatchError, match=r"PYL104.*axes look swapped") as caught:
         lstm(13)(data(13, 20))
-    assert caught.value.fix.startswith("x.T[None]")
+    assert caught.value.fix.startswith("keras.ops.transpose(x)[None]")
 
 
 @TRAINED

@@ -59,6 +59,7 @@ def test_training_follows_stock(rates, rng):
         losses.append(model.fit(x, y, epochs=4, batch_size=8, verbose=0).history["loss"])
     np.testing.assert_allclose(losses[1], losses[0], rtol=1e-4)
     assert losses[0][-1] < losses[0][0]
+    assert [layer.path for layer in model.layers[:2]] == ["fused", "fused"]
 
 
 def test_four_input_masks_where_stock_fails(rng):

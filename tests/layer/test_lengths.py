@@ -55,6 +55,19 @@ def test_lengths_and_mask_both_count(layer, x, mask, rng):
     np.testing.assert_array_equal(layer(x, mask=holes, lengths=LENGTHS), expected)
 
 
+def test_a_bidirectional_wrapper_does_not_pass_the_mask_value_by(monkeypatch, x):
+    """On a GPU Keras hands both layers to cuDNN at once, with torch and with JAX."""
+    calls = []
+    monkeypatch.setattr(
+        "keras.src.backend.bidirectional_lstm", lambda *a, **k: calls.append(a), raising=False
+    )
+    wrapper = keras.layers.Bidirectional(pylstm.LSTM(5, mask_value=-1.0))
+    for _ in range(2):  # the first builds it
+        wrapper(x)
+    assert wrapper.forward_layer.path == "fused"
+    assert not calls
+
+
 def test_lengths_and_the_mask_value_both_count(layer, x, mask):
     masking = pylstm.LSTM(5, return_sequences=True, mask_value=-1.0)
     masking.build((None, None, 3))

@@ -31,10 +31,14 @@ def assert_same(build, x, atol=2e-6, **kwargs):
     stock, ours, model = same_weights(build, x, **kwargs)
     for a, b in zip(ours, stock, strict=True):
         np.testing.assert_allclose(a, b, atol=atol)
+    assert_fused(model)
+    return model
+
+
+def assert_fused(model):
     used = [layer for layer in model._flatten_layers() if type(layer) is LSTM]
     assert used
     assert {layer.path for layer in used} == {"fused"}
-    return model
 
 
 @pytest.fixture
@@ -193,6 +197,7 @@ def test_batch_jacobian(x):
             outputs = layer(inputs)
         jacobians.append(tape.batch_jacobian(outputs, inputs))
     np.testing.assert_allclose(jacobians[1], jacobians[0], atol=1e-6)
+    assert ours.path == "fused"
 
 
 def test_mirrored_strategy(x):
@@ -229,6 +234,7 @@ def test_training(policy, x):
         losses.append(model.fit(data, epochs=3, shuffle=False, verbose=0).history["loss"])
     np.testing.assert_allclose(losses[1], losses[0], rtol=1e-4 if policy == "float32" else 2e-2)
     assert losses[1][-1] < losses[1][0]
+    assert_fused(model)
 
 
 def test_regularization_loss_is_that_of_stock(x):
@@ -239,6 +245,7 @@ def test_regularization_loss_is_that_of_stock(x):
         model(x)
         losses.append(float(tf.add_n(model.losses)))
     assert losses[1] == pytest.approx(losses[0], rel=1e-5)
+    assert_fused(model)
 
 
 def test_stateful(x):

@@ -1,6 +1,8 @@
-"""Every file format that Keras has, also read by a second process."""
+"""Every file format that Keras has, also read by a second process; and copies in memory."""
 
+import copy
 import os
+import pickle
 import subprocess
 import sys
 import textwrap
@@ -13,8 +15,8 @@ import tensorflow as tf
 import pylstm
 
 
-def build(lstm):
-    return keras.Sequential(
+def build(lstm, model_type=keras.Sequential):
+    return model_type(
         [
             keras.Input((None, 3)),
             keras.layers.Masking(0.5),
@@ -95,6 +97,23 @@ def test_exported_model(tmp_path, x):
     np.testing.assert_allclose(y, model(x), rtol=1e-5, atol=1e-7)
 
 
+def test_exported_as_stock_it_is_served_without_pylstm(tmp_path, x):
+    model = build(pylstm.LSTM)
+    pylstm.to_keras(model).export(tmp_path / "exported", verbose=False)
+    y = in_another_process(
+        tmp_path,
+        """
+        import sys
+        sys.modules["pylstm"] = None  # as if it were not installed
+        import tensorflow as tf
+        served = tf.saved_model.load("exported")
+        y = served.serve(x)
+        """,
+        x,
+    )
+    np.testing.assert_allclose(y, model(x), atol=2e-6)
+
+
 def test_saved_model_that_trains_on(tmp_path, x):
     layer = pylstm.LSTM(5, return_sequences=True)
     layer.build(x.shape)
@@ -134,3 +153,15 @@ def test_clone_model(x):
     clone.set_weights(model.get_weights())
     assert type(clone.layers[2]) is pylstm.LSTM
     np.testing.assert_array_equal(clone(x), model(x))
+
+
+COPIES = {"deepcopy": copy.deepcopy, "pickle": lambda model: pickle.loads(pickle.dumps(model))}
+
+
+@pytest.mark.parametrize("how", COPIES)
+def test_a_copy_in_memory_keeps_its_classes(how, x):
+    model = build(pylstm.LSTM, pylstm.Sequential)
+    twin = COPIES[how](model)
+    assert type(twin) is pylstm.Sequential
+    assert type(twin.layers[2]) is pylstm.LSTM
+    np.testing.assert_array_equal(twin.predict(x, verbose=0), model.predict(x, verbose=0))

@@ -209,6 +209,78 @@ def test_the_maximum_of_an_argument_by_its_name_and_of_no_step():
     assert_close(model.predict(seqs, verbose=0), [*want, np.zeros(5)], "float32")
 
 
+def test_the_average_of_no_step_is_zero():
+    x = keras.Input((None, 5))
+    mean = keras.layers.GlobalAveragePooling1D()
+    model = pylstm.Model(x, keras.layers.Dense(1)(mean(pylstm.LSTM(4, return_sequences=True)(x))))
+    seqs = [*sequences(), np.zeros((0, 5), np.float32)]
+    outputs = model.predict(seqs, verbose=0)
+    assert_each_alone(model, seqs[:-1])
+    assert_close(outputs[-1:], model.layers[-1](np.zeros((1, 4))), "float32")
+    model.compile("sgd", "mse")
+    model.fit(seqs, np.ones((7, 1)), verbose=0)
+    assert all(np.isfinite(weights).all() for weights in model.get_weights())
+    pooled = pylstm.Model(x, mean(inputs=x, mask=ops.any(x != 0, axis=-1)))
+    assert_close(pooled(seqs[-2:]), [seqs[-2].mean(axis=0), np.zeros(5)], "float32")
+
+
+# What cannot be computed of no step at all, as in a batch of such sequences alone.
+OF_SOME_STEP = {
+    "last step": lambda x: x[:, -1],
+    "maximum": keras.layers.GlobalMaxPooling1D(),
+    "dropout": lambda x: pylstm.LSTM(4, dropout=0.2, recurrent_dropout=0.2)(x),
+}
+
+
+@pytest.mark.parametrize("name", OF_SOME_STEP)
+def test_a_batch_of_sequences_without_steps(name):
+    x = keras.Input((None, 5))
+    model = pylstm.Model(x, OF_SOME_STEP[name](outputs_per_step(x)))
+    model.compile("sgd", "mse")
+    seqs = [*sequences(), np.zeros((0, 5), np.float32)]
+    for batch_size in (1, 2, 7):
+        outputs = model.predict(seqs, batch_size=batch_size, verbose=0)
+        assert_close(outputs[-1], np.zeros(4), "float32")
+        assert_close(outputs, model(seqs), "float32")
+        model.fit(seqs, np.ones((7, 4)), batch_size=batch_size, verbose=0)
+    assert_close(model(seqs[-1:]), np.zeros((1, 4)), "float32")
+
+
+def test_targets_by_step_of_sequences_without_steps():
+    model = pylstm.Sequential([keras.Input((None, 5)), pylstm.LSTM(4, return_sequences=True)])
+    model.compile("sgd", "mse")
+    seqs = [*sequences(), np.zeros((0, 5), np.float32)]
+    losses = [
+        model.evaluate(seqs, [np.ones((len(s), 4)) for s in seqs], batch_size=size, verbose=0)
+        for size in (1, 7)
+    ]
+    assert np.isfinite(losses).all()
+    assert [len(rows) for rows in model.predict(seqs, batch_size=1, verbose=0)] == list(
+        map(len, seqs)
+    )
+
+
+class Pooling(keras.layers.Layer):
+    """As many write it: the mask stays on what has no steps any more."""
+
+    def __init__(self):
+        super().__init__()
+        self.supports_masking = True
+
+    def call(self, x, mask=None):
+        if mask is None:
+            return ops.mean(x, axis=1)
+        counts = ops.cast(mask, x.dtype)[..., None]
+        return ops.sum(x * counts, axis=1) / ops.sum(counts, axis=1)
+
+
+def test_outputs_of_samples_keep_their_size_behind_a_layer_that_keeps_the_mask():
+    layers = [keras.Input((None, 5)), pylstm.LSTM(4, return_sequences=True), Pooling()]
+    model = pylstm.Sequential([*layers, keras.layers.Dense(3)])
+    outputs = model.predict(sequences(), verbose=0)
+    assert_close(outputs, model(sequences()), "float32")
+
+
 @pytest.mark.parametrize("functional", [False, True])
 def test_an_embedding_passes_it_on(functional):
     layers = [keras.Input((None,)), keras.layers.Embedding(9, 5), pylstm.LSTM(4)]

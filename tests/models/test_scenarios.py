@@ -168,7 +168,7 @@ def test_many_findings_in_one_table():
         model.fit(np.zeros((18, 5), np.float32), LABELS, verbose=0)
     assert caught.value.code == "PYL111"
     assert caught.value.got == "x (18, 5), 6 targets"
-    assert caught.value.fix.startswith("x.reshape(6, 3, 5)     if")
+    assert caught.value.fix.startswith("np.reshape(x, (6, 3, 5))     if")
     with pytest.raises(errors.BatchMismatchError, match="PYL110"):  # no number of steps each
         model.fit(np.zeros((19, 5), np.float32), LABELS, verbose=0)
 
@@ -344,7 +344,11 @@ def test_stateful_with_fewer_samples_than_a_default_batch():
     ("size", "got", "fix"),
     [
         (8, "8 samples in batches of 8", "batch_size=4"),
-        (6, "6 samples in batches of 6", "pylstm.dataset(x, y, 4, drop_remainder=True)"),
+        (
+            6,
+            "6 samples in batches of 6",
+            "pylstm.dataset(x, y, 4, shuffle=False, drop_remainder=True)",
+        ),
         (1, "1 samples in batches of 1", "keras.Input((None, features), batch_size=1)"),
     ],
 )
@@ -459,6 +463,29 @@ def test_lists_of_a_generator_with_targets_by_step(lengths, weighted):
     batches = (tuple(part[i : i + 2] for part in parts) for i in range(0, 6, 2))
     got = classifier(return_sequences=True).evaluate(batches, verbose=0)
     assert got == pytest.approx(want, rel=1e-5)
+
+
+def test_one_clip_in_a_list_is_one_sample():
+    frames = keras.Input((10, 6, 5))
+    each = keras.layers.TimeDistributed(pylstm.LSTM(4))(frames)
+    model = pylstm.Model(frames, pylstm.LSTM(3)(each))
+    clips = np.random.default_rng(0).normal(size=(2, 10, 6, 5)).astype(np.float32)
+    want = model.predict(clips, verbose=0)
+    for x in (list(clips), [clips]):
+        np.testing.assert_allclose(model.predict(x, verbose=0), want, atol=1e-6)
+    np.testing.assert_allclose(model.predict([clips[0]], verbose=0), want[:1], atol=1e-6)
+
+
+def test_a_convolutional_lstm_in_front_takes_its_own_shape():
+    layers = [
+        keras.layers.ConvLSTM1D(4, 3, return_sequences=True),
+        keras.layers.TimeDistributed(keras.layers.Flatten()),
+        pylstm.LSTM(3),
+    ]
+    model = pylstm.Sequential(layers)
+    x = np.random.default_rng(0).normal(size=(2, 5, 8, 1)).astype(np.float32)
+    got = model.predict(x, verbose=0)
+    np.testing.assert_allclose(got, keras.Sequential(layers).predict(x, verbose=0), atol=1e-6)
 
 
 @pytest.mark.parametrize("declare", [True, False])

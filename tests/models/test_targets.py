@@ -53,6 +53,8 @@ def test_one_batch_of_tokens_in_a_list():
     model.compile(keras.optimizers.SGD(0.0), "mse")
     want = model.evaluate(tokens, SCORES, verbose=0)
     assert model.evaluate([tokens], SCORES, verbose=0) == pytest.approx(want, rel=1e-6)
+    for x in (tokens, tokens[:, :1]):
+        np.testing.assert_array_equal(model.predict([x], verbose=0), model.predict(x, verbose=0))
 
 
 def detector(model_type=pylstm.Sequential):

@@ -182,6 +182,8 @@ def test_reserve_bytes_is_the_size_of_the_reserve(gradients):
     assert _core.reserve_bytes(2, 3, 5, np.dtype("float32")) == gradients["reserve"].nbytes
     with pytest.raises(ValueError, match="a floating dtype"):
         _core.reserve_bytes(2, 3, 5, np.dtype("int32"))
+    with pytest.raises(ValueError, match="reserve_bytes wants sizes"):
+        _core.reserve_bytes(2**31, 2**31, 2**10, np.dtype("float32"))
 
 
 def test_absent_gradients_are_zeros(gradients):
@@ -244,6 +246,15 @@ def test_any_number_of_features_without_a_unit():
     assert gradients[3].shape == call["kernel"].shape
 
 
+def test_any_number_of_steps_without_a_unit_and_a_feature():
+    call = arguments(Case(batch=1, features=0, units=0))
+    call["x"] = np.zeros((1, 2**44, 0), np.float32)
+    y, h, c, reserve = _core.forward(**call, save_for_backward=True)
+    assert y.shape == (1, 2**44, 0)
+    gradients = _core.backward(**call, reserve=reserve, dy=y, dh=h, dc=c)
+    assert gradients[0].shape == call["x"].shape
+
+
 def test_out_of_memory_says_how_much_was_asked_for():
     call = arguments(Case(batch=1, features=0, units=4))
     call["x"] = np.zeros((1, 2**44, 0), np.float32)
@@ -304,6 +315,20 @@ def test_scratch_memory_of_layers_that_take_turns_is_not_mapped_anew():
     for call in calls * 10:
         _core.forward(**call)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before < 100
+
+
+def test_scratch_memory_that_nothing_wants_any_more_is_given_up():
+    def mapped():
+        with open("/proc/self/status") as file:
+            line = next(line for line in file if line.startswith("VmRSS"))
+        return int(line.split()[1]) << 10
+
+    small, large = (arguments(Case(batch=4, time=4, units=units)) for units in (30, 3000))
+    _core.forward(**large)
+    before = mapped()
+    for _ in range(200):
+        _core.forward(**small)
+    assert mapped() < before - (100 << 20)  # of 144 MB
 
 
 def test_other_threads_run_during_a_call():

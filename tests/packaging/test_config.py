@@ -19,6 +19,15 @@ def test_names_every_kernel(capsys):
     assert "tensorflow op   for CPU" in printed
 
 
+@pytest.mark.parametrize("isa", _core.isas())
+def test_every_kernel_that_can_run_can_be_chosen(isa, capsys, monkeypatch):
+    monkeypatch.setenv("PYLSTM_ISA", isa)
+    assert _core.selected_isa() == isa
+    pylstm.show_config()
+    printed = capsys.readouterr().out
+    assert re.findall(r"cpu (\w+) +selected", printed) == [isa]
+
+
 def test_says_what_a_kernel_needs(capsys, monkeypatch):
     class Processor:
         def isas():
