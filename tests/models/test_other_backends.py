@@ -25,6 +25,7 @@ SCRIPT = (
     ONE_BATCH
     + """
     import keras, ml_dtypes, numpy as np, pytest, pylstm
+    from keras.layers import GlobalAveragePooling1D, GlobalMaxPooling1D
     from tests.tolerances import assert_close
 
     rng = np.random.default_rng(0)
@@ -88,6 +89,15 @@ SCRIPT = (
         for output, index in zip(outputs, order, strict=True):
             alone = keras.ops.convert_to_numpy(model(seqs[index][None]))[0]
             np.testing.assert_allclose(output, alone, atol=1e-6)
+
+    inputs = keras.Input((None, 3))
+    rows = pylstm.LSTM(4, return_sequences=True)(inputs)
+    ends = [rows[:, -1], *(p()(rows) for p in (GlobalMaxPooling1D, GlobalAveragePooling1D))]
+    model = pylstm.Model(inputs, keras.layers.Concatenate()(ends))
+    model.compile("sgd", "mse")
+    outputs = model.predict([*seqs, np.zeros((0, 3), "float32")], batch_size=1, verbose=0)
+    np.testing.assert_array_equal(outputs[-1], np.zeros(12))
+    np.testing.assert_allclose(outputs[:1], model.predict(seqs[:1], verbose=0), atol=1e-6)
 
     model = model_of(keras.layers.Masking(-9999.0))
     for dtype in "uint8", "float16", "bfloat16":
