@@ -3,13 +3,20 @@
 import keras
 from keras import tree
 from keras.src.models.functional import Functional
+from keras.src.ops.numpy import GetItem
 
 from pylstm.diagnosis.report import Finding, of_error
 from pylstm.errors import PylstmError
 from pylstm.keras_graph import is_recurrent, nodes_in_turn
 from pylstm.models import SequenceInputs
 from pylstm.models.inputs import declared_shapes
-from pylstm.models.mask_passing import computes_each_step, mask_lost, passes_mask, takes_maximum
+from pylstm.models.mask_passing import (
+    computes_each_step,
+    keeps_all_steps,
+    mask_lost,
+    passes_mask,
+    takes_maximum,
+)
 from pylstm.models.mask_values import padding_value
 
 
@@ -116,6 +123,8 @@ def _with_steps(operation, results, all_masked):
         return set()  # of a subclass, which tells nothing
     if takes_maximum(operation):
         return set()  # Keras does not tell that it drops them
+    if isinstance(operation, GetItem):
+        return set(results) if keeps_all_steps(operation) else set()
     if not isinstance(operation, keras.Layer) or computes_each_step(operation):
         return set(results)
     mask = object()

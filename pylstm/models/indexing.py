@@ -14,12 +14,12 @@ def index_masked(x, key, mask):
         key: An index, or a tuple or list of them, as `keras.ops.get_item` takes.
         mask: bool (B, T).
     """
-    key = tuple(key) if isinstance(key, (list, tuple)) else (key,)
-    if _is_behind_steps(key, len(x.shape)):
+    key = _as_tuple(key)
+    if keeps_steps(key, len(x.shape)):
         y = x[key]
         set_keras_mask(y, mask)
         return y
-    if len(key) > 1 and _is_all(key[0]) and type(key[1]) is int and key[1] in (0, -1):
+    if takes_end(key):
         real = ops.cast(mask, "int32")
         index = ops.argmax(ops.cumsum(real, axis=1) * real if key[1] else real, axis=1)
         index = ops.reshape(index, (-1, *[1] * (len(x.shape) - 1)))
@@ -27,13 +27,24 @@ def index_masked(x, key, mask):
     return None
 
 
-def _is_behind_steps(key, rank):
-    """Whether all batches and steps are taken."""
+def takes_end(key):
+    """Whether an index takes the first or the last step."""
+    key = _as_tuple(key)
+    return len(key) > 1 and _is_all(key[0]) and type(key[1]) is int and key[1] in (0, -1)
+
+
+def keeps_steps(key, rank):
+    """Whether an index takes all batches and steps of a tensor of so many axes."""
+    key = _as_tuple(key)
     if not key:
         return True
     if key[0] is Ellipsis:
         return sum(index is not None for index in key[1:]) <= rank - 2 and None not in key[:2]
     return all(map(_is_all, key[:2]))
+
+
+def _as_tuple(key):
+    return tuple(key) if isinstance(key, (list, tuple)) else (key,)
 
 
 def _is_all(index):

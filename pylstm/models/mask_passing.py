@@ -18,7 +18,7 @@ from pylstm.array_types import dtype_name
 from pylstm.errors import RaggedError
 from pylstm.inputs.masks import beside_features, both
 from pylstm.keras_graph import is_of_keras, is_recurrent
-from pylstm.models.indexing import index_masked
+from pylstm.models.indexing import index_masked, keeps_steps, takes_end
 
 # Operations of `keras.ops` that compute each number by itself, by the names of their classes.
 _POINTWISE = frozenset(
@@ -84,7 +84,20 @@ def passes_mask(operation):
         return True
     if computes_each_step(operation) or takes_maximum(operation):
         return True
+    if type(operation) is GetItem:
+        return keeps_all_steps(operation) or takes_end(_index_of(operation)[0])
     return getattr(operation, "supports_masking", False) and not _mixes(operation)
+
+
+def keeps_all_steps(operation):
+    """Whether an operation is an index, such as `x[..., 0]`, behind the steps."""
+    return type(operation) is GetItem and keeps_steps(*_index_of(operation))
+
+
+def _index_of(operation):
+    """The key of an `x[key]` in a graph, and the number of axes of x."""
+    x, key = operation._inbound_nodes[0].arguments.args
+    return key, len(x.shape)
 
 
 def takes_maximum(operation):

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import pylstm
 from pylstm.diagnosis import Report, diagnose
 from pylstm.diagnosis.report import HINTS, Finding
-from pylstm.errors import CODES
+from pylstm.errors import CODES, RaggedError
 
 LENGTHS = (3, 2, 4, 2, 3, 1)
 LABELS = [0, 1, 1, 0, 1, 0]
@@ -339,6 +339,8 @@ def test_the_inputs_of_a_dict_are_told_apart_by_their_names():
         lambda x: keras.layers.Flatten()(pylstm.LSTM(3)(keras.layers.Masking(-1.0)(x))),
         lambda x: keras.layers.Flatten()(keras.layers.GlobalAveragePooling1D()(x)),
         lambda x: keras.layers.Flatten()(keras.layers.GlobalMaxPooling1D()(x)),
+        lambda x: keras.layers.Flatten()(pylstm.LSTM(3, return_sequences=True)(x)[:, -1]),
+        lambda x: pylstm.LSTM(3)(x[..., :2]) + x[:, 0, :3],
         lambda x: keras.layers.Flatten()(
             keras.layers.Attention()([keras.layers.RepeatVector(1)(pylstm.LSTM(5)(x)), x])
         ),
@@ -348,6 +350,16 @@ def test_what_passes_the_mask_or_needs_none_is_no_finding(build):
     model = functional(build)
     assert diagnose(model, sequences()).ok
     model.predict(sequences(), verbose=0)
+
+
+@pytest.mark.parametrize(
+    "build", [lambda x: x[:, 1], lambda x: pylstm.LSTM(3)(x[:, 1:]), lambda x: x[..., 0][:, 2]]
+)
+def test_an_index_that_counts_padding(build):
+    model = functional(build)
+    assert found(diagnose(model, sequences()), "PYL130").what.endswith("of different lengths")
+    with pytest.raises(RaggedError, match="PYL130"):
+        model.predict(sequences(), verbose=0)
 
 
 def test_a_dataset_that_pads_with_another_value_than_is_masked(monkeypatch):
