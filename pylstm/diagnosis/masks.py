@@ -123,7 +123,7 @@ def _with_steps(operation, results, all_masked):
         return set()  # of a subclass, which tells nothing
     if takes_maximum(operation):
         return set()  # Keras does not tell that it drops them
-    if isinstance(operation, GetItem):
+    if type(operation) is GetItem:
         return set(results) if keeps_all_steps(operation) else set()
     if not isinstance(operation, keras.Layer) or computes_each_step(operation):
         return set(results)

@@ -90,8 +90,8 @@ def passes_mask(operation):
 
 
 def keeps_all_steps(operation):
-    """Whether an operation is an index, such as `x[..., 0]`, behind the steps."""
-    return type(operation) is GetItem and keeps_steps(*_index_of(operation))
+    """Whether an index in a graph, such as `x[..., 0]`, is behind the steps."""
+    return keeps_steps(*_index_of(operation))
 
 
 def _index_of(operation):
