@@ -15,6 +15,7 @@ from pylstm.ops import KERAS_BACKENDS, load_ops
 
 # Instruction sets that the CPU kernels are compiled for, best first, and what they need.
 CPU_KERNELS = {
+    "amx_bf16": "AMX for bfloat16, AVX-512 F, BW, DQ, VL and BF16",
     "avx512_bf16": "AVX-512 F, BW, DQ, VL and BF16",
     "avx512": "AVX-512 F, BW, DQ and VL",
     "avx2": "AVX2 and FMA",

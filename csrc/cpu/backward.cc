@@ -77,6 +77,7 @@ class Backward {
   int64_t bytes() const { return bytes_; }
 
   void run(Team& team, int rank) {
+    const TileRegisters registers;
     const Split split = choose_split(p_, team.size(), kTileRows, V::kWidth);
     const Scratch<S>& s = scratch_[rank];
     const int64_t parts = entries_.parts();

@@ -100,6 +100,7 @@ class Forward {
   int64_t packed_weights_bytes() const { return streams_ || panels_.paired ? 0 : weights_.bytes(); }
 
   void run(Team& team, int rank) {
+    const TileRegisters registers;
     const Split split = choose_split(p_, team.size(), kTileRows, V::kWidth);
     if (rank == 0) batch_.deal(split.row_groups, 1, slot_bytes());
     const Range packed{panels_.count() * rank / team.size(),

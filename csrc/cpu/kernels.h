@@ -21,7 +21,8 @@ struct PackedWeights;
 PYLSTM_DECLARE_KERNELS(baseline)
 PYLSTM_DECLARE_KERNELS(avx2)
 PYLSTM_DECLARE_KERNELS(avx512)
-PYLSTM_DECLARE_KERNELS(avx512_bf16)  // bfloat16 only
+PYLSTM_DECLARE_KERNELS(avx512_bf16)  // bfloat16 only, as the next
+PYLSTM_DECLARE_KERNELS(amx_bf16)
 #undef PYLSTM_DECLARE_KERNELS
 
 }  // namespace pylstm::cpu

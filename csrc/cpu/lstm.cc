@@ -3,6 +3,7 @@
 #include <cstdlib>
 #include <stdexcept>
 
+#include "cpu/amx.h"
 #include "cpu/huge_pages.h"
 #include "cpu/kernels.h"
 #include "cpu/split.h"
@@ -28,14 +29,17 @@ const Kernels& kernels(const Problem& problem, Isa isa) {
   static const Kernels table[] = {PYLSTM_KERNELS(baseline), PYLSTM_KERNELS(avx2),
                                   PYLSTM_KERNELS(avx512),
 #if defined(PYLSTM_HAS_AVX512_BF16)
-                                  PYLSTM_KERNELS(avx512_bf16)
+                                  PYLSTM_KERNELS(avx512_bf16),
+#endif
+#if defined(PYLSTM_HAS_AMX_BF16)
+                                  PYLSTM_KERNELS(amx_bf16)
 #endif
   };
 #else
   static const Kernels table[] = {PYLSTM_KERNELS(baseline)};
 #endif
 #undef PYLSTM_KERNELS
-  if (isa == Isa::kAvx512Bf16 && problem.dtype != DType::kBFloat16) isa = Isa::kAvx512;
+  if (isa > Isa::kAvx512 && problem.dtype != DType::kBFloat16) isa = Isa::kAvx512;
   return table[static_cast<int>(isa)];
 }
 
@@ -57,6 +61,8 @@ const char* isa_name(Isa isa) {
       return "avx512";
     case Isa::kAvx512Bf16:
       return "avx512_bf16";
+    case Isa::kAmxBf16:
+      return "amx_bf16";
     default:
       return "baseline";
   }
@@ -78,6 +84,9 @@ std::vector<Isa> available_isas() {
       if (__builtin_cpu_supports("avx512bf16")) {
         isas.insert(isas.end() - has_slow_pairs, Isa::kAvx512Bf16);
       }
+#endif
+#if defined(PYLSTM_HAS_AMX_BF16)
+      if (may_use_amx_bf16()) isas.push_back(Isa::kAmxBf16);
 #endif
     }
   }

@@ -9,9 +9,9 @@
 
 namespace pylstm::cpu {
 
-enum class Isa : int { kBaseline, kAvx2, kAvx512, kAvx512Bf16 };
+enum class Isa : int { kBaseline, kAvx2, kAvx512, kAvx512Bf16, kAmxBf16 };
 
-const char* isa_name(Isa isa);  // "baseline", "avx2", "avx512", "avx512_bf16"
+const char* isa_name(Isa isa);  // "baseline", "avx2", "avx512", "avx512_bf16", "amx_bf16"
 // Those that this processor can run, best last.
 std::vector<Isa> available_isas();
 // The best available, or the one named by the environment variable PYLSTM_ISA. Throws

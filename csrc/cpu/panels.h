@@ -1,4 +1,4 @@
-// Weights repacked for tile.h, and vectors of gates between the packed and Keras' layouts.
+// Weights repacked for product.h, and vectors of gates between the packed and Keras' layouts.
 //
 // "Gate panels" hold `width` units each: [panel][k][gate][width]. In the last panel the gates
 // follow each other without a gap, so that its few units take few vectors. Everything of size 4H
@@ -12,7 +12,7 @@
 
 #include "core/problem.h"
 #include "cpu/storage.h"
-#include "cpu/tile.h"
+#include "cpu/product.h"
 
 namespace pylstm::cpu::PYLSTM_ISA {
 

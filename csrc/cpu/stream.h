@@ -5,7 +5,7 @@
 #include <type_traits>
 
 #include "cpu/storage.h"
-#include "cpu/tile.h"
+#include "cpu/left.h"
 
 namespace pylstm::cpu::PYLSTM_ISA {
 

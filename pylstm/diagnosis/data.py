@@ -14,11 +14,10 @@ from pylstm.diagnosis.targets import check_lists, check_targets
 from pylstm.diagnosis.values import check_column, check_masked_steps, check_rows
 from pylstm.errors import PylstmError
 from pylstm.inputs import explain
+from pylstm.inputs.containers import unreported
 from pylstm.inputs.contract import Known
-from pylstm.inputs.knowledge import memory_of
 from pylstm.inputs.padding import PaddedBatch
 from pylstm.keras_graph import is_recurrent
-from pylstm.layer import LSTM
 from pylstm.models import SequenceInputs
 from pylstm.models.batch_stream import (
     check_inputs_stay_ragged,
@@ -27,12 +26,21 @@ from pylstm.models.batch_stream import (
     reads_dataset,
 )
 from pylstm.models.columns import Dense, Sequences, Text, read_column
-from pylstm.models.data import count_samples, for_model, is_columns, is_nothing, unpack_batch
+from pylstm.models.data import (
+    count_samples,
+    for_model,
+    is_columns,
+    is_nothing,
+    strictest_validate,
+    takes_ragged,
+    unpack_batch,
+)
 from pylstm.models.dataset import SequenceDataset
 from pylstm.models.entry import enter_column
 from pylstm.models.foreign_errors import readable_errors
-from pylstm.models.inputs import declared_shapes, separate_inputs
+from pylstm.models.inputs import declared_shapes, separate_inputs, with_any_steps
 from pylstm.models.mask_values import padding_value
+from pylstm.models.steps import check_steps, declares_steps
 from pylstm.models.structure import named
 from pylstm.models.text import read_text
 
@@ -145,6 +153,9 @@ def _check_samples(model, x, y, padded, in_batches=False):
             findings += _check_shape(model, where, column, shapes.get(name), is_ragged)
         columns.append(column)
     if columns and len(columns) == len(inputs):
+        if fitting:
+            names = [name for name, _, _ in inputs]
+            findings = _with_refused_steps(model, dict(zip(names, columns, strict=True)), findings)
         x = tuple(columns) if len(columns) > 1 else columns[0]
         is_read = fitting and not in_batches and isinstance(model, SequenceInputs)
         findings += check_targets(model, x, y, is_read, in_batches)
@@ -165,7 +176,8 @@ def _check_shape(model, where, column, shape, is_ragged):
     if shape is None:
         return []
     if isinstance(model, Functional) and not is_ragged:
-        finding = _check_declared(where, column.shape, shape)
+        taken = with_any_steps(shape) if isinstance(model, SequenceInputs) else shape
+        finding = _check_declared(where, column.shape, taken)
         if finding is not None:
             return [finding]
     steps = column.shape[1:2] if isinstance(column, Dense) else column.lengths
@@ -174,9 +186,10 @@ def _check_shape(model, where, column, shape, is_ragged):
     if isinstance(column, Dense) and max(steps) == 0 and _drops_steps(model):
         error = explain.no_steps(column.shape, None, Known(features=shape[2]))
         return [of_error(where, error)]
-    if _declares_steps(model) and any(shape[1] not in (None, each) for each in steps):
+    if _warns_of_steps(model, column) and any(shape[1] not in (None, each) for each in steps):
+        level = "error" if strictest_validate(model) == "strict" else "fixed"
         what = f"{min(steps)} to {max(steps)} steps, declared as {shape[1]}"
-        return [Finding("fixed", "PYL124", where, what, f"keras.Input((None, {shape[2]}))")]
+        return [Finding(level, "PYL124", where, what, f"keras.Input((None, {shape[2]}))")]
     if shape[2] is None and isinstance(column, Dense) and column.shape[2] > 2 * steps[0]:
         what = f"{steps[0]} steps of {column.shape[2]} features: is axis 2 the time?"
         fix = "np.transpose(x, (0, 2, 1)) for MFCCs (features, time) as librosa makes them"
@@ -208,11 +221,21 @@ def _drops_steps(model):
     return any(is_recurrent(layer) and not layer.return_sequences for layer in layers)
 
 
-def _declares_steps(model):
-    """Whether someone wrote down the number of steps; else it is that of the first data."""
-    layers = (layer for layer in model._flatten_layers() if isinstance(layer, LSTM))
-    declared = (memory_of(layer).timesteps for layer in layers)
-    return any(steps and None not in steps for steps in declared)
+def _with_refused_steps(model, columns, findings):
+    """The findings; where a layer refuses the steps, its error in place of what says less."""
+    try:
+        check_steps(model, columns, unreported)
+    except PylstmError as error:
+        others = [finding for finding in findings if finding.code != "PYL124"]
+        return [*others, of_error(f"layer '{error.layer}'", error)]
+    return findings
+
+
+def _warns_of_steps(model, column):
+    """Whether a model says so where someone wrote down other steps; its first data did not."""
+    if isinstance(column, Sequences):
+        return declares_steps(model) and not takes_ragged(model)  # which has no number of steps
+    return declares_steps(model) or isinstance(model, Functional)
 
 
 def _check_items(where, raw):

@@ -228,6 +228,18 @@ def other_steps(shape, dtype, known):
     return got_input(shape, dtype, f"axis 1 is {shape[1]}, declared as {declared}")
 
 
+def refused_steps(layer, shape, declared):
+    """The error for another number of steps than declared, which a layer behind does not take."""
+    _, steps, features = shape
+    return TimestepError(
+        "PYL124",
+        layer=layer,
+        expected=f"(batch, time={declared[1]}, features={features}) into the model",
+        got=got_input(shape, None, f"axis 1 is {steps}, not {declared[1]}"),
+        fix=f"rebuild with keras.Input(({steps}, {features}))     if all data have {steps} steps",
+    )
+
+
 def _meaning(reading):
     batch, time, features = ("?" if size is None else size for size in reading.shape)
     return (

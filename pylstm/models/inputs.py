@@ -53,6 +53,11 @@ def takes_any_steps(model, shape):
     return shape[1:2] == (None,) or is_of_data
 
 
+def with_any_steps(shape):
+    """The declared shape of an input, with any number of steps if it is one of sequences."""
+    return (shape[0], None, shape[2]) if len(shape) == 3 else shape
+
+
 def separate_inputs(model, x, samples=None):
     """As `split_inputs`, for a model. A dict of one entry is that entry where there are no names.
 

@@ -19,6 +19,7 @@ from pylstm.errors import RaggedError
 from pylstm.inputs.masks import beside_features, both
 from pylstm.keras_graph import is_of_keras, is_recurrent
 from pylstm.models.indexing import index_masked, keeps_steps, takes_end
+from pylstm.models.inputs import with_any_steps
 
 # Operations of `keras.ops` that compute each number by itself, by the names of their classes.
 _POINTWISE = frozenset(
@@ -69,6 +70,15 @@ class MaskPassing(Functional):
             if _mask_of(x) is not None:
                 set_keras_mask(tensor, _mask_of(x))
         return converted
+
+    @Functional.input_spec.getter
+    def input_spec(self):
+        """As Keras', but for any number of steps: `check_steps` knows which layers mind."""
+        specs = super().input_spec
+        if not hasattr(self, "_manual_input_spec"):
+            for spec in specs or ():
+                spec.shape = with_any_steps(spec.shape)
+        return specs
 
     def compute_mask(self, inputs, previous_mask):
         """None: an output carries the mask that the layer which made it has set."""

@@ -24,6 +24,7 @@ ULPS_OF_ISA = {
     "baseline": ULPS | {("tanh", "float32"): 2.3, ("sigmoid", "float32"): 2},  # no FMA
     "avx512": ULPS | BY_TABLE,
     "avx512_bf16": ULPS | BY_TABLE,
+    "amx_bf16": ULPS | BY_TABLE,
 }
 
 isas = pytest.mark.parametrize("isa", _core.isas())

@@ -1,0 +1,50 @@
+// The left side of the matrix product of every kernel. Rows are given by pointers, so that any set
+// of rows is a dense tile.
+#pragma once
+
+#include "cpu/operand.h"
+
+namespace pylstm::cpu::PYLSTM_ISA {
+
+constexpr int kTileVectors = 4;
+constexpr int kMaxLefts = 2;
+
+PYLSTM_FN int64_t min(int64_t a, int64_t b) { return a < b ? a : b; }
+PYLSTM_FN int64_t max(int64_t a, int64_t b) { return a < b ? b : a; }
+PYLSTM_FN int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+// The left side: operand (row, k, v) lies at rows[row][offset + (k / run) run_stride + k % run +
+// v / shared copy_stride]: so many of a tile's vectors share an operand. Here k and all distances
+// count operands.
+template <class O>
+struct Left {
+  const Element<O>* const* rows;
+  int64_t run;   // how many k follow each other
+  int64_t runs;  // k = run · runs
+  int64_t run_stride = 0;
+  int64_t copy_stride = 0;
+  int64_t offset = 0;
+  bool apart = false;  // summed from 0, and then added to what there is
+
+  // It can be cut between runs, or anywhere in a single run.
+  PYLSTM_FN int64_t pieces() const { return runs == 1 ? run : runs; }
+  PYLSTM_FN int64_t piece() const { return runs == 1 ? 1 : run; }
+  PYLSTM_FN Left slice(int64_t first, int64_t count) const {
+    Left part = *this;
+    (runs == 1 ? part.run : part.runs) = count;
+    part.offset += first * (runs == 1 ? 1 : run_stride);
+    part.apart |= first > 0;
+    return part;
+  }
+};
+
+template <class O>
+constexpr int64_t kLine = 64 / sizeof(O);  // of the cache
+
+// A distance of at least n: an odd number of lines, lest many rows fall into the same cache sets.
+template <class E>
+PYLSTM_FN int64_t odd_lines(int64_t n) {
+  return (ceil_div(n, kLine<E>) | 1) * kLine<E>;
+}
+
+}  // namespace pylstm::cpu::PYLSTM_ISA

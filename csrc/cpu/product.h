@@ -1,0 +1,106 @@
+// The matrix product of every kernel, tile by tile and block of k by block.
+#pragma once
+
+#if defined(__AMX_BF16__)
+#include "cpu/amx_tile.h"
+#else
+#include "cpu/tile.h"
+#endif
+
+namespace pylstm::cpu::PYLSTM_ISA {
+
+// Each left side is cut into blocks of k: all rows pass over a block while its panel is in L2,
+// which gives it fast enough. The first goes on from the sum so far; the others are summed apart,
+// since an error grows with the length of a chain of additions.
+constexpr int64_t kBlock = 512;
+constexpr int64_t kLargestBlock = kBlock + kBlock / 2;
+
+// How many of the k that are left make the next block; leaves no small rest.
+PYLSTM_FN int64_t next_block(int64_t left) { return left <= kLargestBlock ? left : kBlock; }
+
+// The part of the left sides that lies in one block.
+template <class O>
+struct Block {
+  Left<O> parts[kMaxLefts];
+  int count = 0;
+  int64_t k = 0;
+
+  // Whether another left side is worth computing together with those before. Sums are the same
+  // either way.
+  bool takes(const Left<O>& left) const {
+    return !parts[0].apart &&
+           (k < kBlock / 2 || k + next_block(left.runs * left.run) <= kLargestBlock);
+  }
+
+  // Takes a part of `*left`, from piece `*done` on; moves both on. Returns the panel's elements.
+  int64_t take(const Left<O>** left, int64_t* done, int vectors, int64_t run_skip) {
+    const int64_t rest = (*left)->pieces() - *done;  // 0 of an empty left side
+    const int64_t piece = (*left)->piece();
+    const int64_t pieces = min(rest, max(1, next_block(rest * piece) / piece));
+    parts[count++] = (*left)->slice(*done, pieces);
+    k += pieces * piece;
+    *done += pieces;
+    if (pieces == rest) {
+      ++*left;
+      *done = 0;
+    }
+    return pieces * (piece * vectors * Vec<O>::kWidth + run_skip);
+  }
+};
+
+// What is to be fetched into the cache, and nothing around it: other threads write there.
+template <class O>
+struct Ahead {
+  bool in_panel = true;  // a block during the one before
+  const O* then = nullptr;
+  int64_t elements = 0;
+
+  // Of weights of which a thread reads so many again and again, for so many rows: nothing of what a
+  // core's own cache keeps, nor from a shared one what few rows read as fast as it comes.
+  static bool pays(int64_t weights, int64_t rows) {
+    constexpr int64_t kOwnCache = 512 << 10, kSharedCache = 4 << 20, kFewRows = 4;
+    return weights * int64_t{sizeof(O)} > (rows <= kFewRows ? kSharedCache : kOwnCache);
+  }
+};
+
+// to[row] = from[row] + Σ left · panel for n rows; the panel is [k][vectors][width] with `run_skip`
+// elements left out after each run. from null: zeros. `shared`: how many of four vectors share an
+// operand of the left side. `ahead.then`: the panel by which the next call multiplies.
+template <class O>
+void multiply(const Left<O>* lefts, int n_lefts, int64_t n, const O* panel, int64_t run_skip,
+              int vectors, const Sum<O>* const* from, Sum<O>* const* to, Ahead<O> ahead,
+              int shared = kTileVectors) {
+  const Tiles tiles(n);
+  const Left<O>* left = lefts;
+  const Left<O>* const end = lefts + n_lefts;
+  const O* panel_end = panel;
+  for (int l = 0; l < n_lefts; ++l) {
+    panel_end += lefts[l].runs * (lefts[l].run * vectors * Vec<O>::kWidth + run_skip);
+  }
+  for (int64_t done = 0; left != end; from = to) {
+    Block<O> block;
+    const O* next = panel;
+    while (left != end && (block.count == 0 || (done == 0 && block.takes(*left)))) {
+      next += block.take(&left, &done, vectors, run_skip);
+    }
+    // The tiles share the fetching of the next block.
+    const bool last = left == end;
+    const O* fetched = last ? ahead.then : next;
+    const int64_t elements = last ? ahead.elements : ahead.in_panel ? panel_end - next : 0;
+    const int64_t share = block.k * kLine<O>;
+    for (int64_t i = 0; i < tiles.count; ++i) {
+      const int64_t begin = tiles.begin(i);
+      Left<O> parts[kMaxLefts];
+      for (int l = 0; l < block.count; ++l) {
+        parts[l] = block.parts[l];
+        parts[l].rows += begin;
+      }
+      multiply_tile<O>(static_cast<int>(tiles.begin(i + 1) - begin), vectors, shared, parts,
+                       block.count, panel, run_skip, from ? from + begin : nullptr, to + begin,
+                       (i + 1) * share <= elements ? fetched + i * share : nullptr);
+    }
+    panel = next;
+  }
+}
+
+}  // namespace pylstm::cpu::PYLSTM_ISA
