@@ -252,8 +252,8 @@ void tile(int rows, const Left<O>* lefts, int n_lefts, const O* panel, int64_t r
 // The same for any number of rows and vectors of a tile.
 template <class O>
 void multiply_tile(int rows, int vectors, int shared, const Left<O>* lefts, int n_lefts,
-                   const O* panel, int64_t run_skip, const Sum<O>* const* from,
-                   Sum<O>* const* to, const O* ahead) {
+                   const O* panel, int64_t run_skip, const Sum<O>* const* from, Sum<O>* const* to,
+                   const O* ahead) {
   const auto run = [&](auto function) {
     function(rows, lefts, n_lefts, panel, run_skip, from, to, ahead);
   };

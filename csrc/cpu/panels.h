@@ -11,8 +11,8 @@
 #pragma once
 
 #include "core/problem.h"
-#include "cpu/storage.h"
 #include "cpu/product.h"
+#include "cpu/storage.h"
 
 namespace pylstm::cpu::PYLSTM_ISA {
 

@@ -4,8 +4,8 @@
 
 #include <type_traits>
 
-#include "cpu/storage.h"
 #include "cpu/left.h"
+#include "cpu/storage.h"
 
 namespace pylstm::cpu::PYLSTM_ISA {
 

@@ -123,8 +123,8 @@ TileFunction<O> tile_function(int rows, int vectors, int shared) {
 // The same for any number of rows and vectors of a tile.
 template <class O>
 void multiply_tile(int rows, int vectors, int shared, const Left<O>* lefts, int n_lefts,
-                   const O* panel, int64_t run_skip, const Sum<O>* const* from,
-                   Sum<O>* const* to, const O* ahead) {
+                   const O* panel, int64_t run_skip, const Sum<O>* const* from, Sum<O>* const* to,
+                   const O* ahead) {
   tile_function<O>(rows, vectors, shared)(lefts, n_lefts, panel, run_skip, from, to, ahead);
 }
 

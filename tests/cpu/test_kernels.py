@@ -62,7 +62,8 @@ def test_masks(isa, mask, go_backwards, return_sequences, zero_output_for_mask):
 
 
 # Where the processor multiplies pairs of bfloat16: odd numbers of features, units and entries,
-# several blocks of k, chunks and panels, x W ahead of the steps, and weights as they lie.
+# several blocks of k, chunks and panels, x W ahead of the steps, weights as they lie, and whole
+# tiles of rows that lie evenly or not.
 @isas
 @cases(
     Case(units=1, features=1, batch=1, time=1),
@@ -76,6 +77,10 @@ def test_masks(isa, mask, go_backwards, return_sequences, zero_output_for_mask):
     Case(units=50, features=301, batch=2, time=40, dropout=True),
     Case(units=350, features=21, batch=13, time=45, mask="holes"),
     Case(units=33, features=5, batch=11, time=75, mask="right"),
+    Case(units=130, features=80, batch=67, time=5),
+    Case(units=65, features=40, batch=33, time=5, dropout=True),
+    Case(units=40, features=30, batch=48, time=9, mask="holes"),
+    Case(units=64, features=64, batch=32, time=3, bias=False),
 )
 def test_bfloat16(isa, case):
     check(case.with_(dtype="bfloat16", isa=isa, threads=2))
@@ -169,12 +174,21 @@ def test_large(isa, case):
     check(case.with_(isa=isa, threads=2))
 
 
-@cases(*LARGE, Case(batch=40, time=50, features=24, units=64, dtype="bfloat16", mask="holes"))
+@cases(*LARGE)
 def test_threads_do_not_change_a_bit(case):
     first, *others = [sum(check(case.with_(threads=n)), ()) for n in (1, 2, 3, 4, 8)]
     for other in others:
         for a, b in zip(first, other, strict=True):
             np.testing.assert_array_equal(a, b)
+
+
+@isas
+@cases(
+    Case(batch=40, time=50, features=24, units=64, mask="holes"),
+    Case(batch=80, time=6, features=40, units=70),
+)
+def test_threads_do_not_change_a_bit_of_bfloat16(isa, case):
+    test_threads_do_not_change_a_bit(case.with_(dtype="bfloat16", isa=isa))
 
 
 @isas
