@@ -14,7 +14,6 @@ from pylstm.diagnosis.targets import check_lists, check_targets
 from pylstm.diagnosis.values import check_column, check_masked_steps, check_rows
 from pylstm.errors import PylstmError
 from pylstm.inputs import explain
-from pylstm.inputs.containers import unreported
 from pylstm.inputs.contract import Known
 from pylstm.inputs.padding import PaddedBatch
 from pylstm.keras_graph import is_recurrent
@@ -40,7 +39,7 @@ from pylstm.models.entry import enter_column
 from pylstm.models.foreign_errors import readable_errors
 from pylstm.models.inputs import declared_shapes, separate_inputs, with_any_steps
 from pylstm.models.mask_values import padding_value
-from pylstm.models.steps import check_steps, declares_steps
+from pylstm.models.steps import declares_steps, refused_steps
 from pylstm.models.structure import named
 from pylstm.models.text import read_text
 
@@ -223,12 +222,11 @@ def _drops_steps(model):
 
 def _with_refused_steps(model, columns, findings):
     """The findings; where a layer refuses the steps, its error in place of what says less."""
-    try:
-        check_steps(model, columns, unreported)
-    except PylstmError as error:
-        others = [finding for finding in findings if finding.code != "PYL124"]
-        return [*others, of_error(f"layer '{error.layer}'", error)]
-    return findings
+    error = refused_steps(model, [columns.get(name) for name in declared_shapes(model)])
+    if error is None:
+        return findings
+    others = [finding for finding in findings if finding.code != "PYL124"]
+    return [*others, of_error(f"layer '{error.layer}'", error)]
 
 
 def _warns_of_steps(model, column):

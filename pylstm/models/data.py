@@ -29,7 +29,7 @@ from pylstm.models.inputs import (
 from pylstm.models.mask_values import padding_value
 from pylstm.models.outputs import count_outputs
 from pylstm.models.stateful import check_batches, keeps_states
-from pylstm.models.steps import check_steps
+from pylstm.models.steps import report_steps
 from pylstm.models.structure import map_parts, split_targets
 from pylstm.models.targets import fit_targets
 from pylstm.models.text import as_text, is_text, read_text
@@ -50,7 +50,9 @@ def enter_model(model, inputs):
             if is_text(x, declared.get(name)):
                 return as_text(x)
             shape = declared[name].shape if name in declared else None
-            return enter(x, shape, report, lambda: padding_value(model, name) or 0.0)
+            x = enter(x, shape, report, lambda: padding_value(model, name) or 0.0)
+            report_steps(model, x, shape, report)
+            return x
 
         inputs = map_named(declared, enter_one, inputs)
         struct = getattr(model, "input", None)
@@ -59,7 +61,6 @@ def enter_model(model, inputs):
             inputs = tree.pack_sequence_as(struct, list(inputs.values()))
         elif isinstance(inputs, dict) and isinstance(struct, OrderedDict):
             inputs = OrderedDict(inputs)
-        check_steps(model, inputs, report)
         if any(has_open_steps(x) for x in tree.flatten(inputs)):
             check_time_distributed(model)
     except PylstmError as error:

@@ -33,7 +33,7 @@ def readable_errors(iterates=True):
     """
     try:
         yield
-    except PylstmError:
+    except (PylstmError, Warning):
         raise
     except Exception as error:
         found = quoted_error(str(error))

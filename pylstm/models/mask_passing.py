@@ -15,11 +15,12 @@ from keras.src.models.functional import Functional
 from keras.src.ops.numpy import GetItem
 
 from pylstm.array_types import dtype_name
-from pylstm.errors import RaggedError
+from pylstm.errors import PylstmError, RaggedError
 from pylstm.inputs.masks import beside_features, both
 from pylstm.keras_graph import is_of_keras, is_recurrent
 from pylstm.models.indexing import index_masked, keeps_steps, takes_end
 from pylstm.models.inputs import with_any_steps
+from pylstm.models.steps import refused_steps
 
 # Operations of `keras.ops` that compute each number by itself, by the names of their classes.
 _POINTWISE = frozenset(
@@ -47,10 +48,11 @@ _NORMALIZATIONS = ("LayerNormalization", "RMSNormalization", "UnitNormalization"
 
 
 class MaskPassing(Functional):
-    """A functional model that loses the mask of no padded step.
+    """A functional model that loses the mask of no padded step, and takes any number of steps.
 
     Raises:
         RaggedError: A layer or operation loses the mask, from its call.
+        TimestepError: One does not take another number of steps than the model declares.
     """
 
     def _run_through_graph(self, inputs, operation_fn=lambda op: op, call_fn=None):
@@ -61,7 +63,15 @@ class MaskPassing(Functional):
                 operation = _passing_masks(operation)
                 return functools.partial(_call_and_pass, operation, plain_fn(operation))
 
-        return super()._run_through_graph(inputs, operation_fn, call_fn)
+        try:
+            return super()._run_through_graph(inputs, operation_fn, call_fn)
+        except (PylstmError, Warning):  # which filters make an error
+            raise
+        except Exception as error:
+            refused = refused_steps(self, inputs)
+            if refused is None:
+                raise
+            raise refused from error
 
     def _convert_inputs_to_tensors(self, flat_inputs):
         """As Keras', which casts to the declared dtype and loses the mask, on JAX for good."""
@@ -73,7 +83,7 @@ class MaskPassing(Functional):
 
     @Functional.input_spec.getter
     def input_spec(self):
-        """As Keras', but for any number of steps: `check_steps` knows which layers mind."""
+        """As Keras', but for any number of steps."""
         specs = super().input_spec
         if not hasattr(self, "_manual_input_spec"):
             for spec in specs or ():

@@ -1,98 +1,109 @@
 """Inputs with another number of time steps than a model declares.
 
-Keras' functional models refuse them, though recurrent layers do not mind: only what is behind
-these, such as `Flatten` and `Dense`, may. Its sequential models pass them on to that layer.
+Keras' functional models refuse them, though recurrent layers take any: only a layer such as
+`Dense` behind `Flatten` is built for one.
 """
 
 import functools
 
 import keras
+from keras import tree
 from keras.src.backend.common.masking import get_keras_mask
+from keras.src.models.functional import Functional
 
 from pylstm.array_types import static_shape
 from pylstm.inputs import explain
 from pylstm.inputs.contract import Known
 from pylstm.inputs.knowledge import memory_of
 from pylstm.layer import LSTM
-from pylstm.models.inputs import declared_inputs, declared_shapes, map_named
 
 
-def check_steps(model, inputs, report):
-    """Reports another number of steps than a model declares, where no layer of it does so.
+def report_steps(model, x, declared, report):
+    """Reports another number of steps than a functional model declares, unless a layer will.
 
-    Sequences of several lengths may have any, and are left to the layers.
+    Sequences of several lengths may have any.
 
     Args:
         model: A Keras model.
-        inputs: Tensors, or columns.
-        report: Called where all layers take the steps; see `Corrections`.
-
-    Raises:
-        TimestepError: A layer does not take them.
+        x: One of its inputs, a tensor or None.
+        declared: The shape of its `keras.Input`, or None.
+        report: Called for what is not as declared; see `Corrections`.
     """
-    others = _other_shapes(model, inputs)
-    if not others:
+    if not isinstance(model, Functional) or not has_other_steps(x, declared):
         return
-    name, shape = next(iter(others.items()))
-    declared = declared_shapes(model)[name]
-    refusing = _refusing(model, others)
-    if refusing is not None:
-        raise explain.refused_steps(refusing.name, shape, declared)
-    if not isinstance(model, keras.Sequential) and not declares_steps(model):
-        known = Known(timesteps=frozenset({declared[1]}))
+    if get_keras_mask(x) is None and not declares_steps(model):
+        known = Known(timesteps=frozenset(declared[1:2]))
         report(
             "PYL124",
-            got=explain.other_steps(shape, None, known),
+            got=explain.other_steps(static_shape(x), None, known),
             done="(computed as it is)",
-            line=f"keras.Input((None, {shape[2]})) for any number of steps",
+            line=f"keras.Input((None, {declared[2]})) for any number of steps",
         )
 
 
+def has_other_steps(x, declared):
+    """Whether a tensor or column has another number of steps than a declared shape."""
+    if not hasattr(x, "shape") or declared is None or len(declared) != 3:
+        return False
+    shape = static_shape(x) or ()
+    return len(shape) == 3 and None not in (shape[1], declared[1]) and shape[1] != declared[1]
+
+
 def declares_steps(model):
-    """Whether a layer knows that someone wrote down the number of steps, and says what differs."""
+    """Whether a layer knows the number of steps that someone wrote down, and tells of others."""
     layers = (layer for layer in model._flatten_layers() if isinstance(layer, LSTM))
     declared = (memory_of(layer).timesteps for layer in layers)
     return any(steps and None not in steps for steps in declared)
 
 
-def _other_shapes(model, inputs):
-    """The shapes of those inputs that have another number of steps than declared, by name."""
-    declared, others = declared_shapes(model), {}
+def refused_steps(model, inputs):
+    """The error of the first layer that does not take so many steps as inputs have, or None.
 
-    def note(x, name):
-        wanted = declared.get(name, ())
-        if len(wanted) != 3 or wanted[1] is None or get_keras_mask(x) is not None:
-            return
-        shape = static_shape(x)
-        if shape and shape[1:2] not in ((None,), wanted[1:2]):
-            others[name] = shape
+    Args:
+        model: A Keras model.
+        inputs: Tensors, columns or None, in the order of the model's inputs.
+    """
+    graph = _graph_of(model)
+    if graph is None:
+        return None
+    symbols, others = [], []
+    for x, symbol in zip(tree.flatten(inputs), graph.inputs, strict=False):
+        shape = symbol.shape
+        if has_other_steps(x, shape):
+            others.append((static_shape(x), shape))
+            shape = (shape[0], static_shape(x)[1], shape[2])
+        symbols.append(keras.KerasTensor(shape, symbol.dtype))
+    refusing = _refusing(model, symbols) if others else None
+    return refusing and explain.refused_steps(refusing.name, *others[0])
 
-    map_named(declared, note, inputs)
-    return others
 
-
-def _refusing(model, others):
-    """The first layer or operation that does not take so many steps; None if all do."""
-    graph = model._functional if isinstance(model, keras.Sequential) else model
-    asked = []
+def _refusing(model, symbols):
+    """The first layer or operation of a model that does not take these inputs; None if all do."""
+    asked = [None]
 
     def ask(operation):
         asked.append(operation)
-        return functools.partial(_output_spec, operation)
+        return functools.partial(_output_spec, ask, operation)
 
-    inputs = []
-    for name, x in declared_inputs(model).items():
-        shape = (x.shape[0], others[name][1], x.shape[2]) if name in others else x.shape
-        inputs.append(keras.KerasTensor(shape, x.dtype))
     try:
-        graph._run_through_graph(inputs, ask)
-    except Exception:  # of any kind: with the declared steps there was none
+        _output_spec(ask, model, symbols)
+    except Exception:  # of any kind: there was none with the steps that the model was built with
         return asked[-1]
     return None
 
 
-def _output_spec(operation, *args, **kwargs):
+def _output_spec(ask, operation, *args, **kwargs):
     """What an operation makes of symbolic tensors, once it has checked them as in a call."""
+    first = next(iter((*args, *kwargs.values())))
     if isinstance(operation, keras.Layer):
-        operation._assert_input_compatibility(next(iter((*args, *kwargs.values()))))
+        operation._assert_input_compatibility(first)
+    graph = _graph_of(operation)
+    if graph is not None:  # by Keras' own: that of `MaskPassing` would ask again
+        return Functional._run_through_graph(graph, first, ask)
     return operation.compute_output_spec(*args, **kwargs)
+
+
+def _graph_of(model):
+    """The functional model that a model is, or that a `keras.Sequential` has inside, or None."""
+    graph = getattr(model, "_functional", model)
+    return graph if isinstance(graph, Functional) else None

@@ -1,16 +1,19 @@
 """The functions in which Keras runs a model, traced for each rank of data by itself.
 
-TensorFlow would trace a second rank as any rank, which no layer can be called with.
+TensorFlow would trace a second rank as any rank, which no layer can be called with, and after the
+declared number of steps another one as any, so that no layer could tell of it.
 """
 
 import keras
 from keras import tree
 
 from pylstm.array_types import static_shape
+from pylstm.models.inputs import declared_shapes, takes_any_steps
+from pylstm.models.steps import has_other_steps
 
 
 def make_by_rank(model, name, make, force):
-    """Makes a function of a model as Keras does; on TensorFlow, one for each rank of data.
+    """Makes a function of a model as Keras does; on TensorFlow, one for each kind of data.
 
     Args:
         model: The model.
@@ -24,24 +27,30 @@ def make_by_rank(model, name, make, force):
         functions = {}
 
         def run(batches):
-            ranks, batches = _ranks_of(batches)
-            if ranks not in functions:
+            kind, batches = _kind_of(model, batches)
+            if kind not in functions:
                 make(force=True)  # puts the function into the model, where `run` belongs
-                functions[ranks] = getattr(model, name)
+                functions[kind] = getattr(model, name)
                 setattr(model, name, run)
-            return functions[ranks](batches)
+            return functions[kind](batches)
 
         setattr(model, name, run)
 
 
-def _ranks_of(batches):
-    """The numbers of axes in each batch of an iterator or list, and the same batches."""
+def _kind_of(model, batches):
+    """The kind of the batches of an iterator or list, and the same batches."""
     if hasattr(batches, "element_spec"):
-        return _ranks_in(batches.element_spec), batches
+        return _kind_in(model, batches.element_spec), batches
     batches = list(batches)
-    return _ranks_in(batches[0]), batches
+    return _kind_in(model, batches[0]), batches
 
 
-def _ranks_in(batch):
+def _kind_in(model, batch):
+    """The numbers of axes, and whether there are other steps than someone wrote down."""
     shapes = [static_shape(part) for part in tree.flatten(batch) if hasattr(part, "shape")]
-    return tuple(shape and len(shape) for shape in shapes)
+    ranks = tuple(shape and len(shape) for shape in shapes)
+    x = tree.flatten(keras.utils.unpack_x_y_sample_weight(batch)[0])
+    pairs = zip(x, declared_shapes(model).values(), strict=False)
+    return ranks, any(
+        not takes_any_steps(model, shape) and has_other_steps(part, shape) for part, shape in pairs
+    )

@@ -508,10 +508,30 @@ def test_other_shapes_than_a_functional_model_declares():
     joined = keras.layers.Concatenate()([pylstm.LSTM(3)(signal), meta])
     model = pylstm.Model([signal, meta], joined)
     report = diagnose(model, (dense(4), np.zeros((6, 3))))
-    assert found(report, "PYL124").where == "x[0]"
+    assert found(report, "PYL124")[:3] == ("fixed", "PYL124", "x[0]")
     assert found(report, "PYL103").where == "x[1]"
+    plain = keras.Model([signal, meta], joined)
+    assert found(diagnose(plain, (dense(4), np.zeros((6, 2)))), "PYL124").level == "error"
     assert found(diagnose(model, (dense(5), np.zeros((6, 2, 2)))), "PYL101").where == "x[1]"
     assert diagnose(model, (dense(5), np.zeros((6, 2)))).ok
+
+
+def test_steps_that_a_layer_refuses():
+    inputs = keras.Input((5, 5))
+    flat = keras.layers.Flatten()(pylstm.LSTM(3, return_sequences=True)(inputs))
+    outputs = keras.layers.Dense(2, name="behind")(flat)
+    functional = pylstm.Model(inputs, outputs)
+    layers = functional.layers
+    for model in functional, pylstm.Sequential(layers), keras.Sequential(layers):
+        finding = found(diagnose(model, dense(4), LABELS), "PYL124")
+        assert finding[:3] == ("error", "PYL124", "layer 'behind'")
+        assert "keras.Input((4, 5))" in finding.fix
+        assert diagnose(model, dense(5)).ok
+
+
+def test_ragged_sequences_have_any_number_of_steps():
+    model = pylstm.Sequential([keras.Input((5, 5)), pylstm.LSTM(3)])
+    assert [finding.code for finding in diagnose(model, sequences())] == ["PYL126"]
 
 
 def test_settings_that_raise():

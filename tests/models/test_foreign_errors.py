@@ -97,6 +97,14 @@ def test_an_explained_error_keeps_the_one_it_explains():
     assert isinstance(caught.value.__cause__, tf.errors.InvalidArgumentError)
 
 
+@pytest.mark.filterwarnings("error::pylstm.errors.ShapeCorrectionWarning")
+@pytest.mark.parametrize("batches", [tf.data.Dataset.from_tensors, lambda x: iter([(x,)])])
+def test_a_warning_that_is_an_error_stays_a_warning(batches):
+    model = pylstm.Sequential([pylstm.LSTM(2)])
+    with pytest.raises(errors.ShapeCorrectionWarning, match="PYL123"):
+        model.predict(batches(X[:, None]), verbose=0)
+
+
 METHODS = [
     name
     for name in dir(keras.Model)

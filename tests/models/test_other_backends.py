@@ -310,6 +310,68 @@ BATCHES_OF_NO_ARRAYS = (
 )
 
 
+OTHER_STEPS = """
+    import keras, numpy as np, pytest, pylstm
+    from keras.layers import Bidirectional, Dense, Flatten
+    from tests.inputs.support import corrections_of
+
+    rng = np.random.default_rng(0)
+    arrays = [rng.normal(size=(4, steps, 3)).astype("float32") for steps in (7, 4)]
+    lists = [[row[:t] for row, t in zip(x, (len(x[0]), 2, 3, 1))] for x in arrays]
+    y = np.zeros((4, 2), "float32")
+    lstm = lambda: pylstm.LSTM(4)
+
+    def model_of(kind, steps, *layers):
+        inputs = x = keras.Input((steps, 3))
+        for layer in layers:
+            x = layer(x)
+        model = kind(inputs, x) if kind is pylstm.Model else kind([inputs, *layers])
+        model.compile("sgd", "mse")
+        return model
+
+    ways = {
+        "call": lambda model, x: keras.ops.convert_to_numpy(model(x)),
+        "predict": lambda model, x: model.predict(x, verbose=0),
+        "evaluate": lambda model, x: model.evaluate(x, y, verbose=0),
+        "fit": lambda model, x: model.fit(x, y, verbose=0).history["loss"],
+    }
+
+    one, both = (lambda: [lstm(), Dense(2)]), (lambda: [Bidirectional(lstm()), Dense(2)])
+    for layers, x in (one, arrays[0]), (one, lists[0]), (one, lists[1]), (both, arrays[1]):
+        free = model_of(pylstm.Model, None, *layers())
+        start = free.get_weights()
+        for way, run in ways.items():
+            model = model_of(pylstm.Model, 5, *layers())
+            for each in model, free:
+                each.set_weights(start)
+            got, warned = corrections_of(run, model, x)
+            np.testing.assert_allclose(got, run(free, x), rtol=1e-5, atol=1e-6)
+            assert warned == ["PYL124"] or isinstance(x, list)
+            assert corrections_of(run, model, x)[1] == []  # once is enough
+        levels = {finding.code: finding.level for finding in pylstm.diagnose(model, x)}
+        assert levels.get("PYL124", "fixed" if isinstance(x, list) else None) == "fixed"
+
+    for kind in (pylstm.Model, pylstm.Sequential):
+        layers = pylstm.LSTM(4, return_sequences=True), Flatten(), Dense(2, name="behind")
+        model = model_of(kind, 5, *layers)
+        for way, run in ways.items():
+            with pytest.raises(pylstm.errors.TimestepError, match="PYL124.*'behind'") as caught:
+                run(model, arrays[0])
+            assert "(batch, time=5, features=3)" in caught.value.expected
+            assert caught.value.got.endswith("7, 3)     axis 1 is 7, not 5")
+            assert caught.value.fix.startswith("rebuild with keras.Input((7, 3))")
+            with pytest.raises(pylstm.errors.RaggedError, match="PYL130"):
+                run(model, lists[0])
+        (finding,) = pylstm.diagnose(model, arrays[0])
+        assert (finding.level, finding.where) == ("error", "layer 'behind'")
+"""
+
+
+@pytest.mark.parametrize("backend", ["tensorflow", *backends.OTHERS])
+def test_other_steps_than_declared(backend):
+    backends.run_python(backend, "-W", "ignore", "-c", textwrap.dedent(OTHER_STEPS))
+
+
 @pytest.mark.parametrize("backend", backends.OTHERS)
 def test_batches_of_a_dataset_that_are_no_arrays(backend):
     backends.run_python(backend, "-W", "ignore", "-c", textwrap.dedent(BATCHES_OF_NO_ARRAYS))
