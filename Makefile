@@ -21,12 +21,12 @@ test: build
 lint: $(VENV)/requirements-dev.txt
 	ruff check .
 	ruff format --check .
-	git ls-files '*.h' '*.cc' '*.cu' '*.cuh' | xargs clang-format --dry-run --Werror
+	git ls-files '*.h' '*.cc' '*.cu' '*.c' | xargs clang-format --dry-run --Werror
 
 format: $(VENV)/requirements-dev.txt
 	ruff check --fix .
 	ruff format .
-	git ls-files '*.h' '*.cc' '*.cu' '*.cuh' | xargs clang-format -i
+	git ls-files '*.h' '*.cc' '*.cu' '*.c' | xargs clang-format -i
 
 demo: build
 	python -m benchmarks.demo

@@ -31,7 +31,7 @@ def main() -> int:
     print("starting the peers ...", flush=True)
     with running_peers(options.peers) as (peers, absent):
         for name, reason in absent.items():
-            print(f"without {PEERS[name][0]}: {reason}")
+            print(f"without {PEERS[name]}: {reason}")
         versions = {k: v for peer in peers.values() for k, v in peer.versions.items()}
         results = _Results(options.output, {**machine.describe(), "versions": versions})
         for number, (case, mode) in enumerate(selected, 1):
@@ -41,8 +41,7 @@ def main() -> int:
             record["peers"] |= {name: {"failed": reason} for name, reason in absent.items()}
             print(report.line(record), flush=True)
             results.add(record)
-    records = results.content["records"]
-    print("\n" + report.table(records, report.roofs(records)))
+    print("\n" + report.table(results.content["records"]))
     print(f"\n{options.output}")
     return 0
 

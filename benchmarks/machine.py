@@ -28,10 +28,6 @@ def describe() -> dict[str, str | int]:
     }
 
 
-def versions():
-    return {"numpy": np.__version__}
-
-
 def measure_rates() -> dict[str, float]:
     """Measures, on all cores, a large sgemm and a loop of multiply-adds, in FLOP/s."""
     return {"sgemm": _sgemm_rate(), "fma": _fma_rate()}

@@ -40,6 +40,6 @@ def _draw_bars(axes, records, peer, offset):
         for place, r in enumerate(records)
         if median(r, peer)
     ]
-    drawn = axes.bar(*zip(*bars, strict=True), _BAR, color=_COLORS[peer], label=PEERS[peer][0])
+    drawn = axes.bar(*zip(*bars, strict=True), _BAR, color=_COLORS[peer], label=PEERS[peer])
     if peer == OURS:
         axes.bar_label(drawn, fmt="%.1f", fontsize=8, padding=1)

@@ -83,7 +83,7 @@ def _results_page(content):
             *_scaling_section(content),
             "## Cases",
             "Milliseconds a call: median (quartiles).",
-            report.table(records, report.roofs(records)) + "\n",
+            report.table(records) + "\n",
         ]
     )
 

@@ -2,7 +2,7 @@
 
 import statistics
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from benchmarks.cases import EAGER, STREAMING
 from benchmarks.peers import KERAS_BACKENDS, PEERS
@@ -11,7 +11,6 @@ OURS = "pylstm_layer"
 KERNEL = "pylstm_arrays"  # the same kernel without TensorFlow
 KERAS = "keras_layer"
 RIVALS = ("torch_lstm", "onnx_runtime", "jax_scan")
-_TITLES = {name: title for name, (title, _) in PEERS.items()}
 
 
 def median(record: dict, peer: str) -> float | None:
@@ -27,33 +26,26 @@ def speed_up(record: dict, others: Iterable[str], ours: str = OURS) -> float | N
 
 def line(record: dict) -> str:
     """One case as a line of progress: milliseconds, and why a time is missing."""
-    return ", ".join(f"{_TITLES.get(p, p)} {_cell(r)}" for p, r in record["peers"].items())
+    return ", ".join(f"{PEERS.get(p, p)} {_cell(r)}" for p, r in record["peers"].items())
 
 
-def roofs(records: Iterable[dict]) -> dict[str, float]:
-    """The rates of the machine in FLOP/s, medians over a run: a disturbed one counts little.
-
-    A record that holds the loop's rate in turns with the peers is divided by that instead.
-    """
-    rates = [record["rates"] for record in records]
-    return {roof: statistics.median(rate[roof] for rate in rates) for roof in ("sgemm", "fma")}
-
-
-def table(records: Iterable[dict], roof: dict[str, float]) -> str:
+def table(records: list[dict]) -> str:
     """All records as Markdown, one table per group and mode, in milliseconds."""
+    # Over the run: a disturbed one counts little.
+    sgemm = statistics.median(record["rates"]["sgemm"] for record in records)
     grouped = defaultdict(list)
     for record in records:
         grouped[record["case"]["group"], record["mode"]].append(record)
     parts = []
     for (group, mode), part in grouped.items():
         peers = [p for p in PEERS if any(p in r["peers"] for r in part)]
-        titles = ["ms", *(PEERS[p][0] for p in peers)]
+        titles = ["ms", *(PEERS[p] for p in peers)]
         titles += ["vs Keras", "vs best other", "% of sgemm", "% of FMA loop"]
         rows = []
         for r in part:
             times = [_cell(r["peers"].get(p, {})) for p in peers]
-            rows.append([r["name"], *times, *_ratio_cells(r, roof)])
-        parts.append(f"### {group}, {mode}\n\n{_markdown(titles, rows)}")
+            rows.append([r["name"], *times, *_ratio_cells(r, sgemm)])
+        parts.append(f"### {group}, {mode}\n\n{markdown(titles, rows)}")
     return "\n\n".join(parts)
 
 
@@ -67,7 +59,7 @@ def overview(records: list[dict]) -> str:
             ratios = [_times(r, others) for r in six]
             columns.append([title, *ratios, _spread(six, others)[0]])
     titles, *rows = zip(*columns, strict=True)
-    return _markdown(titles, rows)
+    return markdown(titles, rows)
 
 
 def machine(content: dict) -> str:
@@ -94,7 +86,7 @@ def machines(contents: list[dict], links: list[str]) -> str:
                 row.append(f"{mean} ({smallest}) of {cases}")
         rows.append(row)
     titles = [f"{mode}, {title}" for mode in ("inference", "training") for title in _REFERENCES]
-    return _markdown(["mean (smallest) of cases", *titles], rows)
+    return markdown(["mean (smallest) of cases", *titles], rows)
 
 
 def one_step(records: list[dict]) -> str:
@@ -136,7 +128,7 @@ def summary(records: list[dict]) -> str:
             )
         ]
     titles = ["pylstm's speed-up", "mean", "smallest", "where", "kernel: mean", "smallest", "cases"]
-    return _markdown(titles, [row for row in rows if row[-1] != "0"])
+    return markdown(titles, [row for row in rows if row[-1] != "0"])
 
 
 def options_cost(content: dict) -> str:
@@ -150,8 +142,8 @@ def options_cost(content: dict) -> str:
     for case in dict.fromkeys(name for name, _ in measured):
         ratios = [measured.get((case, mode), {}).get(peer) for peer, mode in columns]
         rows.append([case, *(f"{ratio:.2f}" if ratio else "" for ratio in ratios)])
-    titles = ["time over the default's", *(f"{PEERS[peer][0]}, {mode}" for peer, mode in columns)]
-    return "\n\n".join([_markdown(titles, rows), *commit])
+    titles = ["time over the default's", *(f"{PEERS[peer]}, {mode}" for peer, mode in columns)]
+    return "\n\n".join([markdown(titles, rows), *commit])
 
 
 def _section(content, name):
@@ -183,7 +175,7 @@ def backends(content: dict, cases: bool = True) -> str:
             means = [_mean_and_failures(part, [keras], ours) for part in parts]
             columns.append([f"{name}, {mode}", *cells, *means])
     titles, *rows = zip(*columns, strict=True)
-    return _markdown(titles, rows)
+    return markdown(titles, rows)
 
 
 def _largest_on_a_backend(record):
@@ -210,7 +202,7 @@ def streaming_floor(records: list[dict]) -> str:
         times = [median(record, p) for p in (KERNEL, OURS)]
         rows.append([record["name"], f"{1e6 * floor:.1f}", *(_over(t, floor) for t in times)])
     titles = ["one step", "floor, µs", "pylstm (NumPy) over it", "pylstm (TF) over it"]
-    return _markdown(titles, rows)
+    return markdown(titles, rows)
 
 
 def scaling(content: dict) -> str:
@@ -229,7 +221,7 @@ def scaling(content: dict) -> str:
             for p in sweep["passes"]
         ]
         rows.append(["arithmetic", *[""] * len(sweep["sizes"]), f"{sweep['arithmetic_slope']:.2f}"])
-        parts.append(_markdown(titles, rows))
+        parts.append(markdown(titles, rows))
     return "\n\n".join([*parts, *commit])
 
 
@@ -246,6 +238,12 @@ def environment(content: dict) -> str:
         f"{machine(content)} ({', '.join(rates)} during the run); "
         f"{versions}; Python {about['python']}; commit {about['commit']}."
     )
+
+
+def markdown(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table of these texts."""
+    lines = [titles, ["---"] * len(titles), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
 def _sequences(records, mode):
@@ -300,7 +298,7 @@ def _times(record, others, ours=OURS):
     """The ratio, marked where quartiles overlap, and who failed, for that moves it."""
     ratio = speed_up(record, others, ours)
     parts = [f"{_about(record, _fastest(record, others), ours)}{ratio:.2f}×"] if ratio else []
-    parts += [f"{_TITLES.get(p, p)} failed" for p in _failed(record, [ours, *others])]
+    parts += [f"{PEERS.get(p, p)} failed" for p in _failed(record, [ours, *others])]
     return ", ".join(parts)
 
 
@@ -309,14 +307,13 @@ def _about(record, *peers):
     return "≈" if max(r["q1"] for r in results) <= min(r["q3"] for r in results) else ""
 
 
-def _ratio_cells(record, roof):
+def _ratio_cells(record, sgemm):
     cells = [_times(record, others) for others in _REFERENCES.values()]
     ours = median(record, OURS)
-    if record["case"]["dtype"] != "float32" or not ours:  # the roof is measured in float32
+    if record["case"]["dtype"] != "float32" or not ours:  # the rates are measured in float32
         return [*cells, "", ""]
     rate = record["flop"] / ours
-    fma = record["rates"].get("fma_in_turns", roof["fma"])
-    return [*cells, f"{rate / roof['sgemm']:.0%}", f"{rate / fma:.0%}"]
+    return [*cells, f"{rate / sgemm:.0%}", f"{rate / record['rates']['fma_in_turns']:.0%}"]
 
 
 def _cell(result):
@@ -332,8 +329,3 @@ def _milliseconds(seconds):
 
 def _over(seconds, floor):
     return f"{seconds / floor:.1f}×" if seconds else ""
-
-
-def _markdown(titles, rows):
-    lines = [titles, ["---"] * len(titles), *rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)

@@ -6,8 +6,6 @@ import re
 from pylstm._library import built_with, load_cuda
 from pylstm.errors import DeviceError
 
-# The oldest driver of each major version of CUDA.
-_DRIVERS = {11: 450, 12: 525, 13: 580}
 # cudaError_t
 _MEMORY_ALLOCATION = 2
 # Driver too old or absent, no code of ours for the device, no device, a wrong one, no code again.
@@ -44,7 +42,7 @@ def find_gpus():
     runtime, driver = cuda.runtime_version, cuda.driver_version()
     if driver // 1000 < runtime // 1000:
         found = f"a driver for CUDA {_version(driver)}" if driver else "no NVIDIA driver"
-        needed = f"driver {_DRIVERS[runtime // 1000]} or newer (CUDA {_version(runtime)})"
+        needed = f"a driver for CUDA {_version(runtime)} or newer"
         raise DeviceError("PYL135", expected=needed, got=found, fix="install that driver")
     try:
         return [Gpu(*device) for device in cuda.devices()]

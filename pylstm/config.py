@@ -13,7 +13,7 @@ from pylstm._version import __version__
 from pylstm.errors import BackendLoadError, DeviceError
 from pylstm.ops import KERAS_BACKENDS, load_ops
 
-# Instruction sets that the CPU kernels are compiled for, best first, and what they need.
+# Instruction sets that the CPU kernels are compiled for, and what they need.
 CPU_KERNELS = {
     "amx_bf16": "AMX for bfloat16, AVX-512 F, BW, DQ, VL and BF16",
     "avx512_bf16": "AVX-512 F, BW, DQ, VL and BF16",

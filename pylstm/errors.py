@@ -90,7 +90,8 @@ def quoted_error(text):
         return None
     parts = {name: part and part.replace(_INDENT, "\n") for name, part in found.groupdict().items()}
     code = parts.pop("code")
-    return CODES[code].error(code, **parts)
+    known = CODES.get(code)  # None where another version of pylstm wrote the text
+    return known and known.error(code, **parts)
 
 
 class ShapeError(PylstmError, ValueError):

@@ -13,7 +13,7 @@ from pylstm._library import load_core
 from pylstm.ops import KERAS_BACKENDS, load_ops
 
 # Largest error allowed, relative to the largest value of an array.
-TOLERANCES = {ml_dtypes.bfloat16: 0.01, np.float32: 1e-5, np.float64: 1e-12}
+TOLERANCES = {ml_dtypes.bfloat16: 0.01, np.float16: 2e-3, np.float32: 1e-5, np.float64: 1e-12}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,15 +98,7 @@ class _Call:
         mask = ops.convert_to_tensor(self.mask)
 
         def lstm(*inputs):
-            return load_ops(backend).lstm(
-                *inputs,
-                mask=mask,
-                activation="tanh",
-                recurrent_activation="sigmoid",
-                go_backwards=False,
-                return_sequences=True,
-                zero_output_for_mask=False,
-            )
+            return load_ops(backend).lstm(*inputs, mask=mask)
 
         inputs = [ops.convert_to_tensor(array) for array in self.inputs]
         differentiate = {"tensorflow": _tensorflow, "jax": _jax, "torch": _torch}[backend]

@@ -15,12 +15,11 @@ import torch
 from benchmarks.gpu import tasks
 from benchmarks.peers.torch_lstm import to_tensor
 from pylstm import functional, reference
-from pylstm.ops import cuda
+from pylstm.ops import INPUTS, cuda
 from pylstm.ops import torch as torch_ops
 from tests.cuda import harness
 from tests.cuda.harness import Case
 
-INPUTS = ("x", "h0", "c0", "kernel", "recurrent_kernel", "bias", "mask", "recurrent_dropout")
 DTYPES = ("float16", "bfloat16", "tf32", "float32", "float64")
 # (B, T, F, H); which kernel takes them is for the dispatch to say.
 SIZES = [

@@ -7,6 +7,7 @@ import statistics
 import sys
 
 from benchmarks.gpu.cases import HALF, TIMED
+from benchmarks.report import markdown
 
 # A way to L2 and back on an H200, 0.16 to 0.2 µs. Blocks that exchange h through it wait for four
 # in turn: the stores of h, which the release waits for; the addition to the counter; the read that
@@ -67,7 +68,7 @@ def tables(content):
         peers = [peer for peer in TITLES if any(median(timing, peer) for _, timing in rows)]
         titles = ["µs a step", "kernel", "floor", *(TITLES[peer] for peer in peers), "vs cuDNN"]
         lines = [_row(name.removesuffix(f" {mode}"), timing, peers) for name, timing in rows]
-        yield f"### {group}, {mode}\n\n{_markdown(titles, lines)}"
+        yield f"### {group}, {mode}\n\n{markdown(titles, lines)}"
 
 
 def _row(name, timing, peers):
@@ -107,14 +108,14 @@ def summary(content):
             if ratios:
                 mean = f"{statistics.geometric_mean(ratios):.2f}×"
                 rows.append([f"{mode}: {what}", mean, f"{min(ratios):.2f}×", str(len(ratios))])
-    ratios = _markdown(["pylstm's speed-up", "geometric mean", "smallest", "cases"], rows)
+    ratios = markdown(["pylstm's speed-up", "geometric mean", "smallest", "cases"], rows)
     rows = []
     for what, chooses in STEPS:
         part = [t for t in timings if t["mode"] == "inference" and chooses(t["case"])]
         steps = [1e6 * time / t["case"]["time"] for t in part if (time := median(t, "pylstm"))]
         if steps:
             rows.append([what, f"{min(steps):.2f}", f"{max(steps):.2f}", str(len(steps))])
-    return f"{ratios}\n\n{_markdown(['µs a step, inference', 'fastest', 'slowest', 'cases'], rows)}"
+    return f"{ratios}\n\n{markdown(['µs a step, inference', 'fastest', 'slowest', 'cases'], rows)}"
 
 
 def _outside_cudnn(case):
@@ -185,11 +186,6 @@ def _outcome(result):
     if "failed" in result:
         return "findings"
     return result.get("refused") or f"no findings in {result['checks']} checks"
-
-
-def _markdown(titles, rows):
-    lines = [titles, ["---"] * len(titles), *rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
 if __name__ == "__main__":

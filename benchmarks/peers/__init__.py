@@ -16,14 +16,14 @@ from typing import Any
 
 import numpy as np
 
-# In the order of the report: module name -> (title, module that must be importable).
+# In the order of the report: module name -> title.
 PEERS = {
-    "pylstm_layer": ("pylstm", "pylstm"),
-    "pylstm_arrays": ("pylstm (NumPy)", "pylstm"),
-    "keras_layer": ("Keras (TF)", "tensorflow"),
-    "torch_lstm": ("torch", "torch"),
-    "onnx_runtime": ("ONNX Runtime", "onnxruntime"),
-    "jax_scan": ("JAX", "jax"),
+    "pylstm_layer": "pylstm",
+    "pylstm_arrays": "pylstm (NumPy)",
+    "keras_layer": "Keras (TF)",
+    "torch_lstm": "torch",
+    "onnx_runtime": "ONNX Runtime",
+    "jax_scan": "JAX",
 }
 
 # Keras' backends: the peers that are Keras' layer and ours there.

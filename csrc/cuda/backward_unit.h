@@ -3,6 +3,7 @@
 #pragma once
 
 #include "core/cell.h"
+#include "core/dispatch.h"
 #include "core/problem.h"
 #include "cuda/check.h"
 #include "cuda/device_cell.h"
@@ -30,7 +31,7 @@ struct BackwardArrays {
   UnitGradient<Compute<T>>* state;  // (B, H)
   unsigned* arrivals;               // (B) counters
   T* dz;                            // (B, T, 4, H), x's order of time
-  T* exchange;                      // dz of a step, double buffered: (2, B, 4, H), rows padded
+  T* exchange;                      // kGrid: dz of a step, double buffered, (2, B, 4, padded H)
   T* previous_h;                    // see weight_gradients.h
   T* dh0;
   T* dc0;
@@ -74,17 +75,18 @@ struct BackwardArrays {
   }
 };
 
-inline int64_t exchange_elements(const Problem& problem) {
-  return 2 * problem.batch * kGates * padded_units(problem.units);
+inline int64_t exchange_elements(const Problem& problem, Kernel kernel) {
+  return kernel == Kernel::kGrid ? 2 * problem.batch * kGates * padded_units(problem.units) : 0;
 }
 
 // Without buffers it only counts the workspace's bytes.
 template <class T>
-BackwardArrays<T> make_backward_arrays(const Problem& problem, const BackwardBuffers& buffers,
-                                       void* dz, void* previous_h, Workspace& workspace) {
+BackwardArrays<T> make_backward_arrays(const Problem& problem, Kernel kernel,
+                                       const BackwardBuffers& buffers, void* dz, void* previous_h,
+                                       Workspace& workspace) {
   BackwardArrays<T> arrays = {};
   arrays.state = workspace.take<UnitGradient<Compute<T>>>(problem.state_elements());
-  arrays.exchange = workspace.take<T>(exchange_elements(problem));
+  arrays.exchange = workspace.take<T>(exchange_elements(problem, kernel));
   arrays.arrivals = workspace.take<unsigned>(problem.batch);
   arrays.saved_gates = static_cast<const Gates<Compute<T>>*>(buffers.reserve);
   arrays.saved_c = reinterpret_cast<const Compute<T>*>(arrays.saved_gates +
@@ -117,10 +119,10 @@ __global__ void load_state_gradients(BackwardArrays<T> arrays, const T* dh, cons
 }
 
 template <class T>
-void prepare_backward(const Problem& problem, const BackwardBuffers& buffers,
+void prepare_backward(const Problem& problem, Kernel kernel, const BackwardBuffers& buffers,
                       const BackwardArrays<T>& arrays, cudaStream_t stream) {
   clear(arrays.arrivals, problem.batch, stream);
-  clear(arrays.exchange, exchange_elements(problem), stream);
+  clear(arrays.exchange, exchange_elements(problem, kernel), stream);
   launch_kernel("load_state_gradients", load_state_gradients<T>,
                 {static_cast<unsigned>(ceil_div(problem.state_elements(), 256)), 256, 0, stream},
                 arrays, static_cast<const T*>(buffers.dh), static_cast<const T*>(buffers.dc));

@@ -47,14 +47,15 @@ struct BackwardWorkspace {
   unsigned char* weights;
   int64_t bytes;
 
-  BackwardWorkspace(const Problem& problem, const DeviceProperties& device, void* base) {
+  BackwardWorkspace(const Problem& problem, Kernel kernel, const DeviceProperties& device,
+                    void* base) {
     Workspace workspace(base);
     const int64_t h_bytes =
         problem.batch * problem.time * problem.units * element_bytes(problem.dtype);
     dz = workspace.take<unsigned char>(kGates * h_bytes);
     previous_h =
         workspace.take<unsigned char>((problem.has_recurrent_dropout ? kGates : 1) * h_bytes);
-    time_pass = workspace.take<unsigned char>(step_backward_workspace_bytes(problem));
+    time_pass = workspace.take<unsigned char>(step_backward_workspace_bytes(problem, kernel));
     weights = workspace.take<unsigned char>(
         weight_gradients_workspace_bytes(problem, device.multiprocessors));
     bytes = workspace.bytes();
@@ -78,8 +79,9 @@ int64_t forward_workspace_bytes(const Problem& problem, const DeviceProperties&)
   return step_forward_workspace_bytes(problem);
 }
 
-int64_t backward_workspace_bytes(const Problem& problem, const DeviceProperties& device) {
-  return BackwardWorkspace(problem, device, nullptr).bytes;
+int64_t backward_workspace_bytes(const Problem& wanted, const DeviceProperties& device) {
+  const Problem problem = supported(wanted, device);
+  return BackwardWorkspace(problem, choose_kernel(problem, device).kernel, device, nullptr).bytes;
 }
 
 void lstm_forward(const Problem& wanted, const ForwardBuffers& buffers,
@@ -98,8 +100,8 @@ void lstm_backward(const Problem& wanted, const BackwardBuffers& buffers,
                    const DeviceProperties& device, cudaStream_t stream) {
   const RelaxedCapture relaxed;
   const Problem problem = supported(wanted, device);
-  const BackwardWorkspace workspace(problem, device, buffers.workspace);
   const Choice choice = choose_kernel(problem, device);
+  const BackwardWorkspace workspace(problem, choice.kernel, device, buffers.workspace);
   if (choice.kernel == Kernel::kStep) {
     launch_step_backward(problem, buffers, workspace.dz, workspace.previous_h, workspace.time_pass,
                          choice, device, stream);

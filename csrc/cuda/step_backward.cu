@@ -87,11 +87,11 @@ void launch_tiles(const Problem& problem, const BackwardArrays<T>& arrays,
 
 }  // namespace
 
-int64_t step_backward_workspace_bytes(const Problem& problem) {
+int64_t step_backward_workspace_bytes(const Problem& problem, Kernel kernel) {
   Workspace workspace(nullptr);
   visit_math(problem, [&](auto arithmetic) {
-    make_backward_arrays<typename decltype(arithmetic)::Element>(problem, {}, nullptr, nullptr,
-                                                                 workspace);
+    make_backward_arrays<typename decltype(arithmetic)::Element>(problem, kernel, {}, nullptr,
+                                                                 nullptr, workspace);
   });
   return workspace.bytes();
 }
@@ -104,8 +104,8 @@ void launch_step_backward(const Problem& problem, const BackwardBuffers& buffers
     using T = typename Arithmetic::Element;
     Workspace workspace(workspace_data);
     const BackwardArrays<T> arrays =
-        make_backward_arrays<T>(problem, buffers, dz, previous_h, workspace);
-    prepare_backward(problem, buffers, arrays, stream);
+        make_backward_arrays<T>(problem, choice.kernel, buffers, dz, previous_h, workspace);
+    prepare_backward(problem, choice.kernel, buffers, arrays, stream);
     const int64_t units = problem.units;
     const Operand<T> recurrent_kernel =
         make_operand(static_cast<const T*>(buffers.recurrent_kernel), kGates * units, units,

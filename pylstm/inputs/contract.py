@@ -28,7 +28,8 @@ class Known(NamedTuple):
     Attributes:
         features: Rows of the kernel; None while the layer is not built.
         batch: Batch size of a stateful layer's states, else None.
-        timesteps: Numbers of steps that `keras.Input` declared; empty if any number will do.
+        timesteps: Numbers of steps that `keras.Input` declared, None among them for any; empty if
+            it declared none.
     """
 
     features: int | None = None

@@ -1,8 +1,7 @@
 """Reads any collection of sequences as a list of NumPy arrays.
 
-The one place that knows the containers in which people keep recordings of several
-lengths: lists, nested lists, object arrays, pandas, ragged tensors, other frameworks'
-tensors, generators.
+It knows the containers in which people keep recordings of several lengths: lists, nested
+lists, object arrays, pandas, ragged tensors, other frameworks' tensors, generators.
 """
 
 import itertools

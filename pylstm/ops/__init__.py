@@ -19,14 +19,14 @@ INPUTS = (
     "mask",
     "recurrent_dropout",
 )
-# What a call may choose besides its tensors, in the order of the kernels' attributes.
-OPTIONS = (
-    "activation",
-    "recurrent_activation",
-    "go_backwards",
-    "return_sequences",
-    "zero_output_for_mask",
-)
+# What a call may choose besides its tensors, in the order of the kernels' attributes: the defaults.
+OPTIONS = {
+    "activation": "tanh",
+    "recurrent_activation": "sigmoid",
+    "go_backwards": False,
+    "return_sequences": True,
+    "zero_output_for_mask": False,
+}
 
 _loaded = {}
 

@@ -18,9 +18,9 @@ def check_call(tensors, activation, recurrent_activation):
         PylstmError: As the following functions.
     """
     check_dtypes(tensors)
-    check_shapes(tensors)
-    check_activation("activation", activation)
-    check_activation("recurrent_activation", recurrent_activation)
+    _check_shapes(tensors)
+    _check_activation("activation", activation)
+    _check_activation("recurrent_activation", recurrent_activation)
 
 
 def check_dtypes(tensors):
@@ -51,7 +51,7 @@ def check_dtypes(tensors):
             )
 
 
-def check_shapes(tensors):
+def _check_shapes(tensors):
     """Checks the shapes of the arguments of `pylstm.ops.*.lstm`, by name, in their order.
 
     Raises:
@@ -74,7 +74,7 @@ def check_shapes(tensors):
     raise CODES[code].error(code, expected=expected, got=got, fix=fix)
 
 
-def check_activation(argument, name):
+def _check_activation(argument, name):
     """Raises OptionError unless the kernels know the activation."""
     if not isinstance(name, str) or name not in _activations():
         raise OptionError(

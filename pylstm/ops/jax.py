@@ -14,7 +14,7 @@ from jax.custom_derivatives import SymbolicZero
 
 from pylstm._library import load_core
 from pylstm.errors import BackendLoadError, PylstmError
-from pylstm.ops import INPUTS
+from pylstm.ops import INPUTS, OPTIONS
 from pylstm.ops.checks import check_devices
 from pylstm.ops.loop import lstm_loop, require_loop
 
@@ -75,7 +75,7 @@ def lstm(
     _check_devices(tensors)
     tensors = [None if t is None else jnp.asarray(t) for t in tensors]
     try:
-        return _compiled(tuple(sorted(options.items())), *_divided_alike(tensors))
+        return _compiled(tuple(sorted((OPTIONS | options).items())), *_divided_alike(tensors))
     except TypeError as error:
         if "forward-mode" not in str(error):
             raise

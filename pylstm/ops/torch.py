@@ -60,8 +60,8 @@ def lstm(
     needs_gradient = torch.is_grad_enabled() and any(
         t is not None and t.requires_grad for t in tensors
     )
-    options = [options[name] for name in OPTIONS]
-    y, h, c, _ = _forward(*tensors, *options, needs_gradient)
+    options = OPTIONS | options
+    y, h, c, _ = _forward(*tensors, *options.values(), needs_gradient)
     return y, h, c
 
 

@@ -127,6 +127,18 @@ def test_resident_kernels(shim, dtype, mask, kernel, device, batch, units, tf32_
     check(shim, case, device)
 
 
+def test_only_a_grid_has_memory_to_exchange_gradients(shim):
+    problem = Case(batch=5, units=136, dtype="float16").problem(shim, save_for_backward=True)
+    scattered = shim.DeviceProperties(
+        compute_capability=90, multiprocessors=132, shared_bytes_per_block=232448
+    )
+    devices = {"cluster": hopper(shim), "grid": scattered}
+    for kernel, device in devices.items():
+        assert shim.choose_kernel(problem, device)[0] == kernel
+    cluster, grid = (shim.backward_workspace_bytes(problem, each) for each in devices.values())
+    assert grid - cluster == 2 * 5 * 4 * 136 * np.float16().nbytes
+
+
 @pytest.mark.parametrize(
     ("kernel", "device", "batch", "units"),
     [("block", ampere, 18, 40), ("cluster", hopper, 17, 71), ("grid", ampere, 30, 121)],

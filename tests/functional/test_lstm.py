@@ -8,6 +8,7 @@ import pytest
 
 import pylstm
 from pylstm import errors
+from pylstm.ops import load_ops
 from pylstm.reference import lstm_backward, lstm_forward
 from tests.cpu.cases import GRADIENTS, RESULTS, Case, make_inputs, make_output_gradients
 from tests.functional import frameworks
@@ -94,6 +95,15 @@ def test_defaults(framework):
     y = pylstm.lstm(*map(framework.array, (x, kernel, recurrent_kernel)))
     exact, _, _ = lstm_forward(x, 0 * h0, 0 * c0, kernel, recurrent_kernel)
     assert_close(framework.numpy(y), exact, case.dtype)
+
+
+def test_the_module_has_the_defaults_of_the_function(framework):
+    arrays = [framework.array(value) for value in make_inputs(Case())[:6]]
+    x, h0, c0, *weights = arrays
+    got = load_ops("arrays" if framework.name == "numpy" else framework.name).lstm(*arrays)
+    expected = pylstm.lstm(x, *weights, initial_state=[h0, c0], return_state=True)
+    for one, other in zip(got, expected, strict=True):
+        np.testing.assert_array_equal(framework.numpy(one), framework.numpy(other))
 
 
 def test_options_need_not_be_bools(framework):

@@ -6,19 +6,12 @@ import pytest
 
 import pylstm
 from pylstm.errors import DeviceError, DTypeError, PylstmError
+from pylstm.ops import OPTIONS
 from tests.cpu.cases import Case, make_inputs
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 op = pytest.importorskip("pylstm.ops.torch")
 forward_ad = torch.autograd.forward_ad
-
-OPTIONS = {
-    "activation": "tanh",
-    "recurrent_activation": "sigmoid",
-    "go_backwards": False,
-    "return_sequences": True,
-    "zero_output_for_mask": False,
-}
 
 
 def tensors(case, requires_grad=True):
@@ -58,7 +51,7 @@ def test_compiles_to_one_graph():
     *arguments, mask, _ = tensors(Case(mask="right"))
 
     def loss(*arguments):
-        y, h, c = op.lstm(*arguments, mask=mask, **OPTIONS)
+        y, h, c = op.lstm(*arguments, mask=mask)
         return (y * y).sum() + (h * c).sum()
 
     compiled = torch.compile(loss, fullgraph=True, backend="aot_eager")

@@ -25,10 +25,6 @@ def dated(sequence):
     return pd.DataFrame(sequence).assign(day=pd.Timestamp("2026-01-01"))
 
 
-def with_missing(sequence):
-    return pd.DataFrame(sequence).astype("Float32").mask(pd.DataFrame(sequence) > 2)
-
-
 def records(sequence):
     return dated(sequence).to_records(index=False)
 

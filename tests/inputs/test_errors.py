@@ -48,6 +48,7 @@ def test_an_error_is_found_in_a_text_that_quotes_it(layer, fix, quote):
     found = errors.quoted_error(f"Graph execution error:\nat node\n[{message}] [[node]] [Op:f]")
     assert vars(found) == vars(error)
     assert errors.quoted_error("Incompatible shapes: [2,4] vs. [3,4]") is None
+    assert errors.quoted_error(message.replace("PYL102", "PYL999")) is None
 
 
 def test_a_quoted_value_keeps_its_escapes():

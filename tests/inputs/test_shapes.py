@@ -29,7 +29,6 @@ from tests.inputs.support import (
 )
 
 X = data(6, 5, 3)
-BUILT = pytest.mark.parametrize("way", [eager, graph, predict])
 TRAINED = pytest.mark.parametrize("way", [eager, graph, predict, fit])
 
 

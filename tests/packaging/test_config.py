@@ -96,9 +96,11 @@ def test_says_that_the_cuda_library_is_broken(capsys, monkeypatch, cuda):
 @pytest.mark.parametrize(
     ("version", "found"), [(0, "no NVIDIA driver"), (12040, "a driver for CUDA 12.4")]
 )
-def test_says_which_driver_it_needs(capsys, monkeypatch, cuda, version, found):
+@pytest.mark.parametrize(("runtime", "needed"), [(13000, "13.0"), (14020, "14.2")])
+def test_says_which_driver_it_needs(capsys, monkeypatch, cuda, version, found, runtime, needed):
     monkeypatch.setattr(cuda, "driver_version", lambda: version)
-    assert shown(capsys) == f"cannot run: {found}; needs driver 580 or newer (CUDA 13.0)"
+    monkeypatch.setattr(cuda, "runtime_version", runtime)
+    assert shown(capsys) == f"cannot run: {found}; needs a driver for CUDA {needed} or newer"
 
 
 def test_says_that_there_is_no_gpu(capsys, monkeypatch, cuda):
