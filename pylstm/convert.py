@@ -1,6 +1,7 @@
 """Swaps the LSTM layers of a model for those of pylstm, and back."""
 
 import contextlib
+import tempfile
 import threading
 import types
 
@@ -81,9 +82,11 @@ def _rebuild(model, swap, swapped):
             target.cell.implementation = source.cell.implementation
         if isinstance(source, keras.layers.RNN) and source.stateful and source.built:
             _assign(keras.tree.flatten(target.states), keras.tree.flatten(source.states))
-    _assign(copy.variables, model.variables)
+        _pass_on_what_is_saved(source, target)
+    sources, targets = _variables(model), _variables(copy)
+    _assign(targets, sources)
     twins = {}
-    for source, target in zip(model.variables, copy.variables, strict=True):
+    for source, target in zip(sources, targets, strict=True):
         target.trainable = source.trainable
         twins[id(source)] = target
     for source, target in pairs:
@@ -199,9 +202,29 @@ def _own_copy(option):
     return _deserialize(*_serialize(option, [option]))
 
 
+def _variables(model):
+    """All but the states of recurrent layers, which on JAX only those of pylstm have in here."""
+    layers = [layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.RNN)]
+    states = {id(state) for layer in layers for state in keras.tree.flatten(layer.states)}
+    return [variable for variable in model.variables if id(variable) not in states]
+
+
 def _assign(targets, sources):
     for target, source in zip(targets, sources, strict=True):
         target.assign(keras.ops.copy(source.value))  # JAX would share the buffer
+
+
+def _pass_on_what_is_saved(source, target):
+    """Gives a layer what a file holds of another beside its configuration: also what is no
+    variable, such as a vocabulary, or computed of variables, as `keras.layers.Normalization` does.
+    """
+    store = {}
+    source.save_own_variables(store)
+    target.load_own_variables(store)
+    if hasattr(source, "save_assets"):
+        with tempfile.TemporaryDirectory() as folder:
+            source.save_assets(folder)
+            target.load_assets(folder)
 
 
 def _refuse_leftovers(model, layer_class):

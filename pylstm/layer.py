@@ -54,8 +54,8 @@ class LSTM(keras.layers.LSTM):
 
     Raises:
         PylstmError: When called with input that has no single reading, or with
-            `kernel="fused"` where the fused kernel cannot run; or made with a
-            `mask_value` that is nan.
+            `kernel="fused"` where the fused kernel cannot run.
+        MaskError: When made with a `mask_value` that is nan or not one number.
         OptionError: When made with another `kernel` or `validate`.
     """
 
@@ -94,6 +94,13 @@ class LSTM(keras.layers.LSTM):
     def path_reason(self) -> str | None:
         """A sentence that says why `path` is what it is. None before a call."""
         return self._route and self._route.reason
+
+    @property
+    def variables(self):
+        """As Keras', on JAX with the states, which its compiled steps would drop: they keep what is
+        in here. What is in `weights` alone is saved."""
+        keeps = keras.backend.backend() == "jax" and self.stateful and self.states is not None
+        return [*super().variables, *self.states] if keeps else super().variables
 
     def build(self, sequences_shape, initial_state_shape=None):
         # Keras looks a policy map up by the layer's name scope each time; once is enough.

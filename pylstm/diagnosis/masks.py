@@ -15,6 +15,7 @@ from pylstm.models.mask_passing import (
     keeps_all_steps,
     mask_lost,
     passes_mask,
+    reduces_steps,
     takes_maximum,
 )
 from pylstm.models.mask_values import padding_value
@@ -62,7 +63,9 @@ def _follow(model, masked, passes):
     nodes, inputs, outputs = _graph(model)
     carried = {inputs[place] for place in masked if place < len(inputs)}
     lost, behind = {}, {}  # `behind` has for a tensor the operations that lost its mask
-    for operation, sources, results in nodes:
+    for operation, sources, results, is_boolean in nodes:
+        if is_boolean and not (passes is passes_mask and _goes_by_mask(operation)):
+            continue  # it computes a mask
         losers = set().union(*(behind.get(source, ()) for source in sources))
         if any(is_recurrent(layer) for layer in _layers_of(operation)):
             lost.update(dict.fromkeys(losers, True))
@@ -84,19 +87,22 @@ def _follow(model, masked, passes):
 
 
 def _graph(model):
-    """The operations of a model in turn, with the keys of their tensors; its inputs; its outputs.
-
-    What gives booleans is left out: it computes a mask.
-    """
+    """The operations of a model in turn, with the keys of their tensors and whether they give
+    booleans; its inputs; its outputs."""
     if isinstance(model, keras.Sequential):
         layers = model.layers
-        return [(layer, [i], [i + 1]) for i, layer in enumerate(layers)], [0], [len(layers)]
+        nodes = [(layer, [i], [i + 1], False) for i, layer in enumerate(layers)]
+        return nodes, [0], [len(layers)]
     if not isinstance(model, Functional):
         return [], [], []
     nodes = [
-        (node.operation, _keys(node.input_tensors), _keys(node.outputs))
+        (
+            node.operation,
+            _keys(node.input_tensors),
+            _keys(node.outputs),
+            all(output.dtype == "bool" for output in node.outputs),
+        )
         for node in nodes_in_turn(model)
-        if any(output.dtype != "bool" for output in node.outputs)
     ]
     return nodes, _keys(model.inputs), _keys(model.outputs)
 
@@ -115,6 +121,11 @@ def _makes_mask(operation):
 
 def _supports_masking(operation):
     return getattr(operation, "supports_masking", False)
+
+
+def _goes_by_mask(operation):
+    """Whether an operation passes on or loses the mask of booleans, too."""
+    return type(operation) is GetItem or computes_each_step(operation) or reduces_steps(operation)
 
 
 def _with_steps(operation, results, all_masked):

@@ -52,7 +52,7 @@ def as_mask(mask, x, report, one_sequence=False):
         raise _mask_error(_described(mask), x, _mask_fix(shape, batch, steps))
     if dtype_name(mask) == "bool":
         return mask
-    values = host_value(mask)
+    values = _host_value(mask)
     if values is not None and not np.isin(values, (0, 1)).all():
         raise _mask_error(
             _described(mask), x, "mask != 0, if every other value means that the step counts"
@@ -76,7 +76,7 @@ def from_lengths(lengths, x):
         lengths = as_array(lengths)
     except PylstmError as error:
         raise lengths_error(error.got, x) from None
-    values = host_value(lengths)
+    values = _host_value(lengths)
     lengths = check_lengths(lengths if values is None else values, x)
     return _before(lengths, x, static_shape(x)[1])
 
@@ -141,7 +141,7 @@ def beside_features(mask, x):
     return keras.ops.reshape(mask, (*keras.ops.shape(mask), *(1,) * (len(x.shape) - 2)))
 
 
-def host_value(value):
+def _host_value(value):
     """The NumPy array of a value in host memory; None where looking would wait for a device, and
     for what is traced."""
     if not is_tensor(value):
@@ -178,7 +178,7 @@ _ON_HOST = {
 
 def _mask_of_lengths(mask, x, report):
     batch, steps, _ = static_shape(x)
-    values = host_value(mask)
+    values = _host_value(mask)
     if batch == steps != 1 and values is not None and np.isin(values, (0, 1)).all():
         fix = "mask[None], or lengths=: it is not clear which is meant"
         raise _mask_error(_described(mask), x, fix)
@@ -223,6 +223,8 @@ def _mask_fix(shape, batch, steps):
         if missing < 0:
             return f"mask[:, :{steps}]     if x was cut, too"
         return f"keras.ops.pad(mask, [(0, 0), (0, {missing})])     if x was padded at the end"
+    if len(shape) == 3 and shape[1] == 1 and may_equal(shape[2:], (steps,)):
+        return "mask[:, 0]"
     if len(shape) == 3:
         return "mask.any(axis=-1)     if a step counts when any of its features does"
     return "a mask with one entry for each time step of each sequence"

@@ -77,8 +77,8 @@ class _ReadDataset(keras.utils.PyDataset):
 
 def is_of_arrays(batch):
     """Whether a batch holds arrays and tensors of numbers alone, as Keras takes them."""
-    if isinstance(batch, PaddedBatch):
-        return False
+    if isinstance(batch, PaddedBatch) or type(batch).__name__ == "PackedSequence":
+        return False  # but a tuple
     if isinstance(batch, dict):
         batch = tuple(batch.values())
     if isinstance(batch, tuple):

@@ -14,6 +14,7 @@ from pylstm.inputs.contract import Known
 # Whose code may raise what is explained here.
 _LIBRARIES = {"jax", "jaxlib", "keras", "numpy", "optree", "pylstm", "tensorflow", "torch", "tree"}
 _LIBRARIES |= sys.stdlib_module_names
+_DATASET = "pylstm.dataset(sequences, labels)     instead of a DataLoader"
 _MEANINGS = []  # (pattern, function from its match to the error that says what the text means)
 
 
@@ -142,9 +143,8 @@ def _lists(found):
         "the batches of the dataset hold lists",
         expected="batches (x, y) of arrays or ragged tensors",
         got="lists",
-        fix="pylstm.ragged(x)     instead of a list of sequences x, "
-        "np.asarray(y) of a list of targets y\n"
-        "pylstm.dataset(sequences, labels)     instead of a DataLoader",
+        fix="pylstm.ragged(x)     in a PyDataset, instead of a list of sequences x, "
+        f"np.asarray(y) of a list of targets y\n{_DATASET}",
     )
 
 
@@ -170,8 +170,21 @@ def _no_torch_tensors(found):
         "the batches of the DataLoader hold other values than torch's tensors",
         expected="tensors, or lists of tensors (time, features) as x",
         got=found[1],
-        fix="torch.as_tensor(...) of each array, in collate_fn\n"
-        "pylstm.dataset(sequences, labels)     instead of the DataLoader",
+        fix=_in_a_loader("torch.as_tensor(...) of each array"),
+    )
+
+
+# What torch says where Keras takes a batch's `PackedSequence` for a tuple of its arrays.
+@_where_it_says(
+    r"'KerasTensor' object has no attribute 'device'", r"'str' object has no attribute 'type'"
+)
+def _packed(found):
+    return RaggedError(
+        "PYL114",
+        "the batches of the DataLoader hold packed sequences",
+        expected="tensors, or lists of tensors (time, features) as x",
+        got="PackedSequence",
+        fix=_in_a_loader("torch.nn.utils.rnn.unpack_sequence(x)     instead of x"),
     )
 
 
@@ -189,7 +202,9 @@ def _no_numbers(found):
         f"the batches of the dataset hold {got}",
         expected="batches (x, y) of numbers, or x a list of sequences",
         got=got,
-        fix=f"{'list(x.unbind())' if nested else 'list(x)'}     instead of x",
+        fix=_in_a_loader("list(x.unbind())     instead of x")
+        if nested
+        else "list(x)     instead of x",
     )
 
 
@@ -213,6 +228,13 @@ def _unknown_type(found):
 )
 def _unknown_rank(found):
     return explain.unknown_rank("in the dataset", Known())
+
+
+def _in_a_loader(line):
+    """The lines for a torch DataLoader, of which Keras takes no lists on TensorFlow."""
+    if keras.backend.backend() == "tensorflow":
+        return _DATASET
+    return f"{line}, in collate_fn\n{_DATASET}"
 
 
 def _way_to_pass(kind):

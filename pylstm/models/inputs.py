@@ -7,11 +7,14 @@ from keras import tree
 from keras.src.models.functional import Functional
 
 from pylstm.errors import RankError, warn_user
-from pylstm.keras_graph import is_recurrent, producer
+from pylstm.keras_graph import is_of_keras, is_recurrent, producer
 from pylstm.models.structure import map_parts, split_inputs
 
 # Their steps have more axes than features.
-_CONVOLUTIONS = (keras.layers.ConvLSTM1D, keras.layers.ConvLSTM2D, keras.layers.ConvLSTM3D)
+CONVOLUTIONS = (keras.layers.ConvLSTM1D, keras.layers.ConvLSTM2D, keras.layers.ConvLSTM3D)
+
+# Of Keras' layers, those that may take a dict.
+_OF_STRUCTURES = (keras.Model, keras.utils.FeatureSpace)
 
 
 def declared_shapes(model):
@@ -39,7 +42,7 @@ def _input_of_first_layer(model):
         return {"x": keras.KerasTensor((None,), "string")}
     if isinstance(first, keras.layers.Embedding):
         return {"x": keras.KerasTensor((None, None))}
-    if not is_recurrent(first) or isinstance(getattr(first, "forward_layer", first), _CONVOLUTIONS):
+    if not is_recurrent(first) or isinstance(getattr(first, "forward_layer", first), CONVOLUTIONS):
         return {}
     cell = getattr(first, "cell", None)
     features = cell.kernel.shape[0] if cell and cell.built else None
@@ -66,7 +69,7 @@ def separate_inputs(model, x, samples=None):
             without a name, or of other names than the inputs have; for no dict where Keras takes
             nothing else.
     """
-    if isinstance(x, dict) and isinstance(model, keras.Sequential) and declared_inputs(model):
+    if isinstance(x, dict) and isinstance(model, keras.Sequential) and _takes_one_array(model):
         if len(x) > 1:
             raise RankError(
                 "PYL101",
@@ -89,6 +92,13 @@ def separate_inputs(model, x, samples=None):
             declared_inputs(model),
         )
     return x
+
+
+def _takes_one_array(model):
+    """Whether no layer of a `keras.Sequential` takes a dict, as far as is known."""
+    first = model.layers[0] if model.layers else None
+    takes_structures = not is_of_keras(first) or isinstance(first, _OF_STRUCTURES)
+    return bool(declared_inputs(model)) or not takes_structures
 
 
 def _needs_names(model):

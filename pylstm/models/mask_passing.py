@@ -12,12 +12,12 @@ import keras
 from keras import tree
 from keras.src.backend.common.masking import get_keras_mask, set_keras_mask
 from keras.src.models.functional import Functional
-from keras.src.ops.numpy import GetItem
+from keras.src.ops.numpy import All, Any, GetItem, Max, Min
 
 from pylstm.array_types import dtype_name
 from pylstm.errors import PylstmError, RaggedError
 from pylstm.inputs.masks import beside_features, both
-from pylstm.keras_graph import is_of_keras, is_recurrent
+from pylstm.keras_graph import is_of_keras, is_recurrent, producer
 from pylstm.models.indexing import index_masked, keeps_steps, takes_end
 from pylstm.models.inputs import with_any_steps
 from pylstm.models.steps import refused_steps
@@ -45,6 +45,16 @@ _POINTWISE_LAYERS = tuple(
     for name in ("Add", "Average", "Maximum", "Minimum", "Multiply", "Subtract", "Softmax")
 )
 _NORMALIZATIONS = ("LayerNormalization", "RMSNormalization", "UnitNormalization")
+_OVER_LAST_AXIS = tuple(
+    getattr(keras.activations, name) for name in ("log_softmax", "softmax", "sparsemax")
+)
+# What does over the steps that count what `keras.ops` does over all, by the names of its classes.
+_POOLINGS = {
+    "All": "~keras.layers.GlobalMaxPooling1D()(~x)",
+    "Any": "keras.layers.GlobalMaxPooling1D()(x)",
+    "Max": "keras.layers.GlobalMaxPooling1D()(x)",
+    "Mean": "keras.layers.GlobalAveragePooling1D()(x)",
+}
 
 
 class MaskPassing(Functional):
@@ -146,6 +156,33 @@ def computes_each_step(operation):
     return kind in _POINTWISE or (kind in ("ExpandDims", "Squeeze") and _is_behind_steps(operation))
 
 
+def reduces_steps(operation):
+    """Whether an operation, of booleans too, makes one of all steps, such as `keras.ops.any`."""
+    if type(operation) not in (All, Any, Max, Min):
+        return False
+    return operation.axis is None or not _step_axes(operation).isdisjoint(operation.axis)
+
+
+def _step_axes(operation):
+    """The axis of the steps in the inputs of a layer or operation, from the front and the end."""
+    inputs = [node.input_tensors[0] for node in operation._inbound_nodes if node.input_tensors]
+    ranks = {len(x.shape) for x in inputs if _has_steps(x)} if inputs else {3}
+    return {1} | {1 - rank for rank in ranks} if ranks else set()
+
+
+def _has_steps(symbolic):
+    """Whether a tensor has steps where it carries a mask: as some layers keep it, they may have
+    pooled (batch, time, features) to (batch, features)."""
+    while len(symbolic.shape) == 2 and symbolic.shape[1] is not None:
+        operation = producer(symbolic)
+        node = operation._inbound_nodes[symbolic._keras_history.node_index]
+        source = next(iter(node.input_tensors), None)
+        if source is None or len(source.shape) > 2:
+            return not isinstance(operation, keras.Layer)  # indexing drops no steps
+        symbolic = source
+    return True
+
+
 def _is_behind_steps(operation):
     """Whether the axes that an operation adds or drops come behind the batch and the steps."""
     axes = operation.axis if isinstance(operation.axis, (list, tuple)) else (operation.axis,)
@@ -186,7 +223,7 @@ def _call_and_pass(operation, call, *args, **kwargs):
     if computes_each_step(operation):
         if _mask_of(outputs) is None or isinstance(operation, keras.layers.Softmax):
             set_keras_mask(outputs, mask)
-    elif not is_layer and not _are_boolean(outputs):
+    elif not is_layer and (reduces_steps(operation) or not _are_boolean(outputs)):
         raise mask_lost(operation)
     return outputs
 
@@ -264,7 +301,10 @@ def _mixes(layer):
     kind = type(layer).__name__ if is_of_keras(layer) else None
     if kind in _NORMALIZATIONS:
         axes = getattr(layer, "axis", -1)
-        return not {1, -2}.isdisjoint(axes if isinstance(axes, (list, tuple)) else (axes,))
+        axes = axes if isinstance(axes, (list, tuple)) else (axes,)
+        return not _step_axes(layer).isdisjoint(axes)
+    if kind == "Dense" or (kind == "Activation" and layer.activation in _OVER_LAST_AXIS):
+        return -1 in _step_axes(layer)  # of (batch, time)
     if kind == "Dot":  # over the steps it is a sum, to which masked ones can be made to add 0
         return layer.axes not in (1, [1, 1], (1, 1))
     if is_recurrent(layer):  # its outputs are in reverse, but not the mask that comes with them
@@ -291,6 +331,8 @@ def _with_small_masked_steps(x):
     if mask is None:
         return x
     mask = beside_features(mask, x)
+    if dtype_name(x) == "bool":
+        return keras.ops.logical_and(mask, x)
     least = keras.ops.where(keras.ops.any(mask, axis=1, keepdims=True), float("-inf"), 0.0)
     return keras.ops.where(mask, x, keras.ops.cast(least, x.dtype))
 
@@ -306,9 +348,12 @@ def mask_lost(operation):
     elif is_recurrent(operation):
         fix = f"keras.layers.Bidirectional({kind}(units, return_sequences=True)), which puts the "
         fix += "backward outputs in the order of the mask"
-    elif is_of_keras(operation) and kind in ("Max", "Mean") and operation.axis in ([1], [-2]):
-        pooling = {"Max": "Max", "Mean": "Average"}[kind]
-        fix = f"keras.layers.Global{pooling}Pooling1D()(x)     over the steps that count"
+    elif is_of_keras(operation) and kind in _POOLINGS and operation.axis in ([1], [-2]):
+        fix = f"{_POOLINGS[kind]}     over the steps that count"
+    elif is_of_keras(operation) and kind == "Softmax":
+        fix = f"keras.layers.Softmax(axis={operation.axis})(x)     over the steps that count"
+    elif kind in ("Activation", "UnitNormalization") and -1 in _step_axes(operation):
+        fix = "keras.layers.Softmax()(x)     for weights of the steps that count"
     elif isinstance(operation, keras.Layer) and not is_of_keras(operation):
         fix = f"self.supports_masking = True in {kind}.__init__, if it takes steps one by one"
     else:

@@ -1,8 +1,37 @@
-"""What a model's outputs look like, as far as Keras can tell before it computes them."""
+"""What a model's outputs look like, as far as Keras can tell before it computes them, and their
+masks."""
+
+from typing import NamedTuple
 
 import keras
 from keras import tree
+from keras.src.backend.common.masking import get_keras_mask, set_keras_mask
 from keras.src.models.functional import Functional
+
+
+class Masked(NamedTuple):
+    """Outputs with their masks beside them, as functions of JAX return what tensors carry.
+
+    Attributes:
+        outputs: Any structure of tensors.
+        masks: The mask of each in turn, or None.
+    """
+
+    outputs: object
+    masks: list
+
+    @classmethod
+    def of(cls, outputs):
+        """The outputs and the masks they carry; the outputs alone where they carry none."""
+        masks = [get_keras_mask(output) for output in tree.flatten(outputs)]
+        return outputs if all(mask is None for mask in masks) else cls(outputs, masks)
+
+    def restored(self):
+        """The outputs, which carry their masks again."""
+        for output, mask in zip(tree.flatten(self.outputs), self.masks, strict=True):
+            if mask is not None:
+                set_keras_mask(output, mask)
+        return self.outputs
 
 
 def output_shapes(model, x):

@@ -6,6 +6,7 @@ import keras
 
 from pylstm.models.batch_stream import read_batches
 from pylstm.models.class_weights import weigh_classes
+from pylstm.models.convolutions import check_convolutions
 from pylstm.models.data import (
     by_length,
     enter_batch,
@@ -22,6 +23,7 @@ from pylstm.models.dataset import SequenceDataset
 from pylstm.models.foreign_errors import readable_errors
 from pylstm.models.kept_values import kept_values, note_values
 from pylstm.models.mask_passing import MaskPassing
+from pylstm.models.outputs import Masked
 from pylstm.models.traces import make_by_rank
 from pylstm.models.unpadding import are_by_sample, as_lists, without_padding
 
@@ -60,11 +62,17 @@ class SequenceInputs:
     def _enter(self, args, kwargs):
         """The arguments of a call, the first of which, the model's input, may come by its name."""
         if args:
-            return (enter_model(self, args[0]), *args[1:]), kwargs
+            return (self._enter_one(args[0]), *args[1:]), kwargs
         name = next(iter(self._call_signature.parameters), None)
         if name in kwargs:
-            kwargs = {**kwargs, name: enter_model(self, kwargs[name])}
+            kwargs = {**kwargs, name: self._enter_one(kwargs[name])}
         return args, kwargs
+
+    def _enter_one(self, inputs):
+        inputs = enter_model(self, inputs)
+        if keras.backend.backend() == "jax":
+            check_convolutions(self, inputs)
+        return inputs
 
     compute_mask = MaskPassing.compute_mask
 
@@ -229,6 +237,15 @@ class SequenceInputs:
             return without_padding(outputs[0], x, at_once=False), outputs[1]
         at_once = keras.backend.backend() == "torch" or takes_ragged(self)
         return without_padding(outputs, x, at_once)
+
+    def compute_loss_and_updates(self, *args, **kwargs):
+        """As Keras', on JAX, whose gradient gives outputs back without their masks."""
+        loss, (unscaled_loss, y_pred, *state) = super().compute_loss_and_updates(*args, **kwargs)
+        return loss, (unscaled_loss, Masked.of(y_pred), *state)
+
+    def _update_metrics_variables(self, variables, loss, x, y, y_pred, sample_weight):
+        y_pred = y_pred.restored() if isinstance(y_pred, Masked) else y_pred
+        return super()._update_metrics_variables(variables, loss, x, y, y_pred, sample_weight)
 
     def _purge_model_variables(self, **parts):
         note_values(self)

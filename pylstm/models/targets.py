@@ -54,7 +54,9 @@ def other_steps(model, columns, shapes):
         if target is None or output is None:
             continue
         by_class = tells_classes(loss)
-        if len(output) == 2 and _looks_per_step(target, steps, by_class):
+        if tuple(output) == (None, None) and isinstance(target, Sequences):
+            yield where, _of_squeezed_steps(model, where, target, output), True
+        elif len(output) == 2 and _looks_per_step(target, steps, by_class):
             fix = "return_sequences=True in the last recurrent layer, or one entry of y per sample"
             error = _of_other_steps(model, where, target, "step", output, "sample", fix)
             yield where, error, isinstance(target, Sequences) or by_class
@@ -98,6 +100,17 @@ def _of_other_steps(model, where, target, given, output, wanted, fix):
         expected=f"{where} per {wanted}, as the output {output}",
         got=f"{where} {target.shape}",
         fix=fix,
+    )
+
+
+def _of_squeezed_steps(model, where, target, output):
+    return TimestepError(
+        "PYL120",
+        f"{where} has one entry per step, and the model's output no axis of features",
+        layer=model.name,
+        expected=f"an output (batch, time, 1) beside {where} per step",
+        got=f"output {output}, {where} {target.shape}",
+        fix="keras.layers.Dense(1)(h) as the output, without [..., 0]",
     )
 
 

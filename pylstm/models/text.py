@@ -45,10 +45,19 @@ def as_text(x):
 
     Raises:
         RankError: It is a single string.
-        DTypeError: Not all of it is strings, or lists of as many.
+        DTypeError: Not all of it is strings, or lists of as many; or Keras' backend has none.
     """
     if x is None:
         return None
+    if keras.backend.backend() != "tensorflow":
+        raise DTypeError(
+            "PYL118",
+            f"Keras has no strings on {keras.backend.backend()}",
+            expected="numbers for the words",
+            got="strings",
+            fix="ids = [np.ravel(vectorize(text)) for text in x]     by the TextVectorization "
+            "layer,\nand a model that begins at the Embedding behind it",
+        )
     if is_tensor(x):
         if dtype_name(x) != "string":
             raise _no_text(f"{dtype_name(x)} {static_shape(x)}", _OTHER_INPUT)

@@ -31,7 +31,8 @@ def without_padding(outputs, x, at_once):
     """The outputs of a model, with `Rows` in place of each that has a mask.
 
     A step that a layer has masked has an input, so the mask alone does not tell padding: a row is
-    as long as the shortest of its inputs that holds every step that counts.
+    as long as the shortest of its inputs that holds every step that counts. Where none does, as
+    behind a `Concatenate` of steps, the mask is all there is.
 
     Args:
         outputs: Tensors, each with its Keras mask.
@@ -39,10 +40,11 @@ def without_padding(outputs, x, at_once):
         at_once: Whether rows can go here, where shapes may depend on values.
     """
     masks = [get_keras_mask(part) for part in tree.flatten(x)]
-    lengths = [_last_step(mask) for mask in masks if mask is not None]
-    if not lengths:
+    masks = [mask for mask in masks if mask is not None]
+    if not masks:
         return outputs
-    lengths = keras.ops.stack(lengths)  # (inputs, batch)
+    lengths = keras.ops.stack([_last_step(mask) for mask in masks])  # (inputs, batch)
+    sizes = keras.ops.stack([keras.ops.shape(mask)[1] for mask in masks])
 
     def as_rows(output):
         mask = get_keras_mask(output)
@@ -51,14 +53,16 @@ def without_padding(outputs, x, at_once):
         if tuple(output.shape[1:2]) != tuple(mask.shape[1:2]):  # from a layer that pools the steps
             return output
         steps = keras.ops.shape(output)[1]
-        fitting = keras.ops.where(lengths >= _last_step(mask), lengths, steps)
-        shortest = keras.ops.minimum(keras.ops.min(fitting, axis=0), steps)
-        is_real = keras.ops.arange(steps) < shortest[:, None]
+        fits = (sizes[:, None] == steps) & (lengths >= _last_step(mask))
+        shortest = keras.ops.min(keras.ops.where(fits, lengths, steps), axis=0)
+        has_input = keras.ops.arange(steps) < shortest[:, None]
+        is_real = keras.ops.where(keras.ops.any(fits, axis=0)[:, None], has_input, mask)
+        row_lengths = keras.ops.sum(keras.ops.cast(is_real, "int32"), axis=1)
         values = keras.ops.reshape(output, (-1, *output.shape[2:]))
         is_real = keras.ops.reshape(is_real, (-1,))
         if at_once:
             values, is_real = values[is_real], is_real[is_real]
-        return Rows(values, is_real, shortest)
+        return Rows(values, is_real, row_lengths)
 
     return tree.map_structure(as_rows, outputs)
 

@@ -150,6 +150,7 @@ def test_lengths_as_mask(lengths):
         (np.ones((1, 5), bool), "np.repeat(mask, 4, axis=0)"),
         (np.ones((5, 4), bool), "mask.T"),
         (np.ones((4, 5, 3), bool), "mask.any(axis=-1)"),
+        (np.ones((4, 1, 5), bool), "mask[:, 0]"),
         (np.full((4, 5), 2), "mask != 0"),
         (True, "one entry for each time step"),
     ],

@@ -1,5 +1,6 @@
 """`convert` and `to_keras` swap the layers and keep everything else."""
 
+import textwrap
 import threading
 
 import keras
@@ -8,6 +9,7 @@ import pytest
 
 import pylstm
 from pylstm.convert import _changed
+from tests import backends
 
 STOCK = keras.layers.LSTM
 
@@ -191,6 +193,39 @@ def test_a_stateful_layer_goes_on_where_it_was(wrap, x):
     model = keras.Sequential([keras.Input(batch_shape=x.shape), wrap(STOCK(4, stateful=True))])
     model(x)
     np.testing.assert_allclose(pylstm.convert(model)(x), model(x), atol=2e-6)
+
+
+PREPROCESSING = """
+    import keras, numpy as np, pylstm
+    from keras.layers import Discretization, Embedding, IntegerLookup, Normalization
+
+    numbers = np.random.default_rng(0).normal(5.0, 3.0, (4, 6)).astype("float32")
+    cases = [
+        (Normalization(), numbers[..., None], []),
+        (IntegerLookup(), numbers.astype("int64"), [Embedding(30, 3)]),
+        (Discretization(num_bins=4), numbers, [Embedding(30, 3)]),
+    ]
+    if keras.backend.backend() == "tensorflow":
+        words = np.array([["b", "a"], ["c", "b"]], object)
+        cases.append((keras.layers.StringLookup(), words, [Embedding(30, 3)]))
+        cases.append((keras.layers.TextVectorization(), words[:, :1], [Embedding(30, 3)]))
+    for layer, x, behind in cases:
+        layer.adapt(x)
+        x = keras.ops.convert_to_tensor(x)
+        front = [keras.Input(x.shape[1:], dtype=keras.backend.standardize_dtype(x.dtype)), layer]
+        for kind, swap in (
+            (keras.layers.LSTM, pylstm.convert),
+            (pylstm.LSTM, pylstm.to_keras),
+        ):
+            model = keras.Sequential([*front, *behind, kind(4)])
+            want, got = (keras.ops.convert_to_numpy(m(x)) for m in (model, swap(model)))
+            np.testing.assert_allclose(got, want, atol=1e-6)
+"""
+
+
+@pytest.mark.parametrize("backend", ["tensorflow", *backends.OTHERS])
+def test_what_preprocessing_layers_have_learned_stays(backend):
+    backends.run_python(backend, "-W", "ignore", "-c", textwrap.dedent(PREPROCESSING))
 
 
 def test_bare_layer_keeps_its_options():

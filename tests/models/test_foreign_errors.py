@@ -86,6 +86,16 @@ def test_a_torch_loader_of_other_arrays(monkeypatch):
     with pytest.raises(errors.DTypeError, match=r"PYL118.* than torch's tensors") as caught:
         classifier().predict(iter([(X,)]))
     assert caught.value.got == "numpy.ndarray"
+    assert caught.value.fix.startswith("pylstm.dataset(")  # lists of tensors, Keras takes none here
+
+
+def test_a_torch_loader_of_packed_sequences():
+    torch = pytest.importorskip("torch")
+    packed = torch.nn.utils.rnn.pack_sequence([torch.ones(3, 5), torch.ones(2, 5)])
+    loader = torch.utils.data.DataLoader([0], collate_fn=lambda _: (packed, torch.zeros(2)))
+    with pytest.raises(errors.RaggedError, match=r"PYL114.*hold packed sequences") as caught:
+        classifier().fit(loader, verbose=0)
+    assert caught.value.fix.startswith("pylstm.dataset(")
 
 
 def test_an_explained_error_keeps_the_one_it_explains():

@@ -55,6 +55,12 @@ def attention_pooling(x):
     return keras.layers.Dot(axes=1)([weights, x])
 
 
+def weighted(weigh, x):
+    """The sum of all steps by what a layer makes of their scores (batch, time)."""
+    scores = keras.layers.Dense(1)(x)[..., 0]
+    return keras.layers.Dot(axes=1)([weigh(keras.layers.Dropout(0.0)(scores)), x])
+
+
 # Layers of Keras that pass the mask on, but not always.
 LAYERS = {
     "residual attention": lambda x: average(residual_attention(x)),
@@ -69,6 +75,11 @@ LAYERS = {
     "dot": lambda x: keras.layers.Dot(axes=1)([keras.layers.Dense(1)(x), x]),
     "attention pooling": attention_pooling,
     "layer normalization": lambda x: average(keras.layers.LayerNormalization()(x)),
+    "unit normalization": lambda x: average(keras.layers.UnitNormalization()(x)),
+    "softmax of scores": lambda x: weighted(keras.layers.Softmax(), x),
+    "sigmoid of scores": lambda x: weighted(keras.layers.Activation("sigmoid"), x),
+    "softmax over features": lambda x: average(keras.layers.Activation("softmax")(x)),
+    "any over features": lambda x: pylstm.LSTM(3)(x, mask=ops.any(x > -9.0, axis=-1)),
 }
 
 
@@ -209,6 +220,16 @@ def test_the_maximum_of_an_argument_by_its_name_and_of_no_step():
     assert_close(model.predict(seqs, verbose=0), [*want, np.zeros(5)], "float32")
 
 
+def test_any_and_all_of_the_steps_that_count():
+    x = keras.Input((None, 5))
+    maximum = keras.layers.GlobalMaxPooling1D()
+    model = pylstm.Model(x, [maximum(x > 0.5), ~maximum(~(x > -0.5))])
+    seqs = [*sequences(), np.zeros((0, 5), np.float32)]
+    any_, all_ = model.predict(seqs, verbose=0)
+    np.testing.assert_array_equal(any_, [(seq > 0.5).any(axis=0) for seq in seqs])
+    np.testing.assert_array_equal(all_, [(seq > -0.5).all(axis=0) for seq in seqs])
+
+
 def test_the_average_of_no_step_is_zero():
     x = keras.Input((None, 5))
     mean = keras.layers.GlobalAveragePooling1D()
@@ -281,6 +302,22 @@ def test_outputs_of_samples_keep_their_size_behind_a_layer_that_keeps_the_mask()
     assert_close(outputs, model(sequences()), "float32")
 
 
+@pytest.mark.parametrize("has_inner", [False, True])
+@pytest.mark.parametrize("steps", [None, 3])
+def test_features_that_a_layer_has_pooled_are_no_steps(steps, has_inner):
+    layers = [keras.Input((steps, 5)), pylstm.LSTM(3, return_sequences=True), Pooling()]
+    ends = [keras.layers.LayerNormalization(), keras.layers.Dense(3)]
+    ends.append(keras.layers.Activation("softmax"))
+    if has_inner:
+        ends = [keras.Sequential([keras.Input((3,)), *ends])]
+    model = pylstm.Sequential([*layers, *ends])
+    seqs = sequences([3, 1, 2])
+    with warnings.catch_warnings(action="ignore"):  # of other steps than declared
+        outputs = model.predict(seqs, verbose=0)
+        assert_close(outputs, np.concatenate([model(seq[None]) for seq in seqs]), "float32")
+    assert pylstm.diagnose(model, seqs).ok
+
+
 @pytest.mark.parametrize("functional", [False, True])
 def test_an_embedding_passes_it_on(functional):
     layers = [keras.Input((None,)), keras.layers.Embedding(9, 5), pylstm.LSTM(4)]
@@ -315,13 +352,34 @@ def test_an_error_names_the_layer_of_a_model_inside():
         pylstm.Model(x, pylstm.LSTM(4)(front(x)))(sequences())
 
 
-@pytest.mark.parametrize("behind", [lambda x: 2.0 * x, residual_attention, squeeze_and_excite])
+@pytest.mark.parametrize(
+    "behind",
+    [
+        lambda x: 2.0 * x,
+        residual_attention,
+        squeeze_and_excite,
+        lambda x: keras.layers.Concatenate(axis=1)([x, -x, x]),
+    ],
+)
 def test_outputs_per_step_have_no_padding(behind):
     x = keras.Input((None, 5))
     model = pylstm.Model(x, behind(outputs_per_step(x)))
     seqs = sequences()
-    for got, seq in zip(model.predict(seqs, verbose=0), seqs, strict=True):
-        assert_close(got, model(seq[None])[0], "float32")
+    for run in (
+        lambda: model.predict(seqs, verbose=0),
+        lambda: model.predict(seqs, batch_size=4, verbose=0),
+        lambda: model.predict_on_batch(seqs),
+    ):
+        for got, seq in zip(run(), seqs, strict=True):
+            assert_close(got, model(seq[None])[0], "float32")
+
+
+def test_outputs_of_the_steps_of_two_inputs_one_behind_the_other():
+    x = [keras.Input((None, 5)), keras.Input((None, 5))]
+    model = pylstm.Model(x, keras.layers.Concatenate(axis=1)(list(map(outputs_per_step, x))))
+    a, b = sequences([3, 2, 4]), sequences([2, 5, 3])
+    for got, *one in zip(model.predict([a, b], verbose=0), a, b, strict=True):
+        assert_close(got, model([seq[None] for seq in one])[0], "float32")
 
 
 class Smoothing(keras.layers.Layer):
@@ -413,6 +471,65 @@ def test_what_would_lose_it_is_an_error(name):
         assert "which does not" in caught.value.got
     padded = pylstm.pad(seqs).x
     assert model.predict(padded, verbose=0).shape == (6, 4)  # the fix, and the model still usable
+
+
+# What computes over all steps of (batch, time) or of booleans, though it passes a mask on, or may
+# be part of one.
+OVER_STEPS = {
+    "activation": (
+        lambda x: weighted(keras.layers.Activation("softmax"), x),
+        "keras.layers.Softmax()(x)",
+    ),
+    "activation log": (
+        lambda x: weighted(keras.layers.Activation("log_softmax"), x),
+        "keras.layers.Softmax()(x)",
+    ),
+    "activation sparse": (
+        lambda x: weighted(keras.layers.Activation(keras.activations.sparsemax), x),
+        "keras.layers.Softmax()(x)",
+    ),
+    "unit_normalization": (
+        lambda x: weighted(keras.layers.UnitNormalization(), x),
+        "keras.layers.Softmax()(x)",
+    ),
+    "softmax": (lambda x: weighted(ops.softmax, x), "keras.layers.Softmax(axis=-1)(x)"),
+    "any": (
+        lambda x: ops.any(x > 0, axis=1),
+        "keras.layers.GlobalMaxPooling1D()(x)     over",
+    ),
+    "all": (
+        lambda x: ops.all(x > 0, axis=-2),
+        "~keras.layers.GlobalMaxPooling1D()(~x)     over",
+    ),
+    "max": (lambda x: ops.max(x > 0, axis=1), "keras.layers.GlobalMaxPooling1D()(x)     over"),
+    "get_item": (lambda x: ops.cast((x > 0)[:, 1:], "float32"), "pylstm.pad(sequences).x"),
+    "any of all": (lambda x: x * ops.cast(ops.any(x > 0), "float32"), "pylstm.pad(sequences).x"),
+    "any of scores": (lambda x: ops.any(x[..., 0] > 0, axis=-1), "pylstm.pad(sequences).x"),
+}
+
+
+@pytest.mark.parametrize("steps", [None, 4])
+@pytest.mark.parametrize("name", OVER_STEPS)
+def test_what_computes_over_steps_that_look_like_features_is_an_error(name, steps):
+    build, fix = OVER_STEPS[name]
+    operation = name.partition(" ")[0]
+    x, seqs = keras.Input((steps, 5)), sequences()
+    model = pylstm.Model(x, build(x))
+    for run in (model, lambda x: model.predict(x, verbose=0)):
+        with pytest.raises(
+            errors.RaggedError, match=rf"\[PYL130\] layer '{operation}.*'"
+        ) as caught:
+            run(seqs)
+        assert fix in caught.value.fix
+    assert [f.code for f in pylstm.diagnose(model, seqs) if f.level == "error"] == ["PYL130"]
+    assert len(model.predict(pylstm.pad(seqs).x, verbose=0)) == 6
+
+
+@pytest.mark.parametrize("layer", [keras.layers.Dense(3), keras.layers.LayerNormalization()])
+def test_layers_with_weights_for_each_step_are_an_error(layer):
+    x = keras.Input((4, 5))
+    with pytest.raises(errors.RaggedError, match=rf"\[PYL130\] layer '{layer.name}'"):
+        pylstm.Model(x, layer(keras.layers.Dense(1)(x)[..., 0]))(sequences())
 
 
 def test_a_lambda_with_its_fix():

@@ -672,6 +672,19 @@ def vectorizer():
     return layer
 
 
+def test_a_dict_of_one_input_before_the_model_is_built():
+    seqs = sequences()
+    model = pylstm.Sequential([keras.layers.Dense(4), pylstm.LSTM(3)])
+    model.compile("sgd", "mse")
+    model.fit({"a": seqs}, np.zeros((6, 3)), verbose=0)
+    np.testing.assert_array_equal(
+        model.predict({"a": seqs}, verbose=0), model.predict(seqs, verbose=0)
+    )
+    model = pylstm.Sequential([keras.layers.Dense(4), pylstm.LSTM(3)])
+    with pytest.raises(errors.RankError, match=r"PYL101.*has 1 input"):
+        model.predict({"a": seqs, "b": seqs}, verbose=0)
+
+
 @pytest.mark.parametrize("declare", [True, False])
 @pytest.mark.parametrize(
     "convert",

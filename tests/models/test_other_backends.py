@@ -270,6 +270,12 @@ BATCHES_OF_NO_ARRAYS = (
             model.fit(loader, verbose=0)
         assert len(eval(caught.value.fix.partition("     ")[0], None, {"x": nested})) == 2
 
+        tensors = list(map(torch.tensor, seqs))
+        packed = torch.nn.utils.rnn.pack_sequence(tensors, enforce_sorted=False)
+        want = model.evaluate(seqs, zeros, verbose=0)
+        got = model.evaluate(OneBatch((packed, zeros)), verbose=0)
+        np.testing.assert_allclose(got, want, rtol=1e-5)
+
         x, y = list(map(torch.tensor, seqs)), [torch.zeros(len(seq)) for seq in seqs]
         tagger = pylstm.Sequential([pylstm.LSTM(4, return_sequences=True), keras.layers.Dense(1)])
         tagger.compile("sgd", "mse")
@@ -365,6 +371,143 @@ OTHER_STEPS = """
         (finding,) = pylstm.diagnose(model, arrays[0])
         assert (finding.level, finding.where) == ("error", "layer 'behind'")
 """
+
+
+METRICS = """
+    import keras, numpy as np, pylstm
+
+    seqs = [np.ones((steps, 3), "float32") for steps in (3, 7, 1, 5)]
+    right = [np.zeros(len(seq), int) for seq in seqs]
+    wrong = [np.ones(len(seq), int) for seq in seqs]
+    inputs = keras.Input((None, 3))
+    layers = [
+        keras.layers.Dense(2, "softmax", kernel_initializer="zeros", name=name)
+        for name in ("first", "second")
+    ]
+    rows = pylstm.LSTM(4, return_sequences=True)(inputs)
+    for outputs in layers[0](rows), {layer.name: layer(rows) for layer in layers}:
+        model = pylstm.Model(inputs, outputs)
+        for layer in layers:
+            layer.set_weights([np.zeros((4, 2)), np.array([5.0, 0.0])])
+        several = isinstance(outputs, dict)
+        metrics = {name: ["accuracy"] for name in outputs} if several else ["accuracy"]
+        loss = "sparse_categorical_crossentropy"
+        loss = dict.fromkeys(outputs, loss) if several else loss
+        model.compile(keras.optimizers.SGD(0.0), loss, metrics=metrics)
+        for y, want in (right, 1.0), (wrong, 0.0):
+            y = dict.fromkeys(outputs, y) if several else y
+            fitted = model.fit(seqs, y, verbose=0).history
+            on_batch = model.train_on_batch(seqs, y, return_dict=True)
+            evaluated = model.evaluate(seqs, y, verbose=0, return_dict=True)
+            names = [name for name in evaluated if "accuracy" in name]
+            assert len(names) == (2 if several else 1)
+            for name in names:
+                assert fitted[name] == [want], (name, fitted)
+                assert on_batch[name] == evaluated[name] == want
+            model.reset_metrics()
+"""
+
+
+STATES = """
+    import keras, numpy as np, pylstm
+
+    x = np.random.default_rng(0).normal(size=(2, 8, 3)).astype("float32")
+    parts = np.split(x, 4, axis=1)
+    layer = pylstm.LSTM(4, return_sequences=True)
+    want = keras.ops.convert_to_numpy(layer(x))
+
+    def model_of(kind):
+        lstm = pylstm.LSTM(4, return_sequences=True, stateful=True)
+        model = kind([keras.Input(batch_shape=(2, None, 3)), lstm])
+        model.set_weights(layer.get_weights())
+        model.compile(keras.optimizers.SGD(0.0), "mse")
+        return model
+
+    for kind in keras.Sequential, pylstm.Sequential:
+        model = model_of(kind)
+        assert len(model.weights) == len(model.get_weights()) == 3
+        outputs = model.predict(np.concatenate(parts), batch_size=2, verbose=0)
+        np.testing.assert_allclose(np.concatenate(np.split(outputs, 4), 1), want, atol=1e-6)
+        state = keras.ops.convert_to_numpy(model.layers[0].states[0])
+        np.testing.assert_allclose(state, want[:, -1], atol=1e-6)
+        model.layers[0].reset_states()
+        for part, steps in zip(parts, np.split(want, 4, axis=1), strict=True):
+            # On torch, Keras' states cannot be trained with.
+            if keras.backend.backend() == "torch":
+                loss = model.evaluate(part, 0 * steps, batch_size=2, verbose=0)
+            else:
+                loss = model.fit(part, 0 * steps, shuffle=False, verbose=0).history["loss"][0]
+            np.testing.assert_allclose(loss, (steps**2).mean(), rtol=1e-4)
+        model.save("model.keras")
+        model.save_weights("model.weights.h5")
+        loaded = keras.models.load_model("model.keras")
+        model.load_weights("model.weights.h5")
+        for copy in loaded, pylstm.to_keras(model), pylstm.convert(pylstm.to_keras(model)):
+            for layer_ in (copy.layers[0], model.layers[0]):
+                layer_.reset_states()
+            first, second = (keras.ops.convert_to_numpy(m(parts[0])) for m in (copy, model))
+            np.testing.assert_allclose(first, second, atol=1e-6)
+"""
+
+
+CONVOLUTIONS = """
+    import keras, numpy as np, pylstm, pytest
+
+    rng = np.random.default_rng(0)
+    sequences = [rng.normal(size=(steps, 5, 5, 1)).astype("float32") for steps in (3, 5, 1)]
+    targets = np.zeros((3, 3, 3, 2), "float32")
+    layer = keras.layers.ConvLSTM2D(2, 3)
+    text = keras.Input((None, 3), name="text")
+    model = pylstm.Sequential([keras.Input((None, 5, 5, 1)), layer])
+    model.compile(keras.optimizers.SGD(0.0), "mse")
+    alone = np.concatenate([keras.ops.convert_to_numpy(model(x[None])) for x in sequences])
+    runs = model, model.predict, lambda x: model.fit(x, targets), model.predict_on_batch
+    for run in runs if keras.backend.backend() == "jax" else ():
+        with pytest.raises(pylstm.errors.RaggedError, match="PYL130.*'conv_lstm2d'") as caught:
+            run(sequences)
+        batches = eval(caught.value.fix.partition("     ")[0])
+        np.testing.assert_allclose(model.evaluate(batches, verbose=0), (alone**2).mean(), 1e-4)
+    if keras.backend.backend() != "jax":
+        np.testing.assert_allclose(model.predict(sequences, verbose=0), alone, atol=1e-6)
+
+    # The lists come to another layer.
+    clips = np.stack([sequences[0]] * 2)
+    inputs = [keras.Input((None, 5, 5, 1)), text]
+    ends = [keras.layers.Flatten()(keras.layers.ConvLSTM2D(2, 3)(inputs[0])), pylstm.LSTM(4)(text)]
+    model = pylstm.Model(inputs, keras.layers.Concatenate()(ends))
+    assert model((clips, [np.ones((2, 3)), np.ones((4, 3))])).shape == (2, 22)
+"""
+
+
+TEXT = """
+    import keras, numpy as np, pylstm, pytest
+    from keras.layers import Embedding
+
+    x = ["the cat sat", "a dog"]
+    vectorize = keras.layers.TextVectorization()
+    vectorize.adapt(x)
+    layers = [Embedding(9, 4, mask_zero=True), pylstm.LSTM(3)]
+    model = pylstm.Sequential([keras.Input((), dtype="string"), vectorize, *layers])
+    for run in model, model.predict:
+        with pytest.raises(pylstm.errors.DTypeError, match="PYL118.*no strings on") as caught:
+            run(x)
+    exec(caught.value.fix.partition("     ")[0])
+    assert pylstm.Sequential(layers).predict(ids, verbose=0).shape == (2, 3)
+"""
+
+
+@pytest.mark.parametrize("backend", ["tensorflow", *backends.OTHERS])
+@pytest.mark.parametrize(
+    "script", [METRICS, STATES, CONVOLUTIONS], ids=["metrics", "states", "conv"]
+)
+def test_masks_and_states_reach_what_needs_them(backend, script, tmp_path):
+    script = textwrap.dedent(script)
+    backends.run_python(backend, "-W", "ignore", "-c", script, cwd=tmp_path)
+
+
+@pytest.mark.parametrize("backend", backends.OTHERS)
+def test_strings_where_keras_has_none(backend):
+    backends.run_python(backend, "-W", "ignore", "-c", textwrap.dedent(TEXT))
 
 
 @pytest.mark.parametrize("backend", ["tensorflow", *backends.OTHERS])

@@ -165,6 +165,21 @@ def test_a_target_of_other_steps_than_its_output(outputs):
     assert caught.value.got == ("y['tag'] (6,)" if outputs is dict else "y[0] (6,)")
 
 
+def test_targets_per_step_beside_an_output_without_features():
+    x = keras.Input((None, 5))
+    scores = keras.layers.Dense(1)(pylstm.LSTM(4, return_sequences=True)(x))
+    model = pylstm.Model(x, scores[..., 0])
+    model.compile("sgd", "mse")
+    with pytest.raises(errors.TimestepError, match=r"PYL120.* no axis of features") as caught:
+        model.fit(SEQS, WEIGHTS, verbose=0)
+    assert caught.value.fix == "keras.layers.Dense(1)(h) as the output, without [..., 0]"
+    (finding,) = (f for f in pylstm.diagnose(model, SEQS, WEIGHTS) if f.code == "PYL120")
+    assert (finding.level, finding.fix) == ("error", caught.value.fix)
+    model = pylstm.Model(x, scores)
+    model.compile("sgd", "mse")
+    assert model.fit(SEQS, WEIGHTS, verbose=0)
+
+
 @pytest.mark.parametrize("seqs", [SEQS, np.ones((6, 4, 5))], ids=["several", "equal"])
 @pytest.mark.parametrize("by_step", [False, True])
 @pytest.mark.parametrize(
