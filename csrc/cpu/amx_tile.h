@@ -9,28 +9,31 @@ namespace pylstm::cpu::PYLSTM_ISA {
 
 constexpr int64_t kTileDepth = 16;  // in operands
 
+// As the processor reads them.
+struct TileShapes {
+  uint8_t palette = 1, start_row = 0, reserved[14] = {};
+  uint16_t row_bytes[16] = {};
+  uint8_t rows[16] = {};
+
+  constexpr TileShapes() {
+    for (int i = 0; i < 8; ++i) {
+      row_bytes[i] = kVectorBytes;
+      rows[i] = kTileRows;
+    }
+  }
+};
+static_assert(sizeof(TileShapes) == 64);
+
 // What a thread holds while it multiplies.
 class TileRegisters {
  public:
   TileRegisters() {
-    struct {
-      uint8_t palette = 1, start_row = 0, reserved[14] = {};
-      uint16_t row_bytes[16] = {};
-      uint8_t rows[16] = {};
-    } shapes;
-    static_assert(sizeof(shapes) == 64, "as the processor reads them");
-    for (int i = 0; i < kCount; ++i) {
-      shapes.row_bytes[i] = kVectorBytes;
-      shapes.rows[i] = kTileRows;
-    }
+    static constexpr TileShapes shapes;  // of a variable it might leave out a part
     _tile_loadconfig(&shapes);
   }
   TileRegisters(const TileRegisters&) = delete;
   TileRegisters& operator=(const TileRegisters&) = delete;
   ~TileRegisters() { _tile_release(); }
-
- private:
-  static constexpr int kCount = 8;
 };
 
 // The compiler does not see that tiles are read from memory.
