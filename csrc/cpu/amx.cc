@@ -1,6 +1,5 @@
 #include "cpu/amx.h"
 
-#if defined(__linux__) && defined(__x86_64__)
 #include <cpuid.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -18,10 +17,3 @@ bool may_use_amx_bf16() {
 }
 
 }  // namespace pylstm::cpu
-#else
-namespace pylstm::cpu {
-
-bool may_use_amx_bf16() { return false; }
-
-}  // namespace pylstm::cpu
-#endif

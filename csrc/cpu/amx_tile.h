@@ -28,7 +28,8 @@ static_assert(sizeof(TileShapes) == 64);
 class TileRegisters {
  public:
   TileRegisters() {
-    static constexpr TileShapes shapes;  // of a variable it might leave out a part
+    // The compiler takes it that 8 bytes are read: of a variable it might leave out the rest.
+    static constexpr TileShapes shapes;
     _tile_loadconfig(&shapes);
   }
   TileRegisters(const TileRegisters&) = delete;
@@ -257,25 +258,9 @@ template <class O>
 void multiply_tile(int rows, int vectors, int shared, const Left<O>* lefts, int n_lefts,
                    const O* panel, int64_t run_skip, const Sum<O>* const* from, Sum<O>* const* to,
                    const O* ahead) {
-  const auto run = [&](auto function) {
-    function(rows, lefts, n_lefts, panel, run_skip, from, to, ahead);
-  };
-  switch (vectors) {
-    case 1:
-      return run(tile<O, 1, 1>);
-    case 2:
-      return run(tile<O, 2, 2>);
-    case 3:
-      return run(tile<O, 3, 3>);
-  }
-  switch (shared) {
-    case 1:
-      return run(tile<O, 4, 1>);
-    case 2:
-      return run(tile<O, 4, 2>);
-    default:
-      return run(tile<O, 4, 4>);
-  }
+  const auto function = with_tile_shape(
+      vectors, shared, [](auto vectors, auto shared) { return tile<O, vectors, shared>; });
+  function(rows, lefts, n_lefts, panel, run_skip, from, to, ahead);
 }
 
 // Cuts n rows into as few tiles as possible, of which all but the last are whole.

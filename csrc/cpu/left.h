@@ -2,6 +2,8 @@
 // of rows is a dense tile.
 #pragma once
 
+#include <type_traits>
+
 #include "cpu/operand.h"
 
 namespace pylstm::cpu::PYLSTM_ISA {
@@ -37,6 +39,22 @@ struct Left {
     return part;
   }
 };
+
+// function(vectors, shared) with these as constants: how many vectors a tile has, and how many of
+// them share an operand of the left side.
+template <class Function>
+PYLSTM_FN auto with_tile_shape(int vectors, int shared, Function function) {
+  constexpr std::integral_constant<int, 1> one;
+  constexpr std::integral_constant<int, 2> two;
+  constexpr std::integral_constant<int, 3> three;
+  constexpr std::integral_constant<int, 4> four;
+  if (vectors == 1) return function(one, one);
+  if (vectors == 2) return function(two, two);
+  if (vectors == 3) return function(three, three);
+  if (shared == 1) return function(four, one);
+  if (shared == 2) return function(four, two);
+  return function(four, four);
+}
 
 template <class O>
 constexpr int64_t kLine = 64 / sizeof(O);  // of the cache

@@ -20,7 +20,7 @@ namespace pylstm::cpu::PYLSTM_ISA {
 
 #if defined(__AMX_BF16__)
 constexpr int kVectorBytes = 64;
-constexpr int kTileRows = 16;
+constexpr int kTileRows = 16;  // of a tile register
 #elif defined(__AVX512F__)
 constexpr int kVectorBytes = 64;
 constexpr int kTileRows = 6;  // 6 x 4 accumulators, 4 weights, 1 broadcast: 29 of 32 registers

@@ -78,45 +78,25 @@ template <class O>
 using TileFunction = void (*)(const Left<O>*, int, const O*, int64_t, const Sum<O>* const*,
                               Sum<O>* const*, const O*);
 
-template <class O, int kRows>
-TileFunction<O> tile_of_vectors(int vectors, int shared) {
-  switch (vectors) {
-    case 1:
-      return tile<O, kRows, 1, 1>;
-    case 2:
-      return tile<O, kRows, 2, 2>;
-    case 3:
-      return tile<O, kRows, 3, 3>;
-  }
-  switch (shared) {
-    case 1:
-      return tile<O, kRows, 4, 1>;
-    case 2:
-      return tile<O, kRows, 4, 2>;
-    default:
-      return tile<O, kRows, 4, 4>;
-  }
-}
-
-template <class O>
-TileFunction<O> tile_function(int rows, int vectors, int shared) {
+template <class O, int kVectors, int kShared>
+TileFunction<O> tile_of_rows(int rows) {
   if constexpr (kTileRows > 3) {
     switch (rows) {
       case 4:
-        return tile_of_vectors<O, 4>(vectors, shared);
+        return tile<O, 4, kVectors, kShared>;
       case 5:
-        return tile_of_vectors<O, 5>(vectors, shared);
+        return tile<O, 5, kVectors, kShared>;
       case 6:
-        return tile_of_vectors<O, 6>(vectors, shared);
+        return tile<O, 6, kVectors, kShared>;
     }
   }
   switch (rows) {
     case 1:
-      return tile_of_vectors<O, 1>(vectors, shared);
+      return tile<O, 1, kVectors, kShared>;
     case 2:
-      return tile_of_vectors<O, 2>(vectors, shared);
+      return tile<O, 2, kVectors, kShared>;
     default:
-      return tile_of_vectors<O, 3>(vectors, shared);
+      return tile<O, 3, kVectors, kShared>;
   }
 }
 
@@ -125,7 +105,10 @@ template <class O>
 void multiply_tile(int rows, int vectors, int shared, const Left<O>* lefts, int n_lefts,
                    const O* panel, int64_t run_skip, const Sum<O>* const* from, Sum<O>* const* to,
                    const O* ahead) {
-  tile_function<O>(rows, vectors, shared)(lefts, n_lefts, panel, run_skip, from, to, ahead);
+  const TileFunction<O> function = with_tile_shape(vectors, shared, [&](auto vectors, auto shared) {
+    return tile_of_rows<O, vectors, shared>(rows);
+  });
+  function(lefts, n_lefts, panel, run_skip, from, to, ahead);
 }
 
 // What a thread holds while it multiplies.
