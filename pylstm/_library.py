@@ -104,7 +104,7 @@ def tensorflow_required():
     try:
         yield
     except ModuleNotFoundError as error:
-        if error.name.partition(".")[0] != "tensorflow":
+        if (error.name or "").partition(".")[0] != "tensorflow":
             raise
         raise BackendLoadError(
             "PYL131",

@@ -88,17 +88,15 @@ def _kernels():
         yield "cpu", error
     else:
         runnable = core.isas()
+        selected = {}
         try:
-            selected = core.selected_isa()
+            selected = {core.selected_isa("bfloat16"): "selected for bfloat16"}
+            selected[core.selected_isa("float32")] = "selected"
         except ValueError as error:  # PYLSTM_ISA names none that can run
-            selected = None
             yield "PYLSTM_ISA", error
         for isa, needs in CPU_KERNELS.items():
-            if isa not in runnable:
-                state = f"cannot run: needs {needs}"
-            else:
-                state = "selected" if isa == selected else "can run"
-            yield f"cpu {isa}", state
+            state = selected.get(isa, "can run")
+            yield f"cpu {isa}", state if isa in runnable else f"cannot run: needs {needs}"
         quota = core.quota_cores()
         if quota is not None:
             yield "cpu threads", f"at most {quota}: the container's CPU quota"

@@ -7,7 +7,11 @@ from pylstm import _core
 
 
 def versions():
-    return {"pylstm": pylstm.__version__, "pylstm ISA": _core.selected_isa()}
+    return {
+        "pylstm": pylstm.__version__,
+        "pylstm ISA": _core.selected_isa("float32"),
+        "pylstm ISA for bfloat16": _core.selected_isa("bfloat16"),
+    }
 
 
 def refusal(case, mode):

@@ -32,8 +32,4 @@ inline AlignedMemory allocate_aligned(int64_t bytes) {
   return AlignedMemory(memory);
 }
 
-inline bool is_aligned(const void* memory) {
-  return reinterpret_cast<uintptr_t>(memory) % static_cast<size_t>(kBufferAlignment) == 0;
-}
-
 }  // namespace pylstm

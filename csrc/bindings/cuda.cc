@@ -3,7 +3,6 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
-#include <algorithm>
 #include <map>
 #include <optional>
 #include <string>
@@ -40,12 +39,10 @@ Activation checked_activation(const std::string& name) {
 }
 
 Shape shape_of(const Shapes& shapes, const char* name) {
-  Shape shape;
   const auto found = shapes.find(name);
-  if (found == shapes.end()) return shape;
-  shape.rank = static_cast<int>(found->second.size());
-  for (int i = 0; i < std::min(shape.rank, Shape::kMaxRank); ++i) shape.dims[i] = found->second[i];
-  return shape;
+  if (found == shapes.end()) return {};
+  const std::vector<int64_t>& sizes = found->second;
+  return {static_cast<int64_t>(sizes.size()), [&](int axis) { return sizes[axis]; }};
 }
 
 // One problem on the current device. Arrays that are absent have no shape and no pointer.
@@ -96,16 +93,7 @@ class Call {
 
   void forward(const Pointers& pointers, uintptr_t stream) const {
     const Arrays arrays{pointers};
-    ForwardBuffers buffers = {};
-    buffers.x = arrays.required("x");
-    buffers.h0 = arrays.required("h0");
-    buffers.c0 = arrays.required("c0");
-    buffers.kernel = arrays.required("kernel");
-    buffers.recurrent_kernel = arrays.required("recurrent_kernel");
-    buffers.bias = arrays.required_if(problem_.use_bias, "bias");
-    buffers.mask = static_cast<const uint8_t*>(arrays.required_if(problem_.has_mask, "mask"));
-    buffers.recurrent_dropout =
-        arrays.required_if(problem_.has_recurrent_dropout, "recurrent_dropout");
+    ForwardBuffers buffers{inputs(arrays)};
     buffers.y = arrays.required("y");
     buffers.h = arrays.required("h");
     buffers.c = arrays.required("c");
@@ -116,15 +104,7 @@ class Call {
 
   void backward(const Pointers& pointers, uintptr_t stream) const {
     const Arrays arrays{pointers};
-    BackwardBuffers buffers = {};
-    buffers.x = arrays.required("x");
-    buffers.h0 = arrays.required("h0");
-    buffers.c0 = arrays.required("c0");
-    buffers.kernel = arrays.required("kernel");
-    buffers.recurrent_kernel = arrays.required("recurrent_kernel");
-    buffers.mask = static_cast<const uint8_t*>(arrays.required_if(problem_.has_mask, "mask"));
-    buffers.recurrent_dropout =
-        arrays.required_if(problem_.has_recurrent_dropout, "recurrent_dropout");
+    BackwardBuffers buffers{inputs(arrays)};
     buffers.reserve = arrays.aligned("reserve");
     buffers.dy = arrays.optional("dy");
     buffers.dh = arrays.optional("dh");
@@ -161,6 +141,17 @@ class Call {
       return present ? required(name) : nullptr;
     }
   };
+
+  InputBuffers inputs(const Arrays& arrays) const {
+    return {arrays.required("x"),
+            arrays.required("h0"),
+            arrays.required("c0"),
+            arrays.required("kernel"),
+            arrays.required("recurrent_kernel"),
+            arrays.required_if(problem_.use_bias, "bias"),
+            static_cast<const uint8_t*>(arrays.required_if(problem_.has_mask, "mask")),
+            arrays.required_if(problem_.has_recurrent_dropout, "recurrent_dropout")};
+  }
 
   Problem problem_;
   DeviceProperties device_;

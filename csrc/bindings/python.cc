@@ -97,12 +97,8 @@ class Argument {
   const py::array& array() const { return *array_; }
 
   Shape shape() const {
-    Shape shape;
-    if (!array_) return shape;
-    shape.rank = static_cast<int>(array_->ndim());
-    for (int i = 0; i < std::min(shape.rank, Shape::kMaxRank); ++i)
-      shape.dims[i] = array_->shape(i);
-    return shape;
+    if (!array_) return {};
+    return {array_->ndim(), [&](int axis) { return array_->shape(axis); }};
   }
 
  private:
@@ -139,14 +135,8 @@ py::array bytes_array(AlignedMemory memory, int64_t bytes) {
   return py::array_t<uint8_t>(bytes, static_cast<const uint8_t*>(data), owner);
 }
 
-cpu::Isa find_isa(const std::optional<std::string>& name) {
-  if (!name) return cpu::select_isa();
-  std::string names;
-  for (const cpu::Isa isa : cpu::available_isas()) {
-    if (*name == cpu::isa_name(isa)) return isa;
-    names += names.empty() ? cpu::isa_name(isa) : std::string(", ") + cpu::isa_name(isa);
-  }
-  throw py::value_error("pylstm: isa is '" + *name + "', this processor runs: " + names);
+cpu::Isa checked_isa(const std::optional<std::string>& name) {
+  return name ? cpu::find_isa(*name, "isa") : cpu::select_isa();
 }
 
 Activation checked_activation(const char* argument, const std::string& name) {
@@ -206,6 +196,17 @@ struct Inputs {
             recurrent_dropout.shape()};
   }
 
+  InputBuffers buffers() const {
+    return {x.data(),
+            h0.data(),
+            c0.data(),
+            kernel.data(),
+            recurrent_kernel.data(),
+            bias.data(),
+            static_cast<const uint8_t*>(mask.data()),
+            recurrent_dropout.data()};
+  }
+
   Argument required(const char* name, py::handle value) const {
     return Argument::values(name, as_array(name, value), x_array);
   }
@@ -231,7 +232,7 @@ py::tuple forward(py::handle x, py::handle h0, py::handle c0, py::handle kernel,
       save_for_backward);
   Problem& problem = in.problem;
   require(check_forward(in.shapes(), &problem));
-  const cpu::Isa isa = find_isa(isa_name);
+  const cpu::Isa isa = checked_isa(isa_name);
   PoolExecutor executor(threads);
 
   std::vector<py::ssize_t> y_shape{problem.batch, problem.units};
@@ -249,15 +250,7 @@ py::tuple forward(py::handle x, py::handle h0, py::handle c0, py::handle kernel,
   const KeptMemory workspace(workspace_bytes);
   if (poison) fill_with_nan(workspace.get(), workspace_bytes);
 
-  ForwardBuffers buffers{};
-  buffers.x = in.x.data();
-  buffers.h0 = in.h0.data();
-  buffers.c0 = in.c0.data();
-  buffers.kernel = in.kernel.data();
-  buffers.recurrent_kernel = in.recurrent_kernel.data();
-  buffers.bias = in.bias.data();
-  buffers.mask = static_cast<const uint8_t*>(in.mask.data());
-  buffers.recurrent_dropout = in.recurrent_dropout.data();
+  ForwardBuffers buffers{in.buffers()};
   buffers.y = y.data();
   buffers.h = h.data();
   buffers.c = c.data();
@@ -272,31 +265,21 @@ py::tuple forward(py::handle x, py::handle h0, py::handle c0, py::handle kernel,
   return py::make_tuple(y.array(), h.array(), c.array(), reserve_array);
 }
 
-// The reserve's bytes where a kernel may read them: in place, or copied where they are not aligned.
-class ReserveArgument {
- public:
-  ReserveArgument(py::handle value, int64_t bytes) : array_(as_array("reserve", value)) {
-    if (array_.dtype().char_() != 'B') refuse_dtype("reserve", array_, "uint8");
-    array_ = as_dense(array_);
-    if (array_.nbytes() != bytes) {
-      throw py::value_error(
-          "pylstm: the reserve is not this call's.\n  expected: " + std::to_string(bytes) +
-          " bytes\n  got:      " + std::to_string(array_.nbytes()) +
-          " bytes\n  fix:      pass what forward returned with "
-          "save_for_backward=True");
-    }
-    if (!is_aligned(array_.data())) {
-      aligned_ = allocate_aligned(bytes);
-      std::memcpy(aligned_.get(), array_.data(), bytes);
-    }
+// The bytes that forward saved, dense and aligned to the numbers that they are.
+py::array checked_reserve(py::handle value, int64_t bytes) {
+  const py::array array = as_array("reserve", value);
+  if (array.dtype().char_() != 'B') refuse_dtype("reserve", array, "uint8");
+  if (array.nbytes() != bytes) {
+    throw py::value_error(
+        "pylstm: the reserve is not this call's.\n  expected: " + std::to_string(bytes) +
+        " bytes\n  got:      " + std::to_string(array.nbytes()) +
+        " bytes\n  fix:      pass what forward returned with "
+        "save_for_backward=True");
   }
-
-  const void* data() const { return aligned_ ? aligned_.get() : array_.data(); }
-
- private:
-  py::array array_;
-  AlignedMemory aligned_;
-};
+  const py::array dense = as_dense(array);
+  const bool aligned = reinterpret_cast<uintptr_t>(dense.data()) % alignof(double) == 0;
+  return aligned ? dense : py::array(dense.attr("copy")());
+}
 
 py::tuple backward(py::handle x, py::handle h0, py::handle c0, py::handle kernel,
                    py::handle recurrent_kernel, py::handle bias, py::handle mask,
@@ -315,8 +298,8 @@ py::tuple backward(py::handle x, py::handle h0, py::handle c0, py::handle kernel
   const Argument dh = Argument::values("dh", dh_value, in.x_array);
   const Argument dc = Argument::values("dc", dc_value, in.x_array);
   require(check_backward(in.shapes(), {dy.shape(), dh.shape(), dc.shape()}, &problem));
-  const ReserveArgument reserve(reserve_value, problem.reserve_bytes());
-  const cpu::Isa isa = find_isa(isa_name);
+  const py::array reserve = checked_reserve(reserve_value, problem.reserve_bytes());
+  const cpu::Isa isa = checked_isa(isa_name);
   PoolExecutor executor(threads);
 
   const auto gradient_of = [&](const Argument& argument) {
@@ -336,14 +319,7 @@ py::tuple backward(py::handle x, py::handle h0, py::handle c0, py::handle kernel
   const KeptMemory workspace(workspace_bytes);
   if (poison) fill_with_nan(workspace.get(), workspace_bytes);
 
-  BackwardBuffers buffers{};
-  buffers.x = in.x.data();
-  buffers.h0 = in.h0.data();
-  buffers.c0 = in.c0.data();
-  buffers.kernel = in.kernel.data();
-  buffers.recurrent_kernel = in.recurrent_kernel.data();
-  buffers.mask = static_cast<const uint8_t*>(in.mask.data());
-  buffers.recurrent_dropout = in.recurrent_dropout.data();
+  BackwardBuffers buffers{in.buffers()};
   buffers.reserve = reserve.data();
   buffers.dy = dy.data();
   buffers.dh = dh.data();
@@ -369,13 +345,9 @@ py::tuple backward(py::handle x, py::handle h0, py::handle c0, py::handle kernel
 using ShapeTuple = std::vector<std::optional<int64_t>>;
 
 Shape to_shape(const std::optional<ShapeTuple>& sizes) {
-  Shape shape;
-  if (!sizes) return shape;
-  shape.rank = static_cast<int>(sizes->size());
-  for (int i = 0; i < std::min(shape.rank, Shape::kMaxRank); ++i) {
-    shape.dims[i] = (*sizes)[i].value_or(kUnknown);
-  }
-  return shape;
+  if (!sizes) return {};
+  return {static_cast<int64_t>(sizes->size()),
+          [&](int axis) { return (*sizes)[axis].value_or(kUnknown); }};
 }
 
 std::optional<py::tuple> find_mismatch_in_tuples(
@@ -521,8 +493,17 @@ PYBIND11_MODULE(_core, module) {
       },
       "Names of the instruction sets that this processor can run, best last.");
   module.def(
-      "selected_isa", [] { return std::string(cpu::isa_name(cpu::select_isa())); },
-      "The best instruction set, or the one that the environment variable PYLSTM_ISA names.");
+      "selected_isa",
+      [](const py::object& dtype) {
+        const cpu::Isa isa = cpu::select_isa();
+        if (dtype.is_none()) return std::string(cpu::isa_name(isa));
+        const std::optional<DType> found = find_dtype(py::dtype::from_args(dtype));
+        if (!found) throw py::value_error("pylstm: selected_isa wants a floating dtype");
+        return std::string(cpu::isa_name(cpu::isa_for(*found, isa)));
+      },
+      "The best instruction set, or the one that the environment variable PYLSTM_ISA names; of a "
+      "dtype, the one that computes it then.",
+      py::arg("dtype") = py::none());
 
   module.def(
       "quota_cores",

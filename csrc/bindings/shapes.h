@@ -2,6 +2,7 @@
 // the problem come out. Serves graph building, where sizes may be unknown, and every call.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <optional>
@@ -17,6 +18,13 @@ struct Shape {
   static constexpr int kMaxRank = 8;
   int rank = kUnknown;                   // kUnknown: anything may come
   std::array<int64_t, kMaxRank> dims{};  // those beyond kMaxRank are not kept
+
+  Shape() = default;
+  // `size_of(axis)` gives a size, or kUnknown.
+  template <class SizeOf>
+  Shape(int64_t rank, const SizeOf& size_of) : rank(static_cast<int>(rank)) {
+    for (int axis = 0; axis < std::min(this->rank, kMaxRank); ++axis) dims[axis] = size_of(axis);
+  }
 };
 
 struct ForwardShapes {

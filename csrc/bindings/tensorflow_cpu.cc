@@ -29,7 +29,7 @@ class CpuBackend {
  public:
   explicit CpuBackend(tensorflow::OpKernelConstruction* context) {
     try {
-      isa_ = cpu::select_isa();
+      isa_ = cpu::selected_isa();
     } catch (const std::exception& error) {  // PYLSTM_ISA names none that can run
       context->SetStatus(absl::InvalidArgumentError(error.what()));
     }

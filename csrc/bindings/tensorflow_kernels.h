@@ -5,7 +5,6 @@
 //   absl::Status backward(OpKernelContext*, const Problem&, BackwardBuffers) const;
 #pragma once
 
-#include <algorithm>
 #include <string>
 
 #include "bindings/tensorflow_problem.h"
@@ -15,13 +14,8 @@ namespace pylstm {
 
 inline auto shape_reader(tensorflow::OpKernelContext* context) {
   return [context](int input) {
-    const tensorflow::TensorShape& tensor_shape = context->input(input).shape();
-    Shape shape;
-    shape.rank = tensor_shape.dims();
-    for (int i = 0; i < std::min(shape.rank, Shape::kMaxRank); ++i) {
-      shape.dims[i] = tensor_shape.dim_size(i);
-    }
-    return shape;
+    const tensorflow::TensorShape& shape = context->input(input).shape();
+    return Shape(shape.dims(), [&](int axis) { return shape.dim_size(axis); });
   };
 }
 
@@ -35,6 +29,17 @@ class LstmOpBase : public tensorflow::OpKernel {
   // Null for an input that is absent.
   static const void* data(tensorflow::OpKernelContext* context, int position, bool present = true) {
     return present ? context->input(position).data() : nullptr;
+  }
+  InputBuffers input_buffers(tensorflow::OpKernelContext* context) const {
+    const Problem& has = options_;
+    return {data(context, at_.x),
+            data(context, at_.h0),
+            data(context, at_.c0),
+            data(context, at_.kernel),
+            data(context, at_.recurrent_kernel),
+            data(context, at_.bias, has.use_bias),
+            static_cast<const uint8_t*>(data(context, at_.mask, has.has_mask)),
+            data(context, at_.recurrent_dropout, has.has_recurrent_dropout)};
   }
 
   Problem options_;  // its sizes come with each call
@@ -75,15 +80,7 @@ class LstmOp : public LstmOpBase<Backend> {
     OP_REQUIRES_OK(context,
                    context->allocate_output(3, TensorShape({problem.reserve_bytes()}), &reserve));
 
-    ForwardBuffers buffers{};
-    buffers.x = data(context, at_.x);
-    buffers.h0 = data(context, at_.h0);
-    buffers.c0 = data(context, at_.c0);
-    buffers.kernel = data(context, at_.kernel);
-    buffers.recurrent_kernel = data(context, at_.recurrent_kernel);
-    buffers.bias = data(context, at_.bias, problem.use_bias);
-    buffers.mask = static_cast<const uint8_t*>(data(context, at_.mask, problem.has_mask));
-    buffers.recurrent_dropout = data(context, at_.recurrent_dropout, problem.has_recurrent_dropout);
+    ForwardBuffers buffers{this->input_buffers(context)};
     buffers.y = y->data();
     buffers.h = h->data();
     buffers.c = c->data();
@@ -134,14 +131,7 @@ class LstmGradOp : public LstmOpBase<Backend> {
     OP_REQUIRES_OK(context, allocate(at_.recurrent_kernel, &drecurrent_kernel));
     if (problem.use_bias) OP_REQUIRES_OK(context, allocate(at_.bias, &dbias));
 
-    BackwardBuffers buffers{};
-    buffers.x = data(context, at_.x);
-    buffers.h0 = data(context, at_.h0);
-    buffers.c0 = data(context, at_.c0);
-    buffers.kernel = data(context, at_.kernel);
-    buffers.recurrent_kernel = data(context, at_.recurrent_kernel);
-    buffers.mask = static_cast<const uint8_t*>(data(context, at_.mask, problem.has_mask));
-    buffers.recurrent_dropout = data(context, at_.recurrent_dropout, problem.has_recurrent_dropout);
+    BackwardBuffers buffers{this->input_buffers(context)};
     buffers.reserve = data(context, at_.reserve);
     buffers.dy = data(context, at_.dy);
     buffers.dh = data(context, at_.dh);

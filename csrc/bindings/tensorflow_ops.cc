@@ -16,13 +16,10 @@ using tensorflow::shape_inference::ShapeHandle;
 auto shape_reader(InferenceContext* context) {
   return [context](int input) {
     const ShapeHandle handle = context->input(input);
-    Shape shape;
-    if (!context->RankKnown(handle)) return shape;
-    shape.rank = context->Rank(handle);
-    for (int i = 0; i < std::min(shape.rank, Shape::kMaxRank); ++i) {
-      shape.dims[i] = context->Value(context->Dim(handle, i));  // its unknown is kUnknown, -1
-    }
-    return shape;
+    if (!context->RankKnown(handle)) return Shape();
+    return Shape(context->Rank(handle), [&](int axis) {
+      return context->Value(context->Dim(handle, axis));  // its unknown is kUnknown, -1
+    });
   };
 }
 

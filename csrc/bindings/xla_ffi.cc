@@ -1,7 +1,7 @@
 #include "bindings/xla_ffi.h"
 
-#include <algorithm>
 #include <functional>
+#include <new>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -59,12 +59,6 @@ Activation to_activation(const ffi::Dictionary& attributes, const char* name) {
   return *found;
 }
 
-// Chosen once: here another thread may be changing the environment.
-cpu::Isa selected_isa() {
-  static const cpu::Isa isa = cpu::select_isa();
-  return isa;
-}
-
 // A buffer argument that may be absent.
 class Argument {
  public:
@@ -75,12 +69,9 @@ class Argument {
   int64_t bytes() const { return buffer_ ? static_cast<int64_t>(buffer_->size_bytes()) : 0; }
 
   Shape shape() const {
-    Shape shape;
-    if (!buffer_) return shape;
+    if (!buffer_) return {};
     const auto dims = buffer_->dimensions();
-    shape.rank = static_cast<int>(dims.size());
-    std::copy_n(dims.begin(), std::min(shape.rank, Shape::kMaxRank), shape.dims.begin());
-    return shape;
+    return {static_cast<int64_t>(dims.size()), [&](int axis) { return dims[axis]; }};
   }
 
  private:
@@ -127,10 +118,6 @@ void require(const std::string& error) {
   if (!error.empty()) throw std::invalid_argument(error);
 }
 
-void require_aligned(const void* reserve) {
-  if (!is_aligned(reserve)) throw std::runtime_error("pylstm: the reserve is not aligned");
-}
-
 // What forward and backward share. The problem's sizes are set by its shapes' check.
 struct Inputs {
   Inputs(ArgumentReader& reader, const ffi::Dictionary& attributes) : type(reader.first_type()) {
@@ -166,6 +153,17 @@ struct Inputs {
             recurrent_dropout.shape()};
   }
 
+  InputBuffers buffers() const {
+    return {x.data(),
+            h0.data(),
+            c0.data(),
+            kernel.data(),
+            recurrent_kernel.data(),
+            bias.data(),
+            static_cast<const uint8_t*>(mask.data()),
+            recurrent_dropout.data()};
+  }
+
   ffi::DataType type;
   Problem problem;
   Argument x, h0, c0, kernel, recurrent_kernel, bias, mask, recurrent_dropout;
@@ -179,26 +177,15 @@ void forward(ffi::ThreadPool pool, ffi::RemainingArgs arguments, ffi::RemainingR
   require(check_forward(in.shapes(), &problem));
   const int64_t width = element_bytes(problem.dtype);
 
-  ForwardBuffers buffers{};
-  buffers.x = in.x.data();
-  buffers.h0 = in.h0.data();
-  buffers.c0 = in.c0.data();
-  buffers.kernel = in.kernel.data();
-  buffers.recurrent_kernel = in.recurrent_kernel.data();
-  buffers.bias = in.bias.data();
-  buffers.mask = static_cast<const uint8_t*>(in.mask.data());
-  buffers.recurrent_dropout = in.recurrent_dropout.data();
+  ForwardBuffers buffers{in.buffers()};
   buffers.y = result(results, 0, problem.y_elements() * width);
   buffers.h = result(results, 1, problem.state_elements() * width);
   buffers.c = result(results, 2, problem.state_elements() * width);
   void* reserve = result(results, 3, problem.reserve_bytes());
-  if (problem.save_for_backward) {
-    require_aligned(reserve);
-    buffers.reserve = reserve;
-  }
+  if (problem.save_for_backward) buffers.reserve = reserve;
 
   XlaExecutor executor(pool);
-  const cpu::Isa isa = selected_isa();
+  const cpu::Isa isa = cpu::selected_isa();
   const KeptMemory workspace(cpu::forward_workspace_bytes(problem, isa, executor.concurrency()));
   buffers.workspace = workspace.get();
   cpu::lstm_forward(problem, buffers, isa, executor);
@@ -219,16 +206,8 @@ void backward(ffi::ThreadPool pool, ffi::RemainingArgs arguments, ffi::Remaining
   if (reserve.bytes() != problem.reserve_bytes()) {
     throw std::invalid_argument("pylstm: the reserve is not this call's");
   }
-  require_aligned(reserve.data());
 
-  BackwardBuffers buffers{};
-  buffers.x = in.x.data();
-  buffers.h0 = in.h0.data();
-  buffers.c0 = in.c0.data();
-  buffers.kernel = in.kernel.data();
-  buffers.recurrent_kernel = in.recurrent_kernel.data();
-  buffers.mask = static_cast<const uint8_t*>(in.mask.data());
-  buffers.recurrent_dropout = in.recurrent_dropout.data();
+  BackwardBuffers buffers{in.buffers()};
   buffers.reserve = reserve.data();
   buffers.dy = dy.data();
   buffers.dh = dh.data();
@@ -242,7 +221,7 @@ void backward(ffi::ThreadPool pool, ffi::RemainingArgs arguments, ffi::Remaining
   if (problem.use_bias) buffers.dbias = result(results, 5, in.bias.bytes());
 
   XlaExecutor executor(pool);
-  const cpu::Isa isa = selected_isa();
+  const cpu::Isa isa = cpu::selected_isa();
   const KeptMemory workspace(cpu::backward_workspace_bytes(problem, isa, executor.concurrency()));
   buffers.workspace = workspace.get();
   cpu::lstm_backward(problem, buffers, isa, executor);
@@ -257,6 +236,8 @@ ffi::Error guarded(ffi::ThreadPool pool, ffi::RemainingArgs arguments, ffi::Rema
     return ffi::Error::Success();
   } catch (const std::invalid_argument& error) {
     return ffi::Error::InvalidArgument(error.what());
+  } catch (const std::bad_alloc& error) {
+    return ffi::Error(ffi::ErrorCode::kResourceExhausted, error.what());
   } catch (const std::exception& error) {
     return ffi::Error::Internal(error.what());
   }

@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "core/activation_list.h"
+#include "core/macros.h"
 
 namespace pylstm {
 
@@ -21,7 +22,7 @@ constexpr int64_t compute_bytes(DType dtype) { return dtype == DType::kFloat64 ?
 
 constexpr int64_t kGates = 4;  // Keras' order: input, forget, cell candidate, output
 
-constexpr int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+PYLSTM_FN constexpr int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 // B = batch, T = time, F = features, H = units. Products of them overflow 32 bits.
 struct Problem {
@@ -60,7 +61,7 @@ struct Problem {
 };
 
 // All tensors are dense and row-major, of `dtype` unless said otherwise. Nothing aliases.
-struct ForwardBuffers {
+struct InputBuffers {
   const void* x;                  // (B, T, F)
   const void* h0;                 // (B, H)
   const void* c0;                 // (B, H)
@@ -70,21 +71,18 @@ struct ForwardBuffers {
   const uint8_t* mask;            // (B, T), 0 = skip the step: any other byte, since arrays of bool
                                   // may hold all 256; null without mask
   const void* recurrent_dropout;  // (4, B, H), multiplies h per gate; null without
-  void* y;                        // (B, T, H) or (B, H)
-  void* h;                        // (B, H), state after the last step
-  void* c;                        // (B, H)
-  void* reserve;                  // reserve_bytes(), 64-byte aligned; null unless saved
-  void* workspace;                // as the kernel's *_workspace_bytes asks, 64-byte aligned
 };
 
-struct BackwardBuffers {
-  const void* x;
-  const void* h0;
-  const void* c0;
-  const void* kernel;
-  const void* recurrent_kernel;
-  const uint8_t* mask;
-  const void* recurrent_dropout;
+// The order of what is in a reserve is that of each device's kernels.
+struct ForwardBuffers : InputBuffers {
+  void* y;          // (B, T, H) or (B, H)
+  void* h;          // (B, H), state after the last step
+  void* c;          // (B, H)
+  void* reserve;    // reserve_bytes(), on a GPU 64-byte aligned; null unless saved
+  void* workspace;  // as the kernel's *_workspace_bytes asks, 64-byte aligned
+};
+
+struct BackwardBuffers : InputBuffers {
   const void* reserve;
   const void* dy;           // like y; null means zeros
   const void* dh;           // (B, H); null means zeros

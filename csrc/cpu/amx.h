@@ -3,7 +3,10 @@
 
 namespace pylstm::cpu {
 
-// Whether this process may multiply tiles of bfloat16, from now on.
-bool may_use_amx_bf16();
+// Whether the processor multiplies tiles of bfloat16 and Linux has the registers to give.
+bool has_amx_bf16();
+
+// Asks for them, once: whether this process may use them from now on.
+bool may_use_tiles();
 
 }  // namespace pylstm::cpu

@@ -37,7 +37,8 @@ class TileRegisters {
   ~TileRegisters() { _tile_release(); }
 };
 
-// The compiler does not see that tiles are read from memory.
+// The compiler does not see that tiles are read from memory: what is written to it before must be
+// there, and what is written next must wait.
 PYLSTM_FN void order_memory() { asm volatile("" ::: "memory"); }
 
 // The bytes between all rows of a tile, or kUneven. Beyond too few rows there may be no memory.
@@ -139,6 +140,7 @@ template <class O, int kVectors, int kShared>
 PYLSTM_FN void multiply_add(const LeftTile<O>& left, const O* panel) {
   constexpr int64_t kWidth = Vec<O>::kWidth, kBytes = kVectors * kVectorBytes;
   const auto copy = [&](int vector) { return left.first + vector / kShared * left.copy_stride; };
+  order_memory();
   _tile_loadd(4, copy(0), left.row_bytes);
   _tile_loadd(5, panel, kBytes);
   _tile_dpbf16ps(0, 4, 5);
@@ -157,6 +159,7 @@ PYLSTM_FN void multiply_add(const LeftTile<O>& left, const O* panel) {
     _tile_loadd(6, panel + 3 * kWidth, kBytes);
     _tile_dpbf16ps(3, 4, 6);
   }
+  order_memory();
 }
 
 template <int kVectors>
@@ -220,7 +223,6 @@ void tile(int rows, const Left<O>* lefts, int n_lefts, const O* panel, int64_t r
     LeftTile<O> tiles[kTogether];
     int n = 0;
     for (; n < kTogether && !left.at_end(); ++n) tiles[n] = left.take(memory[n]);
-    order_memory();
     for (const LeftTile<O>* tile = tiles; tile != tiles + n; ++tile) {
       if (ahead) {
         for (int64_t k = 0; k < tile->depth; ++k) __builtin_prefetch(ahead + k * kLine<O>, 0, 2);
@@ -234,7 +236,6 @@ void tile(int rows, const Left<O>* lefts, int n_lefts, const O* panel, int64_t r
           const auto lanes = static_cast<__mmask16>(i < tile->depth * kRowWidth ? 0xffff : 0);
           _mm512_store_si512(end + i, _mm512_maskz_loadu_epi32(lanes, panel + i));
         }
-        order_memory();
         multiply_add<O, kVectors, kShared>(*tile, end);
       }
       panel += tile->depth * kRowWidth + tile->skip;

@@ -8,6 +8,7 @@
 #include "cpu/input_gradient.h"
 #include "cpu/kernels.h"
 #include "cpu/runtime_activation.h"
+#include "cpu/split.h"
 #include "cpu/team.h"
 #include "cpu/transposed.h"
 #include "cpu/weight_gradients.h"
@@ -57,14 +58,14 @@ class Backward {
         weight_gradients_(problem, buffers, panels_, batch_, entries_, arena),
         input_gradient_(problem, buffers, panels_, entries_, arena),
         recurrent_(buffers.recurrent_kernel, problem.units, panels_, arena) {
-    arena.leave_page();
+    arena.skip(kPageBytes);
     const int64_t all = slots(p_, threads, kTileRows, slot_bytes());
     dh_ = arena.take<T>(all * panels_.padded());
     dc_ = arena.take<T>(all * panels_.padded());
     a_c_ = arena.take<T>(all * panels_.padded());
     scratch_ = arena.take<Scratch<S>>(threads);
     for (int i = 0; i < threads; ++i) {
-      arena.leave_page();
+      arena.skip(kPageBytes);
       auto* active = arena.take<ActiveRow<S>>(p_.batch);
       auto* latest = arena.take<int64_t>(p_.batch);
       const ProductRows<S> product(p_.batch, arena);

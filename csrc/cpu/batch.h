@@ -2,7 +2,9 @@
 // which of their steps are active, and where those are found in the tensors.
 #pragma once
 
-#include "cpu/arena.h"
+#include "core/arena.h"
+#include "cpu/simd.h"
+#include "cpu/split.h"
 
 namespace pylstm::cpu::PYLSTM_ISA {
 

@@ -3,7 +3,7 @@
 // entries of its own.
 #pragma once
 
-#include "cpu/arena.h"
+#include "core/arena.h"
 #include "cpu/batch.h"
 #include "cpu/panels.h"
 

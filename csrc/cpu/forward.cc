@@ -10,6 +10,7 @@
 #include "cpu/lstm.h"
 #include "cpu/projection.h"
 #include "cpu/runtime_activation.h"
+#include "cpu/split.h"
 #include "cpu/streamed_product.h"
 #include "cpu/team.h"
 
@@ -77,7 +78,7 @@ class Forward {
     } else if (!streams_) {
       weights_.take_matrices(arena);
     }
-    arena.leave_page();
+    arena.skip(kPageBytes);
     const int64_t all = slots(p_, threads, kTileRows, slot_bytes());
     h_ = arena.take<E>(all * 2 * h_stride());
     c_ = arena.take<T>(all * padded);
@@ -89,7 +90,7 @@ class Forward {
     projection_.take(arena, threads);
     scratch_ = arena.take<Scratch<S>>(threads);
     for (int i = 0; i < threads; ++i) {
-      arena.leave_page();
+      arena.skip(kPageBytes);
       const Scratch<S> s = take_scratch(arena);
       if (scratch_) scratch_[i] = s;
     }

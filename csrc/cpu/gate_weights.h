@@ -1,7 +1,7 @@
 // W, R and b in gate panels, as the products of the forward pass read them.
 #pragma once
 
-#include "cpu/arena.h"
+#include "core/arena.h"
 #include "cpu/panels.h"
 
 namespace pylstm::cpu::PYLSTM_ISA {

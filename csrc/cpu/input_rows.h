@@ -2,7 +2,7 @@
 // have to be converted.
 #pragma once
 
-#include "cpu/arena.h"
+#include "core/arena.h"
 #include "cpu/operand.h"
 
 namespace pylstm::cpu::PYLSTM_ISA {

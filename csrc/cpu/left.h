@@ -13,7 +13,6 @@ constexpr int kMaxLefts = 2;
 
 PYLSTM_FN int64_t min(int64_t a, int64_t b) { return a < b ? a : b; }
 PYLSTM_FN int64_t max(int64_t a, int64_t b) { return a < b ? b : a; }
-PYLSTM_FN int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 // The left side: operand (row, k, v) lies at rows[row][offset + (k / run) run_stride + k % run +
 // v / shared copy_stride]: so many of a tile's vectors share an operand. Here k and all distances

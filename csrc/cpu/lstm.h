@@ -13,10 +13,17 @@ enum class Isa : int { kBaseline, kAvx2, kAvx512, kAvx512Bf16, kAmxBf16 };
 
 const char* isa_name(Isa isa);  // "baseline", "avx2", "avx512", "avx512_bf16", "amx_bf16"
 // Those that this processor can run, best last.
-std::vector<Isa> available_isas();
-// The best available, or the one named by the environment variable PYLSTM_ISA. Throws
-// std::invalid_argument when that names none or one that this processor lacks.
+const std::vector<Isa>& available_isas();
+// By its name, which is the value of an option. Throws std::invalid_argument when that names none
+// or one that this processor lacks.
+Isa find_isa(const std::string& name, const std::string& option);
+// The best available, or the one named by the environment variable PYLSTM_ISA.
 Isa select_isa();
+// What select_isa() gave first: for threads beside which another may be changing the environment.
+Isa selected_isa();
+// What computes numbers of a type where `isa` is chosen: some are for bfloat16 alone, and Linux may
+// refuse a process what they need.
+Isa isa_for(DType dtype, Isa isa);
 
 // The weights as the forward pass reads them, for a caller that knows when they are still the same.
 struct PackedWeights {

@@ -90,7 +90,7 @@ constexpr int64_t kDepth = OperandParts<O>::kDepth;
 // How many operands k elements make; the last may be filled up with zeros.
 template <class O>
 PYLSTM_FN constexpr int64_t operands(int64_t k) {
-  return (k + kDepth<O> - 1) / kDepth<O>;
+  return ceil_div(k, kDepth<O>);
 }
 
 }  // namespace pylstm::cpu::PYLSTM_ISA

@@ -3,12 +3,10 @@
 // in that set's namespace so that the linker cannot mix the copies.
 #pragma once
 
+#include <immintrin.h>
+
 #include <cstddef>
 #include <cstdint>
-
-#if defined(__SSE2__)
-#include <immintrin.h>
-#endif
 
 #include "core/macros.h"
 
@@ -27,12 +25,9 @@ constexpr int kTileRows = 6;  // 6 x 4 accumulators, 4 weights, 1 broadcast: 29 
 #elif defined(__AVX2__)
 constexpr int kVectorBytes = 32;
 constexpr int kTileRows = 3;  // 3 x 4 accumulators of 16 registers
-#elif defined(__SSE2__)
+#else  // SSE2, which all have
 constexpr int kVectorBytes = 16;
 constexpr int kTileRows = 3;
-#else
-constexpr int kVectorBytes = 16;
-constexpr int kTileRows = 6;
 #endif
 
 template <class T>

@@ -27,7 +27,8 @@ bool wakes_threads(const Problem& problem);
 // `tile_rows` rows share one reading of the weights; units are divided in vectors of `width`.
 Split choose_split(const Problem& problem, int threads, int tile_rows, int width);
 
-// Of the processor's small pages.
+// Of the processor's small pages. One is left out between what two threads write: a prefetcher
+// stops at its end.
 constexpr int64_t kPageBytes = 4096;
 
 // In how many parts of the batch the gradients of weights are summed, to be added up at the end:
@@ -45,8 +46,7 @@ struct RowPlace {
 // How many groups of rows `threads` may form.
 int64_t most_groups(const Problem& problem, int threads, int tile_rows);
 
-// Slots in all, for as many groups as `threads` may form. A page lies between groups: what a thread
-// writes is fetched by no other's prefetcher, for those stop at the end of a page.
+// Slots in all, for as many groups as `threads` may form, with a page between them.
 int64_t slots(const Problem& problem, int threads, int tile_rows, int64_t slot_bytes);
 
 // places[b] for each row of the batch, so that at every step each group has about the same number

@@ -2,7 +2,7 @@
 // which are added up behind a barrier.
 #pragma once
 
-#include "cpu/arena.h"
+#include "core/arena.h"
 #include "cpu/panels.h"
 #include "cpu/stream.h"
 

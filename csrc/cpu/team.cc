@@ -1,5 +1,6 @@
 #include "cpu/team.h"
 
+#include <immintrin.h>
 #include <pthread.h>
 
 #include <algorithm>
@@ -12,20 +13,8 @@
 #include "cpu/executor.h"
 #include "cpu/places.h"
 
-#if defined(__SSE2__)
-#include <immintrin.h>
-#endif
-
 namespace pylstm::cpu {
 namespace {
-
-void pause() {
-#if defined(__x86_64__) || defined(__i386__)
-  __builtin_ia32_pause();
-#elif defined(__aarch64__)
-  asm volatile("yield");
-#endif
-}
 
 // Spins, then yields: the one waited for may need this core, where threads outnumber the cores or
 // one was woken here. By the clock, for processors differ in how long a pause takes.
@@ -36,7 +25,7 @@ void spin_until(Condition condition) {
   const auto start = std::chrono::steady_clock::now();
   while (!condition()) {
     if (std::chrono::steady_clock::now() - start < kSpin) {
-      pause();
+      _mm_pause();
     } else {
       std::this_thread::yield();
     }
@@ -63,7 +52,6 @@ struct alignas(64) Barrier {
 // a call compute alike, whatever mode each came in.
 class ArithmeticMode {
  public:
-#if defined(__SSE2__)
   ArithmeticMode() : before_(_mm_getcsr()) { _mm_setcsr(kNoExceptions | kFlush); }
   ArithmeticMode(const ArithmeticMode&) = delete;
   ~ArithmeticMode() { _mm_setcsr(before_); }
@@ -72,7 +60,6 @@ class ArithmeticMode {
   static constexpr unsigned kNoExceptions = 0x1f80;  // and to the nearest, as a process begins
   static constexpr unsigned kFlush = 0x8040;         // results, and what is read
   const unsigned before_;
-#endif
 };
 
 // Work of all calls that run, in microseconds of one thread.

@@ -2,7 +2,7 @@
 // kTileVectors vectors of columns.
 #pragma once
 
-#include "cpu/arena.h"
+#include "core/arena.h"
 #include "cpu/panels.h"
 
 namespace pylstm::cpu::PYLSTM_ISA {

@@ -36,13 +36,11 @@ PYLSTM_FN Vec<T> vmax(Vec<T> a, Vec<T> b) {
     return _mm256_max_ps(b.raw, a.raw);
   else
     return _mm256_max_pd(b.raw, a.raw);
-#elif defined(__SSE2__)
+#else
   if constexpr (sizeof(T) == 4)
     return _mm_max_ps(b.raw, a.raw);
   else
     return _mm_max_pd(b.raw, a.raw);
-#else
-  return vselect(a < b, b, a);
 #endif
 }
 template <class T>
@@ -57,13 +55,11 @@ PYLSTM_FN Vec<T> vmin(Vec<T> a, Vec<T> b) {
     return _mm256_min_ps(b.raw, a.raw);
   else
     return _mm256_min_pd(b.raw, a.raw);
-#elif defined(__SSE2__)
+#else
   if constexpr (sizeof(T) == 4)
     return _mm_min_ps(b.raw, a.raw);
   else
     return _mm_min_pd(b.raw, a.raw);
-#else
-  return vselect(b < a, b, a);
 #endif
 }
 
@@ -72,7 +68,7 @@ PYLSTM_FN Vec<T> vmin(Vec<T> a, Vec<T> b) {
 template <class T>
 PYLSTM_FN Vec<T> divide_by_sum(Vec<T> a, Vec<T> c, Vec<T> e) {
   const Vec<T> b = c + e;
-#if defined(__FMA__) || defined(__aarch64__)
+#if defined(__FMA__)
   Vec<T> r;
 #if defined(__AVX512F__)
   if constexpr (sizeof(T) == 4) {
@@ -118,16 +114,11 @@ PYLSTM_FN Vec<T> vsqrt(Vec<T> x) {
     return _mm256_sqrt_ps(x.raw);
   else
     return _mm256_sqrt_pd(x.raw);
-#elif defined(__SSE2__)
+#else
   if constexpr (sizeof(T) == 4)
     return _mm_sqrt_ps(x.raw);
   else
     return _mm_sqrt_pd(x.raw);
-#else
-  for (int i = 0; i < Vec<T>::kWidth; ++i) {
-    x.raw[i] = sizeof(T) == 4 ? __builtin_sqrtf(x.raw[i]) : __builtin_sqrt(x.raw[i]);
-  }
-  return x;
 #endif
 }
 

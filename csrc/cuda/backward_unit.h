@@ -2,12 +2,12 @@
 // through the recurrent weights.
 #pragma once
 
+#include "core/arena.h"
 #include "core/cell.h"
 #include "core/dispatch.h"
 #include "core/problem.h"
 #include "cuda/check.h"
 #include "cuda/device_cell.h"
-#include "cuda/workspace.h"
 
 namespace pylstm::cuda {
 
@@ -83,7 +83,7 @@ inline int64_t exchange_elements(const Problem& problem, Kernel kernel) {
 template <class T>
 BackwardArrays<T> make_backward_arrays(const Problem& problem, Kernel kernel,
                                        const BackwardBuffers& buffers, void* dz, void* previous_h,
-                                       Workspace& workspace) {
+                                       Arena& workspace) {
   BackwardArrays<T> arrays = {};
   arrays.state = workspace.take<UnitGradient<Compute<T>>>(problem.state_elements());
   arrays.exchange = workspace.take<T>(exchange_elements(problem, kernel));

@@ -2,12 +2,12 @@
 // products.
 #pragma once
 
+#include "core/arena.h"
 #include "core/cell.h"
 #include "core/problem.h"
 #include "cuda/check.h"
 #include "cuda/device_cell.h"
 #include "cuda/input_product.h"
-#include "cuda/workspace.h"
 
 namespace pylstm::cuda {
 
@@ -67,7 +67,7 @@ inline int64_t forward_state_elements(const Problem& problem) {
 // Without buffers it only counts the workspace's bytes.
 template <class T>
 ForwardArrays<T> make_forward_arrays(const Problem& problem, const ForwardBuffers& buffers,
-                                     Workspace& workspace) {
+                                     Arena& workspace) {
   using V = Compute<T>;
   const int64_t state = problem.state_elements();
   const int64_t steps = problem.time * state;

@@ -4,13 +4,13 @@
 #include <array>
 #include <mutex>
 
+#include "core/arena.h"
 #include "cuda/check.h"
 #include "cuda/resident_backward.h"
 #include "cuda/resident_forward.h"
 #include "cuda/step_backward.h"
 #include "cuda/step_forward.h"
 #include "cuda/weight_gradients.h"
-#include "cuda/workspace.h"
 
 namespace pylstm::cuda {
 namespace {
@@ -49,7 +49,7 @@ struct BackwardWorkspace {
 
   BackwardWorkspace(const Problem& problem, Kernel kernel, const DeviceProperties& device,
                     void* base) {
-    Workspace workspace(base);
+    Arena workspace(base);
     const int64_t h_bytes =
         problem.batch * problem.time * problem.units * element_bytes(problem.dtype);
     dz = workspace.take<unsigned char>(kGates * h_bytes);
@@ -58,7 +58,7 @@ struct BackwardWorkspace {
     time_pass = workspace.take<unsigned char>(step_backward_workspace_bytes(problem, kernel));
     weights = workspace.take<unsigned char>(
         weight_gradients_workspace_bytes(problem, device.multiprocessors));
-    bytes = workspace.bytes();
+    bytes = workspace.used();
   }
 };
 

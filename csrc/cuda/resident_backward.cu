@@ -146,7 +146,7 @@ void launch_resident_backward(const Problem& problem, const BackwardBuffers& buf
   visit_tensor_core(problem, [&](auto arithmetic) {
     using Arithmetic = decltype(arithmetic);
     using T = typename Arithmetic::Element;
-    Workspace workspace(workspace_data);
+    Arena workspace(workspace_data);
     const BackwardArrays<T> arrays =
         make_backward_arrays<T>(problem, choice.kernel, buffers, dz, previous_h, workspace);
     prepare_backward(problem, choice.kernel, buffers, arrays, stream);

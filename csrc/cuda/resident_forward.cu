@@ -176,7 +176,7 @@ void launch_resident_forward(const Problem& problem, const ForwardBuffers& buffe
   visit_tensor_core(problem, [&](auto arithmetic) {
     using Arithmetic = decltype(arithmetic);
     using T = typename Arithmetic::Element;
-    Workspace workspace(buffers.workspace);
+    Arena workspace(buffers.workspace);
     const ForwardArrays<T> arrays = make_forward_arrays<T>(problem, buffers, workspace);
     prepare_forward(problem, buffers, arrays, stream);
     visit_resident<Arithmetic>(choice, [&](auto shape) {

@@ -88,12 +88,12 @@ void launch_tiles(const Problem& problem, const BackwardArrays<T>& arrays,
 }  // namespace
 
 int64_t step_backward_workspace_bytes(const Problem& problem, Kernel kernel) {
-  Workspace workspace(nullptr);
+  Arena workspace(nullptr);
   visit_math(problem, [&](auto arithmetic) {
     make_backward_arrays<typename decltype(arithmetic)::Element>(problem, kernel, {}, nullptr,
                                                                  nullptr, workspace);
   });
-  return workspace.bytes();
+  return workspace.used();
 }
 
 void launch_step_backward(const Problem& problem, const BackwardBuffers& buffers, void* dz,
@@ -102,7 +102,7 @@ void launch_step_backward(const Problem& problem, const BackwardBuffers& buffers
   visit_math(problem, [&](auto arithmetic) {
     using Arithmetic = decltype(arithmetic);
     using T = typename Arithmetic::Element;
-    Workspace workspace(workspace_data);
+    Arena workspace(workspace_data);
     const BackwardArrays<T> arrays =
         make_backward_arrays<T>(problem, choice.kernel, buffers, dz, previous_h, workspace);
     prepare_backward(problem, choice.kernel, buffers, arrays, stream);

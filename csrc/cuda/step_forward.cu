@@ -65,12 +65,12 @@ void launch_tiles(const Problem& problem, const ForwardArrays<T>& arrays,
 }  // namespace
 
 int64_t step_forward_workspace_bytes(const Problem& problem) {
-  Workspace workspace(nullptr);
+  Arena workspace(nullptr);
   visit_math(problem, [&](auto arithmetic) {
     make_forward_arrays<typename decltype(arithmetic)::Element>(problem, ForwardBuffers{},
                                                                 workspace);
   });
-  return workspace.bytes();
+  return workspace.used();
 }
 
 void launch_step_forward(const Problem& problem, const ForwardBuffers& buffers,
@@ -79,7 +79,7 @@ void launch_step_forward(const Problem& problem, const ForwardBuffers& buffers,
   visit_math(problem, [&](auto arithmetic) {
     using Arithmetic = decltype(arithmetic);
     using T = typename Arithmetic::Element;
-    Workspace workspace(buffers.workspace);
+    Arena workspace(buffers.workspace);
     const ForwardArrays<T> arrays = make_forward_arrays<T>(problem, buffers, workspace);
     prepare_forward(problem, buffers, arrays, stream);
     const int64_t units = problem.units;

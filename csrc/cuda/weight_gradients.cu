@@ -1,9 +1,9 @@
 #include <algorithm>
 
+#include "core/arena.h"
 #include "cuda/block_product.h"
 #include "cuda/check.h"
 #include "cuda/weight_gradients.h"
-#include "cuda/workspace.h"
 
 namespace pylstm::cuda {
 namespace {

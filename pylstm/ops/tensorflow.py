@@ -133,15 +133,16 @@ def _lstm_gradient(op, dy, dh, dc, _):
         reserve = _ops.pylstm_lstm(*inputs, **options, save_for_backward=True).reserve
     # What a tape says of its operations; those of graphs say nothing.
     input_gradient = 0 not in (getattr(op, "skip_input_indices", None) or ())
-    dx, *others, dbias = _ops.pylstm_lstm_grad(
-        *inputs,
-        reserve,
-        _dense(dy, y),
-        _dense(dh, h),
-        _dense(dc, c),
-        **options,
-        input_gradient=input_gradient,
-    )
+    with tf.device(reserve.device):  # what is in it is in the order of that device's kernels
+        dx, *others, dbias = _ops.pylstm_lstm_grad(
+            *inputs,
+            reserve,
+            _dense(dy, y),
+            _dense(dh, h),
+            _dense(dc, c),
+            **options,
+            input_gradient=input_gradient,
+        )
     without_gradient = [None] * (op.get_attr("n_mask") + op.get_attr("n_dropout"))
     return [dx if input_gradient else None, *others, *dbias, *without_gradient]
 

@@ -152,7 +152,7 @@ def test_only_floating_arrays_are_taken(name, value, message):
 @pytest.mark.parametrize(
     ("option", "value", "message"),
     [
-        ("isa", "mmx", "isa is 'mmx', this processor runs: baseline"),
+        ("isa", "mmx", "isa=mmx: this processor runs baseline"),
         ("threads", -1, r"threads is -1, expected 0 \(all cores\) to 1024"),
         ("threads", 2000, "threads is 2000"),
         ("activation", "tan", "unknown activation 'tan'"),

@@ -176,6 +176,23 @@ def test_under_mirrored_strategy():
     call.check(*strategy.experimental_local_results(strategy.run(step))[0])
 
 
+def test_the_gradient_is_computed_where_its_reserve_is():
+    """What a reserve holds is in the order of the kernels of its device."""
+    call = Call(dtype="float64")
+
+    @tf.function
+    def gradients():
+        with tf.GradientTape() as tape:
+            tape.watch(call.tensors)
+            with tf.device("/CPU:1"):
+                outputs = lstm(*call.tensors)
+        return tape.gradient(outputs, call.tensors, call.output_gradients)
+
+    graph = gradients.get_concrete_function().graph
+    devices = {op.type: op.device for op in graph.get_operations()}
+    assert devices["PylstmLstmGrad"] == devices["PylstmLstm"] == "/device:CPU:1"
+
+
 def test_in_a_while_loop():
     """A step at a time, with the state carried by the graph."""
     call = Call(dtype="float64")

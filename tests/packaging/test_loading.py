@@ -154,6 +154,11 @@ def test_without_tensorflow():
     assert "pip install 'tensorflow-cpu==2.21.*'" in done.stderr
 
 
+def test_a_missing_module_without_a_name_is_not_taken_for_tensorflow():
+    with pytest.raises(ModuleNotFoundError, match="a plugin"), _library.tensorflow_required():
+        raise ModuleNotFoundError("a plugin")
+
+
 def test_the_self_test_without_tensorflow_says_so_and_no_more(tmp_path):
     (tmp_path / "sitecustomize.py").write_text(HIDE_TENSORFLOW)
     done = subprocess.run(

@@ -16,6 +16,7 @@ using pylstm::Choice;
 using pylstm::DeviceProperties;
 using pylstm::DType;
 using pylstm::ForwardBuffers;
+using pylstm::InputBuffers;
 using pylstm::Kernel;
 using pylstm::Problem;
 
@@ -24,16 +25,19 @@ void* data(const py::dict& arrays, const char* name) {
   return const_cast<void*>(py::cast<py::array>(arrays[name]).data());
 }
 
+InputBuffers input_buffers(const py::dict& arrays) {
+  return {data(arrays, "x"),
+          data(arrays, "h0"),
+          data(arrays, "c0"),
+          data(arrays, "kernel"),
+          data(arrays, "recurrent_kernel"),
+          data(arrays, "bias"),
+          static_cast<const uint8_t*>(data(arrays, "mask")),
+          data(arrays, "recurrent_dropout")};
+}
+
 ForwardBuffers forward_buffers(const py::dict& arrays) {
-  ForwardBuffers buffers = {};
-  buffers.x = data(arrays, "x");
-  buffers.h0 = data(arrays, "h0");
-  buffers.c0 = data(arrays, "c0");
-  buffers.kernel = data(arrays, "kernel");
-  buffers.recurrent_kernel = data(arrays, "recurrent_kernel");
-  buffers.bias = data(arrays, "bias");
-  buffers.mask = static_cast<const uint8_t*>(data(arrays, "mask"));
-  buffers.recurrent_dropout = data(arrays, "recurrent_dropout");
+  ForwardBuffers buffers{input_buffers(arrays)};
   buffers.y = data(arrays, "y");
   buffers.h = data(arrays, "h");
   buffers.c = data(arrays, "c");
@@ -43,14 +47,7 @@ ForwardBuffers forward_buffers(const py::dict& arrays) {
 }
 
 BackwardBuffers backward_buffers(const py::dict& arrays) {
-  BackwardBuffers buffers = {};
-  buffers.x = data(arrays, "x");
-  buffers.h0 = data(arrays, "h0");
-  buffers.c0 = data(arrays, "c0");
-  buffers.kernel = data(arrays, "kernel");
-  buffers.recurrent_kernel = data(arrays, "recurrent_kernel");
-  buffers.mask = static_cast<const uint8_t*>(data(arrays, "mask"));
-  buffers.recurrent_dropout = data(arrays, "recurrent_dropout");
+  BackwardBuffers buffers{input_buffers(arrays)};
   buffers.reserve = data(arrays, "reserve");
   buffers.dy = data(arrays, "dy");
   buffers.dh = data(arrays, "dh");

@@ -2,10 +2,11 @@
 // is written once for its size and for its pointers.
 #pragma once
 
-#include "cpu/simd.h"
-#include "cpu/split.h"
+#include <cstdint>
 
-namespace pylstm::cpu::PYLSTM_ISA {
+#include "core/macros.h"
+
+namespace pylstm {
 
 class Arena {
  public:
@@ -17,8 +18,7 @@ class Arena {
     used_ += (n * static_cast<int64_t>(sizeof(T)) + kAlign - 1) / kAlign * kAlign;
     return p;
   }
-  // What comes next is another thread's to write: not within reach of a prefetcher.
-  PYLSTM_FN void leave_page() { used_ += kPageBytes; }
+  PYLSTM_FN void skip(int64_t bytes) { used_ += bytes; }
   PYLSTM_FN int64_t used() const { return used_; }
 
  private:
@@ -27,4 +27,4 @@ class Arena {
   int64_t used_ = 0;
 };
 
-}  // namespace pylstm::cpu::PYLSTM_ISA
+}  // namespace pylstm
