@@ -39,7 +39,7 @@ def keeps_steps(key, rank):
     if not key:
         return True
     if key[0] is Ellipsis:
-        return sum(index is not None for index in key[1:]) <= rank - 2 and None not in key[:2]
+        return sum(index is not None for index in key[1:]) <= rank - 2
     return all(map(_is_all, key[:2]))
 
 

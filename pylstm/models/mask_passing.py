@@ -9,6 +9,7 @@ import functools
 import weakref
 
 import keras
+import numpy as np
 from keras import tree
 from keras.src.backend.common.masking import get_keras_mask, set_keras_mask
 from keras.src.models.functional import Functional
@@ -39,6 +40,15 @@ _POINTWISE = frozenset(
     StopGradient Subtract Tan Tanh TanhShrink Threshold TrueDivide Trunc Where ZerosLike
     """.split()  # noqa: SIM905  (a list has a line for each)
 )
+# Those that compute numbers along an axis, which may be behind the steps.
+_ALONG_AXIS = frozenset(
+    """
+    Argmax Argmin Argsort Average Concatenate CountNonzero Cumprod Cumsum Diff Flip Glu LogSoftmax
+    Logsumexp Max Mean Median Min Norm Normalize Prod Repeat Softmax Sort Sparsemax
+    Split Std Sum Take TakeAlongAxis Var
+    """.split()  # noqa: SIM905
+)
+_OF_NEW_AXIS = ("ExpandDims", "OneHot", "Squeeze", "Stack")
 # Keras passes the mask of these on only if all their inputs have one.
 _POINTWISE_LAYERS = tuple(
     getattr(keras.layers, name)
@@ -153,7 +163,11 @@ def computes_each_step(operation):
     if not is_of_keras(operation):
         return False
     kind = type(operation).__name__
-    return kind in _POINTWISE or (kind in ("ExpandDims", "Squeeze") and _is_behind_steps(operation))
+    if kind in _ALONG_AXIS:
+        return all(axis > 1 for axis in _axes_from_front(operation))
+    if kind in _OF_NEW_AXIS:
+        return _is_behind_steps(operation)
+    return kind in _POINTWISE or (kind == "Matmul" and _multiplies_features(operation))
 
 
 def reduces_steps(operation):
@@ -185,8 +199,27 @@ def _has_steps(symbolic):
 
 def _is_behind_steps(operation):
     """Whether the axes that an operation adds or drops come behind the batch and the steps."""
-    axes = operation.axis if isinstance(operation.axis, (list, tuple)) else (operation.axis,)
-    return all(axis is not None and (axis > 1 or axis == -1) for axis in axes)
+    return all(axis is not None and (axis > 1 or axis == -1) for axis in _axes(operation))
+
+
+def _axes(operation):
+    return operation.axis if isinstance(operation.axis, (list, tuple)) else (operation.axis,)
+
+
+def _axes_from_front(operation):
+    """The axes along which an operation computes, of its calls with tensors of several ranks all.
+
+    Without an axis it computes along all: the first stands for them.
+    """
+    ranks = {len(node.input_tensors[0].shape) for node in operation._inbound_nodes}
+    axes = _axes(operation)
+    return {0 if axis is None else axis % rank for axis in axes for rank in ranks} or {0}
+
+
+def _multiplies_features(operation):
+    """Whether a matrix product is with a constant, such as `x @ weights`."""
+    arguments = [node.arguments.args for node in operation._inbound_nodes]
+    return all(not isinstance(b, keras.KerasTensor) and np.ndim(b) == 2 for _, b in arguments)
 
 
 def _call_and_pass(operation, call, *args, **kwargs):
@@ -204,12 +237,11 @@ def _call_and_pass(operation, call, *args, **kwargs):
     if not masked:
         return call(*args, **kwargs)
     is_layer = isinstance(operation, keras.Layer)
-    if is_layer and not passes_mask(operation):
+    if not (passes_mask(operation) if is_layer else _passes_or_makes_mask(operation)):
         raise mask_lost(operation)
     mask = None  # layers that take tensors of several lengths have each its own
     if type(operation) is GetItem or computes_each_step(operation):
-        masks = {id(mask): mask for _, mask in masked}
-        mask = functools.reduce(keras.ops.logical_and, masks.values())
+        mask = _mask_of_all(masked)
     if type(operation) is GetItem:
         taken = index_masked(*args, mask)
         if taken is None:
@@ -221,11 +253,67 @@ def _call_and_pass(operation, call, *args, **kwargs):
         if get_keras_mask(x) is None:  # MultiHeadAttention has taken it off
             set_keras_mask(x, own)
     if computes_each_step(operation):
-        if _mask_of(outputs) is None or isinstance(operation, keras.layers.Softmax):
-            set_keras_mask(outputs, mask)
-    elif not is_layer and (reduces_steps(operation) or not _are_boolean(outputs)):
-        raise mask_lost(operation)
+        for output in tree.flatten(outputs):
+            if _mask_of(output) is None or isinstance(operation, keras.layers.Softmax):
+                set_keras_mask(output, mask)
+    elif is_layer and _leaves_masks_to_keras(operation):
+        _complete_masks(operation, outputs, masked)
     return outputs
+
+
+def _passes_or_makes_mask(operation):
+    """Whether an operation that is no layer passes a mask on, or may be part of one: what `Masking`
+    computes is in the graph, too."""
+    if type(operation) is GetItem or computes_each_step(operation):
+        return True
+    outputs = [output for node in operation._inbound_nodes for output in node.outputs]
+    return not reduces_steps(operation) and all(dtype_name(y) == "bool" for y in outputs)
+
+
+def _mask_of_all(masked):
+    masks = {id(mask): mask for _, mask in masked}
+    return functools.reduce(keras.ops.logical_and, masks.values())
+
+
+def _leaves_masks_to_keras(layer):
+    """Whether Keras alone decides about the masks of a layer's outputs: it gives that of the first
+    input to the first output."""
+    if is_of_keras(layer):
+        return isinstance(layer, keras.layers.Lambda)
+    if isinstance(layer, (Functional, keras.Sequential)):
+        return False
+    return getattr(layer.compute_mask, "_is_default", False) or _is_of_pylstm(layer)
+
+
+def _is_of_pylstm(model):
+    """Whether a model is subclassed from `pylstm.Model`: Keras then takes it that it says of the
+    masks of its outputs that there are none."""
+    return getattr(model.compute_mask, "__func__", None) is MaskPassing.compute_mask
+
+
+def _complete_masks(layer, outputs, masked):
+    """Gives outputs that have the steps of the inputs, and no mask, that of the inputs.
+
+    Raises:
+        RaggedError: The layer does not say that it passes masks on.
+    """
+    for place, output in enumerate(tree.flatten(outputs)):
+        if _mask_of(output) is None and _keeps_steps(layer, place):
+            if not layer.supports_masking or _is_of_pylstm(layer):
+                raise mask_lost(layer)
+            set_keras_mask(output, _mask_of_all(masked))
+
+
+def _keeps_steps(layer, place):
+    """Whether an output of a layer has as many steps as an input, as far as the graph tells."""
+
+    def steps(x):  # None, too
+        return {x.shape[1]} if len(x.shape) > 2 or x.shape[1:] == (None,) else set()
+
+    return any(
+        steps(node.outputs[place]) & set().union(*map(steps, node.input_tensors))
+        for node in layer._inbound_nodes
+    )
 
 
 def _prepared(operation, args, kwargs, x, mask):
@@ -284,11 +372,6 @@ def _passing_masks(operation):
     if graph not in _passing:
         _passing[graph] = MaskPassing(graph._inputs_struct, graph._outputs_struct)
     return _passing[graph]
-
-
-def _are_boolean(outputs):
-    """Whether an operation may be part of a mask: what `Masking` computes is in the graph, too."""
-    return all(dtype_name(y) == "bool" for y in tree.flatten(outputs))
 
 
 def _mask_of(x):
@@ -354,6 +437,9 @@ def mask_lost(operation):
         fix = f"keras.layers.Softmax(axis={operation.axis})(x)     over the steps that count"
     elif kind in ("Activation", "UnitNormalization") and -1 in _step_axes(operation):
         fix = "keras.layers.Softmax()(x)     for weights of the steps that count"
+    elif isinstance(operation, keras.Model):
+        fix = "def compute_mask(self, inputs, previous_mask): return previous_mask     "
+        fix += f"in {kind}, if it takes steps one by one"
     elif isinstance(operation, keras.Layer) and not is_of_keras(operation):
         fix = f"self.supports_masking = True in {kind}.__init__, if it takes steps one by one"
     else:

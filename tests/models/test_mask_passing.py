@@ -28,6 +28,50 @@ POINTWISE = {
 }
 
 
+WEIGHTS = np.random.default_rng(0).normal(size=(5, 3)).astype("float32")
+# Operations along an axis, each giving (batch, time, features).
+ALONG = {
+    "argmax": lambda x, axis: ops.argmax(x, axis, keepdims=True),
+    "argmin": lambda x, axis: ops.argmin(x, axis, keepdims=True),
+    "argsort": ops.argsort,
+    "average": lambda x, axis: ops.expand_dims(ops.average(x, axis), axis),
+    "concatenate": lambda x, axis: ops.concatenate([x, 2 * x], axis),
+    "count_nonzero": lambda x, axis: ops.expand_dims(ops.count_nonzero(x, axis), axis),
+    "cumprod": ops.cumprod,
+    "cumsum": ops.cumsum,
+    "diff": lambda x, axis: ops.diff(x, axis=axis),
+    "flip": ops.flip,
+    "glu": lambda x, axis: ops.glu(ops.concatenate([x, x], axis), axis),
+    "log_softmax": ops.log_softmax,
+    "logsumexp": lambda x, axis: ops.logsumexp(x, axis, keepdims=True),
+    "max": lambda x, axis: ops.max(x, axis, keepdims=True),
+    "mean": lambda x, axis: ops.mean(x, axis, keepdims=True),
+    "median": lambda x, axis: ops.median(x, axis, keepdims=True),
+    "min": lambda x, axis: ops.min(x, axis, keepdims=True),
+    "norm": lambda x, axis: ops.norm(x, axis=axis, keepdims=True),
+    "normalize": lambda x, axis: ops.normalize(x, axis),
+    "prod": lambda x, axis: ops.prod(x, axis, keepdims=True),
+    "repeat": lambda x, axis: ops.repeat(x, 2, axis),
+    "softmax": ops.softmax,
+    "sort": ops.sort,
+    "sparsemax": ops.sparsemax,
+    "split": lambda x, axis: ops.split(x, [2], axis)[0],
+    "std": lambda x, axis: ops.std(x, axis, keepdims=True),
+    "sum": lambda x, axis: ops.sum(x, axis, keepdims=True),
+    "take": lambda x, axis: ops.take(x, [0], axis),
+    "take_along_axis": lambda x, axis: ops.take_along_axis(x, ops.argsort(x, axis), axis),
+    "var": lambda x, axis: ops.var(x, axis, keepdims=True),
+}
+# What makes features of features.
+OF_FEATURES = {
+    "matmul": lambda x: x @ WEIGHTS,
+    "one_hot": lambda x: ops.one_hot(ops.cast(ops.abs(x[..., 0]), "int32"), 3),
+    "outputs of split": lambda x: ops.add(*ops.split(x[..., :4], 2, axis=2)),
+    "stack": lambda x: ops.stack([x, -x], axis=-1)[..., 0],
+    "without its axis": lambda x: ops.sum(x, axis=-1)[..., None],
+}
+
+
 def outputs_per_step(x):
     return pylstm.LSTM(4, return_sequences=True)(x)
 
@@ -118,10 +162,143 @@ def test_pointwise_operations_pass_it_on(name):
     assert_each_alone(pylstm.Model(x, pylstm.LSTM(4)(POINTWISE[name](x))), sequences())
 
 
+@pytest.mark.parametrize("axis", [-1, 2])
+@pytest.mark.parametrize("name", ALONG)
+def test_operations_along_the_features_pass_it_on(name, axis):
+    x = keras.Input((None, 5))
+    model, seqs = pylstm.Model(x, pylstm.LSTM(4)(ALONG[name](x, axis))), sequences()
+    for got, seq in zip(model(seqs), seqs, strict=True):
+        assert_close(got, model(seq[None])[0], "float32")
+
+
+@pytest.mark.parametrize("axis", [-2, 1])
+@pytest.mark.parametrize("name", ALONG)
+def test_operations_along_the_steps_lose_it(name, axis):
+    x = keras.Input((len(max(sequences(), key=len)), 5))
+    kind = "concatenate" if name == "glu" else "argsort" if name == "take_along_axis" else name
+    model = pylstm.Model(x, pylstm.LSTM(4)(ALONG[name](x, axis)))
+    with pytest.raises(errors.RaggedError, match=rf"\[PYL130\] layer '{kind}"):
+        model(sequences())
+
+
+@pytest.mark.parametrize("name", OF_FEATURES)
+def test_operations_on_the_features_pass_it_on(name):
+    x = keras.Input((None, 5))
+    assert_each_alone(pylstm.Model(x, pylstm.LSTM(4)(OF_FEATURES[name](x))), sequences())
+
+
+def test_a_product_of_two_sequences_loses_it():
+    x = keras.Input((None, 5))
+    scores = ops.matmul(x, ops.transpose(x, (0, 2, 1)))
+    model = pylstm.Model(x, ops.max(ops.matmul(scores, x), axis=1))
+    with pytest.raises(errors.RaggedError, match=r"\[PYL130\] layer 'transpose"):
+        model.predict(sequences())
+
+
+def test_every_operation_along_an_axis_is_tested():
+    kinds = {name.replace("_", "") for name in ALONG}
+    assert kinds == {kind.lower() for kind in mask_passing._ALONG_AXIS}
+
+
 @pytest.mark.parametrize("name", LAYERS)
 def test_layers_of_keras_pass_it_on(name):
     x = keras.Input((None, 5))
     assert_each_alone(pylstm.Model(x, LAYERS[name](outputs_per_step(x))), sequences())
+
+
+class Gate(keras.layers.Layer):
+    """Multiplies every step of the last input by a vector for each sequence."""
+
+    def __init__(self):
+        super().__init__()
+        self.supports_masking = True
+        self.dense = keras.layers.Dense(5)
+
+    def call(self, vector, x=None):
+        vector, x = vector if x is None else (vector, x)
+        return x * self.dense(vector)[:, None]
+
+
+class Both(keras.layers.Layer):
+    def __init__(self):
+        super().__init__()
+        self.supports_masking = True
+
+    def call(self, x):
+        return 2 * x, x + 1
+
+
+def beside_each_step(inputs):
+    vector, x = inputs
+    return ops.concatenate([vector[:, None] + 0 * x[..., :1], x], axis=-1)
+
+
+WITH_A_VECTOR = {
+    "layer of two inputs": lambda vector, x: Gate()(vector, x),
+    "layer of a list": lambda vector, x: Gate()([vector, x]),
+    "lambda": lambda vector, x: keras.layers.Lambda(
+        beside_each_step, output_shape=(None, 8), mask=lambda x, mask: mask
+    )([vector, x]),
+    "second output": lambda vector, x: ops.add(Gate()(vector, x), Both()(x)[1]),
+}
+
+
+@pytest.mark.parametrize("name", WITH_A_VECTOR)
+def test_layers_that_say_so_pass_on_the_mask_of_any_input_to_all_outputs(name):
+    vector, x = keras.Input((3,)), keras.Input((None, 5))
+    model = pylstm.Model([vector, x], pylstm.LSTM(4)(WITH_A_VECTOR[name](vector, x)))
+    seqs = sequences()
+    vectors = np.random.default_rng(1).normal(size=(len(seqs), 3)).astype("float32")
+    for got, v, seq in zip(model.predict([vectors, seqs]), vectors, seqs, strict=True):
+        assert_close(got, model([v[None], seq[None]])[0], "float32")
+
+
+class Block:
+    def __init__(self):
+        super().__init__()
+        self.dense = keras.layers.Dense(5)
+
+    def call(self, x):
+        return self.dense(x) * 2
+
+
+class OwnBlock(Block, pylstm.Model):
+    pass
+
+
+class KerasBlock(Block, keras.Model):
+    pass
+
+
+@pytest.mark.parametrize("kind", [OwnBlock, KerasBlock])
+def test_a_subclassed_model_inside_that_loses_the_mask(kind):
+    x = keras.Input((None, 5))
+    model = pylstm.Model(x, pylstm.LSTM(4)(kind()(x)))
+    with (
+        warnings.catch_warnings(action="ignore"),  # of Keras, too
+        pytest.raises(errors.RaggedError, match=r"\[PYL130\] layer '\w+_block") as caught,
+    ):
+        model.predict(sequences())
+    assert caught.value.fix.startswith("def compute_mask(self, inputs, previous_mask): return ")
+
+    class Passing(kind):
+        def compute_mask(self, inputs, previous_mask):
+            return previous_mask
+
+    assert_each_alone(pylstm.Model(x, pylstm.LSTM(4)(Passing()(x))), sequences())
+
+
+def test_a_subclassed_model_inside_that_pools_the_steps():
+    class Encoder(pylstm.Model):
+        def __init__(self):
+            super().__init__()
+            self.lstm = pylstm.LSTM(5)
+
+        def call(self, x):
+            return self.lstm(x)
+
+    x = keras.Input((None, 5))
+    assert_each_alone(pylstm.Model(x, keras.layers.Dense(3)(Encoder()(x))), sequences())
 
 
 INDICES = {
@@ -402,7 +579,6 @@ LOSES = {
         lambda: lambda x: ops.max(x, axis=1, keepdims=True),
         "keras.layers.GlobalMaxPooling1D()(x)     over the steps",
     ),
-    "max over features": (lambda: lambda x: ops.max(x, -1, True), "pylstm.pad(sequences).x"),
     "mean": (
         lambda: lambda x: ops.mean(x, axis=1, keepdims=True),
         "keras.layers.GlobalAveragePooling1D()(x)     over the steps",
