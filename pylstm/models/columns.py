@@ -19,7 +19,7 @@ from pylstm.errors import BatchMismatchError, DTypeError, RankError, TimestepErr
 from pylstm.inputs.containers import as_numbers, unreported
 from pylstm.inputs.padding import PaddedBatch, unpad
 from pylstm.inputs.sequences import as_numpy, as_sequences, stack, unpacked
-from pylstm.models.structure import map_parts
+from pylstm.models.structure import map_parts, named
 
 
 @dataclasses.dataclass(frozen=True)
@@ -287,13 +287,13 @@ def _joined(shape, samples):
 
 def _check_steps(columns):
     """Checks that targets and weights per step have the steps of some input."""
-    inputs = [column for column in columns_of(columns.x) if isinstance(column, Sequences)]
+    inputs = [pair for pair in named("x", columns.x) if isinstance(pair[1], Sequences)]
     for name, part in (("y", columns.y), ("sample_weight", columns.sample_weight)):
         for column in columns_of(part):
             if not isinstance(column, Sequences):
                 continue
-            if not any(np.array_equal(column.lengths, each.lengths) for each in inputs):
-                raise _other_steps(name, column, inputs)
+            if not any(np.array_equal(column.lengths, each.lengths) for _, each in inputs):
+                raise other_lengths(name, column, *(inputs or [("x", None)])[0])
             if name == "sample_weight":
                 check_weights(column)
 
@@ -314,26 +314,33 @@ def check_weights(column):
         )
 
 
-def _other_steps(name, column, inputs):
-    """The error for targets or weights per step that no input has the steps of."""
+def other_lengths(name, column, other, beside):
+    """The error for targets or weights per step that have other steps than what they belong to.
+
+    Args:
+        name: What the user calls them.
+        column: `Sequences`.
+        other: What the user calls what they belong to, such as `"x"` or `"x[1]"`.
+        beside: Its `Sequences`; None for a dense array.
+    """
     got = f"{name} has {column.lengths.min()} to {column.lengths.max()} steps; x is one dense array"
     fix = "pass x as the list of sequences that the labels belong to"
-    if inputs:
-        index = int(np.flatnonzero(column.lengths != inputs[0].lengths)[0])
+    if beside is not None:
+        more = column.lengths - beside.lengths
+        index = int(np.flatnonzero(more)[0])
         got = (
-            f"sample {index}: x has {inputs[0].lengths[index]} steps, "
+            f"sample {index}: {other} has {beside.lengths[index]} steps, "
             f"{name} has {column.lengths[index]}"
         )
-        more = column.lengths - inputs[0].lengths
         if (more >= 0).all():
-            fix = f"{name} = [b[: len(a)] for a, b in zip(x, {name})]"
-        elif (more <= 0).all():
+            fix = f"{name} = [b[: len(a)] for a, b in zip({other}, {name})]"
+        elif (more <= 0).all() and other == "x":
             fix = f"x = [a[: len(b)] for a, b in zip(x, {name})]"
         else:
-            fix = f"look for what drops steps of x, and of {name}"
+            fix = f"look for what drops steps of {other}, and of {name}"
     return TimestepError(
         "PYL120",
-        expected=f"one entry of {name} per step of x, or one per sample",
+        expected=f"one entry of {name} per step of {other}, or one per sample",
         got=got,
         fix=fix,
     )

@@ -86,7 +86,8 @@ def dataset(
             got=repr(batch_size),
             fix="pylstm.dataset(sequences, labels, batch_size=32)",
         )
-    columns = open_targets(read_columns(x, y, sample_weight))
+    columns = read_columns(x, y, sample_weight)
+    opened = open_targets(columns)
     if drop_remainder and columns.size < batch_size:
         raise OptionError(
             "PYL144",
@@ -98,6 +99,7 @@ def dataset(
     return SequenceDataset(
         columns,
         batch_size,
+        opened=opened,
         bucket=bucket,
         shuffle=y is not None if shuffle is None else shuffle,
         seed=seed,
@@ -111,6 +113,9 @@ def dataset(
 class SequenceDataset(keras.utils.PyDataset):
     """Batches of `Columns`. See `dataset` for the arguments.
 
+    What is `opened` are the columns as they go to a model that tells nothing of its outputs; one of
+    pylstm's fits its targets to its outputs itself.
+
     For a plain Keras model, x comes as ragged tensors where Keras' backend has them, else as
     arrays. Padded batches are of one length, or of few: what compiles without ragged tensors does
     so by shape.
@@ -121,6 +126,7 @@ class SequenceDataset(keras.utils.PyDataset):
         columns,
         batch_size,
         *,
+        opened=None,
         bucket=True,
         shuffle=False,
         seed=None,
@@ -130,6 +136,7 @@ class SequenceDataset(keras.utils.PyDataset):
     ):
         super().__init__(**workers)
         self.columns = columns
+        self._opened = columns if opened is None else opened
         self._batch_size = batch_size
         self._bucket = bucket
         self._shuffle = shuffle
@@ -145,7 +152,7 @@ class SequenceDataset(keras.utils.PyDataset):
     def with_columns(self, columns):
         """The same batches of other columns of the same samples."""
         batches = copy.copy(self)
-        batches.columns = columns
+        batches.columns = batches._opened = columns
         return batches
 
     def for_model(self, ragged, lengths=None):
@@ -176,7 +183,7 @@ class SequenceDataset(keras.utils.PyDataset):
     def __getitem__(self, index):
         rows = self._rows[index]
         maxlen = self._padded_length(rows)
-        x, y, sample_weight = self.columns.take(rows)
+        x, y, sample_weight = self._opened.take(rows)
         batch = (map_columns(lambda column: self._render_input(column, maxlen), x),)
         if y is not None:
             batch += (map_columns(lambda column: _render_target(column, maxlen), y),)

@@ -12,23 +12,26 @@ from keras import tree
 from pylstm.errors import TimestepError
 from pylstm.inputs.padding import unpad
 from pylstm.inputs.sequences import as_numpy
-from pylstm.models.columns import Dense, Sequences, check_weights, columns_of
+from pylstm.models.columns import Dense, Sequences, check_weights, columns_of, other_lengths
+from pylstm.models.output_lengths import output_lengths
 from pylstm.models.outputs import map_targets
 
 
-def unpad_targets(columns, shapes=None):
+def unpad_targets(columns, shapes=None, model=None):
     """Takes the padding off targets (N, T, ...) and weights (N, T) per step.
 
     Args:
         columns: `Columns`. Without sequences of several lengths they stay as they are.
         shapes: The shapes of the model's outputs, by name or number, where they are known.
+        model: The model, whose graph tells the steps of each output; without one, what the
+            columns look like decides.
 
     Returns:
         `Columns`.
 
     Raises:
         TimestepError: A target or weight per step is not padded behind the steps of x, or weights
-            are per step and targets are not.
+            are per step and targets are not, or have other steps.
     """
     inputs = [column.lengths for column in columns_of(columns.x) if isinstance(column, Sequences)]
     inputs = list({lengths.tobytes(): lengths for lengths in inputs}.values())
@@ -36,12 +39,15 @@ def unpad_targets(columns, shapes=None):
         return columns
     dense = [column.shape for column in columns_of(columns.x) if isinstance(column, Dense)]
     inputs = _Inputs(inputs, {shape[1] for shape in dense if len(shape) > 2})
+    shapes = shapes or {}
+    known = output_lengths(model, columns.x, shapes) if model is not None else {}
 
-    def unpad_one(target, shape):
-        return _unpad_target(target, shape, inputs)
+    def unpad_one(target, name):
+        lengths = known[name] if name in known else inputs.lengths_beside(target)
+        return _unpad_target(target, shapes.get(name), lengths, name in known)
 
-    y = map_targets(shapes or {}, unpad_one, columns.y)
-    return columns._replace(y=y, sample_weight=_unpad_weights(columns.sample_weight, y, inputs))
+    y = map_targets({name: name for name in shapes}, unpad_one, columns.y)
+    return columns._replace(y=y, sample_weight=_unpad_weights(columns.sample_weight, y))
 
 
 class _Inputs(NamedTuple):
@@ -57,6 +63,8 @@ class _Inputs(NamedTuple):
 
     def lengths_beside(self, column):
         """The lengths of the one input that a padded column can belong to, or None."""
+        if not isinstance(column, Dense) or len(column.shape) < 2:
+            return None
         steps = column.shape[1]
         fitting = [lengths for lengths in self.lengths if lengths.max() == steps]
         if not fitting and steps not in self.steps:
@@ -64,22 +72,21 @@ class _Inputs(NamedTuple):
         return fitting[0] if len(fitting) == 1 else None
 
 
-def _unpad_target(target, shape, inputs):
+def _unpad_target(target, shape, lengths, are_known):
     """The target without its padding where it is per step, else the target itself.
 
     Args:
         target: A column.
         shape: The shape of the output that it is for, or None.
-        inputs: `_Inputs`.
+        lengths: Those of the sequences whose steps it can have, or None.
+        are_known: Whether the output has these steps.
     """
     rank = len(target.shape) if isinstance(target, Dense) else 0
-    if rank < 2 or (shape is not None and len(shape) < 3):
-        return target
-    lengths = inputs.lengths_beside(target)
-    if lengths is None:
+    if lengths is None or rank < 2 or (shape is not None and len(shape) < 3):
         return target
     steps, longest = target.shape[1], lengths.max()
-    if shape is not None and shape[1] is None:  # The output is per step, and so is the target, ...
+    are_known |= shape is not None and shape[1] is None
+    if are_known:  # The output is per step, and so is the target, ...
         is_for_all_steps = steps == 1 < longest
         is_label_sequence = steps < longest and rank < len(shape)  # as of a CTC loss
         return target if is_for_all_steps or is_label_sequence else _unpad("y", target, lengths)
@@ -89,26 +96,30 @@ def _unpad_target(target, shape, inputs):
     return Sequences(unpad(target.values, lengths=lengths))
 
 
-def _unpad_weights(weights, y, inputs):
-    def unpad_one(weights, is_by_step):
-        if isinstance(weights, Sequences) and not is_by_step:
-            raise TimestepError(
-                "PYL120",
-                "the weights are per step, the targets per sample",
-                expected="sample_weight with one number per sample, as y",
-                got=f"sample_weight with {weights.lengths.min()} to {weights.lengths.max()} steps",
-                fix="[np.mean(w) for w in sample_weight], or y as a list of arrays per step",
-            )
-        if not isinstance(weights, Dense) or not is_by_step or weights.shape[1:] in ((), (1,)):
-            return weights
-        check_weights(weights)
-        lengths = inputs.lengths_beside(weights)
-        return weights if lengths is None else _unpad("sample_weight", weights, lengths)
-
-    by_step = tree.map_structure(lambda target: isinstance(target, Sequences), y)
+def _unpad_weights(weights, y):
+    steps = tree.map_structure(lambda each: each if isinstance(each, Sequences) else None, y)
     if isinstance(weights, (tuple, dict)):
-        return tree.map_structure(unpad_one, weights, by_step)
-    return unpad_one(weights, any(tree.flatten(by_step)))
+        return tree.map_structure(_unpad_weight, weights, steps)
+    return _unpad_weight(weights, next(iter(columns_of(steps)), None))
+
+
+def _unpad_weight(weights, y):
+    """Weights without their padding; y is the target if it is per step, else None."""
+    is_by_step = isinstance(weights, Sequences)
+    if is_by_step and y is None:
+        raise TimestepError(
+            "PYL120",
+            "the weights are per step, the targets per sample",
+            expected="sample_weight with one number per sample, as y",
+            got=f"sample_weight with {weights.lengths.min()} to {weights.lengths.max()} steps",
+            fix="[np.mean(w) for w in sample_weight], or y as a list of arrays per step",
+        )
+    if is_by_step and not np.array_equal(weights.lengths, y.lengths):
+        raise other_lengths("sample_weight", weights, "y", y)
+    if not isinstance(weights, Dense) or y is None or weights.shape[1:] in ((), (1,)):
+        return weights
+    check_weights(weights)
+    return _unpad("sample_weight", weights, y.lengths)
 
 
 def _unpad(name, column, lengths):

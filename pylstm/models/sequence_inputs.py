@@ -24,6 +24,7 @@ from pylstm.models.foreign_errors import readable_errors
 from pylstm.models.kept_values import kept_values, note_values
 from pylstm.models.mask_passing import MaskPassing
 from pylstm.models.outputs import Masked
+from pylstm.models.targets import fit_targets
 from pylstm.models.traces import make_by_rank
 from pylstm.models.unpadding import are_by_sample, as_lists, without_padding
 
@@ -104,7 +105,8 @@ class SequenceInputs:
             validation_data = read_batches(self, validation_data)
         if data is None:
             if isinstance(x, SequenceDataset):
-                columns, class_weight = weigh_classes(self, x.columns, class_weight)
+                columns = fit_targets(self, x.columns)
+                columns, class_weight = weigh_classes(self, columns, class_weight)
                 x = x.with_columns(columns)
             x = read_batches(self, x)
         else:

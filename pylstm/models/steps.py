@@ -63,7 +63,7 @@ def refused_steps(model, inputs):
         model: A Keras model.
         inputs: Tensors, columns or None, in the order of the model's inputs.
     """
-    graph = _graph_of(model)
+    graph = graph_of(model)
     if graph is None:
         return None
     symbols, others = [], []
@@ -83,27 +83,27 @@ def _refusing(model, symbols):
 
     def ask(operation):
         asked.append(operation)
-        return functools.partial(_output_spec, ask, operation)
+        return functools.partial(output_spec, ask, operation)
 
     try:
-        _output_spec(ask, model, symbols)
+        output_spec(ask, model, symbols)
     except Exception:  # of any kind: there was none with the steps that the model was built with
         return asked[-1]
     return None
 
 
-def _output_spec(ask, operation, *args, **kwargs):
+def output_spec(ask, operation, *args, **kwargs):
     """What an operation makes of symbolic tensors, once it has checked them as in a call."""
     first = next(iter((*args, *kwargs.values())))
     if isinstance(operation, keras.Layer):
         operation._assert_input_compatibility(first)
-    graph = _graph_of(operation)
+    graph = graph_of(operation)
     if graph is not None:  # by Keras' own: that of `MaskPassing` would ask again
         return Functional._run_through_graph(graph, first, ask)
     return operation.compute_output_spec(*args, **kwargs)
 
 
-def _graph_of(model):
+def graph_of(model):
     """The functional model that a model is, or that a `keras.Sequential` has inside, or None."""
     graph = getattr(model, "_functional", model)
     return graph if isinstance(graph, Functional) else None

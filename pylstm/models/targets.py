@@ -6,7 +6,8 @@ from keras import tree
 
 from pylstm.errors import DTypeError, TimestepError
 from pylstm.keras_graph import is_of_keras
-from pylstm.models.columns import Dense, Sequences, Stacked, columns_of, map_columns
+from pylstm.models.columns import Dense, Sequences, Stacked, columns_of, map_columns, other_lengths
+from pylstm.models.output_lengths import output_lengths
 from pylstm.models.outputs import map_targets, output_shapes
 from pylstm.models.padded_targets import unpad_targets
 from pylstm.models.structure import named
@@ -23,7 +24,7 @@ def fit_targets(model, columns):
         return columns
     shapes = output_shapes(model, columns.x)
     y, sample_weight = (_arranged(part, model) for part in (columns.y, columns.sample_weight))
-    columns = unpad_targets(columns._replace(y=y, sample_weight=sample_weight), shapes)
+    columns = unpad_targets(columns._replace(y=y, sample_weight=sample_weight), shapes, model)
     for _, error, fails in other_steps(model, columns, shapes):
         if fails:
             raise error
@@ -49,12 +50,18 @@ def other_steps(model, columns, shapes):
     steps = {size for column in columns_of(columns.x) for size in column.shape[1:2]}
     parts, of_all = named("y", y), getattr(model, "loss", None)
     losses = _of_each_output(model, of_all, y) or [of_all] * len(parts)
-    in_order = map(shapes.get, y) if isinstance(y, dict) else shapes.values()
-    for (where, target), output, loss in zip(parts, in_order, losses, strict=False):
+    inputs = [pair for pair in named("x", columns.x) if isinstance(pair[1], Sequences)]
+    known = output_lengths(model, columns.x, shapes) if len(inputs) > 1 else {}
+    in_order = y if isinstance(y, dict) else shapes
+    for (where, target), name, loss in zip(parts, in_order, losses, strict=False):
+        output = shapes.get(name)
         if target is None or output is None:
             continue
         by_class = tells_classes(loss)
-        if tuple(output) == (None, None) and isinstance(target, Sequences):
+        if isinstance(target, Sequences) and _has_other_lengths(target, known.get(name)):
+            pair = next(pair for pair in inputs if np.array_equal(pair[1].lengths, known[name]))
+            yield where, other_lengths(where, target, *pair), True
+        elif tuple(output) == (None, None) and isinstance(target, Sequences):
             yield where, _of_squeezed_steps(model, where, target, output), True
         elif len(output) == 2 and _looks_per_step(target, steps, by_class):
             fix = "return_sequences=True in the last recurrent layer, or one entry of y per sample"
@@ -66,6 +73,11 @@ def other_steps(model, columns, shapes):
             may_be_meant = target.shape[1:] == (1,) == output[2:] and None not in steps
             may_be_meant &= not _is(loss, "BinaryCrossentropy", "binary_crossentropy")
             yield where, error, by_class or (_compares(loss) and not may_be_meant)
+
+
+def _has_other_lengths(target, lengths):
+    """Whether targets per step have other steps than the output, if its own are known."""
+    return lengths is not None and not np.array_equal(target.lengths, lengths)
 
 
 def _looks_per_step(target, steps, by_class):

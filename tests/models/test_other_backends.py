@@ -496,6 +496,46 @@ TEXT = """
 """
 
 
+TARGETS_OF_SEVERAL_OUTPUTS = """
+    import keras, numpy as np, pylstm, pytest
+
+    z, a = keras.Input((None, 2), name="z"), keras.Input((None, 3), name="a")
+    outputs = {
+        "y": pylstm.LSTM(1, return_sequences=True)(z),
+        "b": pylstm.LSTM(1, return_sequences=True)(a),
+        "fixed": keras.layers.RepeatVector(4)(pylstm.LSTM(1)(z)),
+    }
+    model = pylstm.Model({"z": z, "a": a}, outputs)
+    model.compile(keras.optimizers.SGD(0.0), dict.fromkeys(outputs, "mse"))
+    rng = np.random.default_rng(0)
+    x = {
+        "z": [rng.normal(size=(t, 2)).astype("float32") for t in (4, 3, 2)],
+        "a": [rng.normal(size=(t, 3)).astype("float32") for t in (2, 3, 4)],
+    }
+    y = {
+        "y": [np.ones((t, 1)) for t in (4, 3, 2)],
+        "b": [np.ones((t, 1)) for t in (2, 3, 4)],
+        "fixed": np.ones((3, 4, 1)),
+    }
+    options = {"batch_size": 1, "return_dict": True, "verbose": 0}
+    want = model.evaluate(x, y, **options)
+    alone = np.mean((1 - model.predict(x, verbose=0)["fixed"]) ** 2)
+    np.testing.assert_allclose(want["fixed_loss"], alone, rtol=1e-5)
+    padded = {**y, "y": pylstm.pad(y["y"]).x, "b": pylstm.pad(y["b"]).x}
+    got = model.evaluate(x, padded, **options)
+    for name in want:
+        np.testing.assert_allclose(got[name], want[name], rtol=1e-5)
+    with pytest.raises(pylstm.errors.TimestepError, match="PYL120") as caught:
+        model.evaluate(x, {**y, "b": y["y"]}, verbose=0)
+    assert caught.value.got == "sample 0: x['a'] has 2 steps, y['b'] has 4"
+"""
+
+
+@pytest.mark.parametrize("backend", ["tensorflow", *backends.OTHERS])
+def test_targets_of_several_outputs(backend):
+    backends.run_python(backend, "-W", "ignore", "-c", textwrap.dedent(TARGETS_OF_SEVERAL_OUTPUTS))
+
+
 @pytest.mark.parametrize("backend", ["tensorflow", *backends.OTHERS])
 @pytest.mark.parametrize(
     "script", [METRICS, STATES, CONVOLUTIONS], ids=["metrics", "states", "conv"]

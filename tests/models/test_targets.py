@@ -28,10 +28,67 @@ def test_targets_of_a_decoder_beside_lists(steps):
     inputs = np.random.default_rng(1).normal(size=(6, steps, 3))
     want = model.predict((SEQS, inputs), verbose=0)
     assert np.shape(want) == (6, steps, 3)
-    if steps != max(map(len, SEQS)):  # else they could be the encoder's
-        for same in (want, list(want)):
-            assert model.evaluate((SEQS, inputs), same, verbose=0) < 1e-10
-            assert model.fit((SEQS, inputs), same, verbose=0).history["loss"][0] < 1e-10
+    for same in (want, list(want)):
+        assert model.evaluate((SEQS, inputs), same, verbose=0) < 1e-10
+        assert model.fit((SEQS, inputs), same, verbose=0).history["loss"][0] < 1e-10
+
+
+@pytest.mark.parametrize("names", [None, ("past", "future")])
+def test_targets_and_weights_of_the_encoders_steps(names):
+    """They are as long as some input, but not as the one whose steps the output has."""
+    encoded, decoded = keras.Input((None, 5), name="past"), keras.Input((None, 3), name="future")
+    _, *states = pylstm.LSTM(4, return_state=True)(encoded)
+    steps = pylstm.LSTM(4, return_sequences=True)(decoded, initial_state=states)
+    model = pylstm.Model([encoded, decoded], keras.layers.Dense(1)(steps), name="seq2seq")
+    model.compile("sgd", "mse")
+    x = sequences((4, 3, 2)), sequences((2, 3, 4), features=3)
+    where = "x[1]"
+    if names:
+        x, where = dict(zip(names, x, strict=True)), "x['future']"
+    right, wrong = ([np.ones((t, 1)) for t in lengths] for lengths in ((2, 3, 4), (4, 3, 2)))
+    data = pylstm.dataset(x, wrong)
+    for run in (lambda: model.fit(x, wrong, verbose=0), lambda: model.evaluate(data, verbose=0)):
+        with pytest.raises(errors.TimestepError, match="PYL120") as caught:
+            run()
+        assert caught.value.got == f"sample 0: {where} has 2 steps, y has 4"
+    assert [f.level for f in pylstm.diagnose(model, x, wrong) if f.code == "PYL120"] == ["error"]
+    with pytest.raises(errors.TimestepError, match=r"layer 'seq2seq'") as caught:
+        model.fit(x, right, sample_weight=wrong, verbose=0)
+    assert caught.value.got == "sample 0: y has 2 steps, sample_weight has 4"
+    want = model.evaluate(x, right, batch_size=1, verbose=0)
+    for y in (right, pylstm.pad(right).x):
+        assert model.evaluate(x, y, batch_size=1, verbose=0) == pytest.approx(want, rel=1e-5)
+    assert pylstm.diagnose(model, x, right).ok
+
+
+@pytest.mark.parametrize("front", [[], [keras.Input((None, 5))], [keras.Input((4, 5))]])
+@pytest.mark.parametrize("kind", [np.array, list, pylstm.dataset])
+def test_targets_of_a_fixed_horizon_whose_ends_are_alike(front, kind):
+    """Behind the length of each sequence they look like padding."""
+    layers = [pylstm.LSTM(4), keras.layers.RepeatVector(4), pylstm.LSTM(2, return_sequences=True)]
+    model = pylstm.Sequential([*front, *layers])
+    model.compile(keras.optimizers.SGD(0.0), "mse")
+    y = np.random.default_rng(0).random((6, 4, 2))
+    y[:, 1:] = 0
+    losses = []
+    for size in (2, 6):
+        data = (SEQS, kind(y)) if kind is not pylstm.dataset else (kind(SEQS, y, size),)
+        options = {"verbose": 0} if kind is pylstm.dataset else {"verbose": 0, "batch_size": size}
+        losses.append(model.evaluate(*data, **options))
+        losses += model.fit(*data, **options).history["loss"]
+    want = np.mean((model.predict(SEQS, verbose=0) - y) ** 2)
+    np.testing.assert_allclose(losses, want, rtol=1e-5)
+
+
+@pytest.mark.parametrize("units", [2, 4])
+def test_padded_targets_per_step_where_the_input_declares_its_steps(units):
+    """The steps of the output are as many as are declared, and as the units by chance."""
+    model = pylstm.Sequential([keras.Input((4, 5)), pylstm.LSTM(units, return_sequences=True)])
+    model.compile("sgd", "mse")
+    steps = [np.ones((len(seq), units)) for seq in SEQS]
+    want = model.evaluate(SEQS, steps, batch_size=2, verbose=0)
+    got = model.evaluate(SEQS, pylstm.pad(steps).x, batch_size=2, verbose=0)
+    assert got == pytest.approx(want, rel=1e-5)
 
 
 @pytest.mark.parametrize("jit_compile", [False, True])
