@@ -63,11 +63,11 @@ def other_steps(model, columns, shapes):
             yield where, other_lengths(where, target, *pair), True
         elif tuple(output) == (None, None) and isinstance(target, Sequences):
             yield where, _of_squeezed_steps(model, where, target, output), True
-        elif len(output) == 2 and _looks_per_step(target, steps, by_class):
+        elif len(output) == 2 and _looks_per_step(target, steps, output, by_class):
             fix = "return_sequences=True in the last recurrent layer, or one entry of y per sample"
             error = _of_other_steps(model, where, target, "step", output, "sample", fix)
             yield where, error, isinstance(target, Sequences) or by_class
-        elif len(output) == 3 and _looks_per_sample(target, steps, output):
+        elif len(output) == 3 and _looks_per_sample(target, steps, output, by_class):
             fix = "return_sequences=False in the last recurrent layer, or a y (batch, time, ...)"
             error = _of_other_steps(model, where, target, "sample", output, "step", fix)
             may_be_meant = target.shape[1:] == (1,) == output[2:] and None not in steps
@@ -80,8 +80,8 @@ def _has_other_lengths(target, lengths):
     return lengths is not None and not np.array_equal(target.lengths, lengths)
 
 
-def _looks_per_step(target, steps, by_class):
-    """Whether a target has an entry for each step of an input.
+def _looks_per_step(target, steps, output, by_class):
+    """Whether a target has an entry for each step of an input, beside an `output` (batch, K).
 
     Args:
         target: A column.
@@ -93,14 +93,18 @@ def _looks_per_step(target, steps, by_class):
     sizes = target.shape[1:]
     if len(sizes) == 1:
         return by_class and sizes[0] in steps - {1}
+    if sizes == (output[1], 1) and not by_class:  # an axis of 1 that the losses of Keras drop
+        return False
     return len(sizes) > 1 and sizes[0] in steps
 
 
-def _looks_per_sample(target, steps, output):
-    """Whether a target has one entry for all steps, beside an `output` (batch, time, ...)."""
+def _looks_per_sample(target, steps, output, by_class):
+    """Whether a target has one entry for all steps, beside an `output` (batch, time, features)."""
     sizes = target.shape[1:]
     if isinstance(target, Sequences) or sizes not in ((), (1,), output[2:]):
         return False
+    if sizes == output[2:] != (1,) and not by_class:  # numbers of steps by chance
+        return True
     return {*sizes}.isdisjoint({*steps, output[1]})
 
 
@@ -138,7 +142,10 @@ def _is(loss, class_name, function_name):
 
 
 def _resolved(loss):
-    """What the name of a loss stands for; anything else, and a name that nobody knows, as it is."""
+    """What the name of a loss stands for, alone in a list or dict, too; anything else, and a name
+    that nobody knows, as it is."""
+    if isinstance(loss, (list, tuple, dict)) and len(loss) == 1:
+        (loss,) = loss.values() if isinstance(loss, dict) else loss
     try:
         return keras.losses.get(loss) if isinstance(loss, str) else loss
     except ValueError:

@@ -91,6 +91,29 @@ def test_padded_targets_per_step_where_the_input_declares_its_steps(units):
     assert got == pytest.approx(want, rel=1e-5)
 
 
+@pytest.mark.parametrize("samples", [6, 4])
+def test_a_horizon_of_as_many_steps_as_the_input(samples):
+    """The output has as many numbers as the input has steps, and, by mistake, as there are both."""
+    x, y = np.ones((samples, 4, 5)), np.random.default_rng(0).random((samples, 4))
+    model = pylstm.Sequential([keras.Input((None, 5)), pylstm.LSTM(4)])
+    model.compile("sgd", "mse")
+    want = model.evaluate(x, y, verbose=0)
+    assert model.evaluate(x, y[..., None], verbose=0) == pytest.approx(want, rel=1e-5)
+    assert pylstm.diagnose(model, x, y[..., None]).ok
+    inputs = keras.Input((None, 5))
+    steps = pylstm.LSTM(4, return_sequences=True)(inputs)
+    model = pylstm.Model(inputs, keras.layers.Softmax()(steps))
+    model.compile("sgd", "mse")
+    with pytest.raises(errors.TimestepError, match=r"PYL120.* has one entry per sample"):
+        model.fit(x, y, verbose=0)
+    assert [f.level for f in pylstm.diagnose(model, x, y) if f.code == "PYL120"] == ["error"]
+    by_class = "sparse_categorical_crossentropy"  # whose labels have no axis of their own
+    for loss in (by_class, [by_class], {model.output_names[0]: by_class}):
+        model.compile("sgd", loss)
+        assert model.fit(x, y.astype(int), verbose=0)
+        assert pylstm.diagnose(model, x, y.astype(int)).ok
+
+
 @pytest.mark.parametrize("jit_compile", [False, True])
 @pytest.mark.parametrize("steps", [1, 5])
 def test_a_generator_of_equal_lengths_with_targets_by_step(steps, jit_compile):
