@@ -181,7 +181,7 @@ def _dense_tensors(items, report):
     shapes = [static_shape(item) for item in items]
     for index, shape in enumerate(shapes):
         if shape and shapes[0] and shape[1:] != shapes[0][1:]:
-            raise mismatch(0, shapes[0], index, shape)
+            raise mismatch(shapes, 0, index)
     lengths = [shape[0] if shape else None for shape in shapes]
     if None in lengths:
         raise RaggedError(

@@ -55,7 +55,7 @@ def as_sequences(seqs, report=None, name="sequences"):
             got="an empty collection",
             fix="[np.zeros((0, features))]     for one sequence without steps",
         )
-    return _same_dtype(_same_trailing_shape(without_batch_axes(arrays, report or _warn)))
+    return _same_dtype(_same_trailing_shape(without_batch_axes(arrays, report or _warn), name))
 
 
 def stack(arrays, report):
@@ -75,7 +75,8 @@ def unpacked(value, name="x"):
 
     Args:
         value: torch's nested tensor or `PackedSequence` (comes back as a list of tensors) or sparse
-            tensor (dense), NumPy's masked array or a memoryview (an array), or anything else.
+            tensor (dense), NumPy's masked array or a memoryview (an array), a table whose only
+            column holds sequences (that column), or anything else.
 
     Raises:
         DTypeError: Values of a masked array are masked.
@@ -84,6 +85,10 @@ def unpacked(value, name="x"):
         return unmasked(value, name)
     if isinstance(value, memoryview):
         return np.asarray(value)
+    if hasattr(value, "iloc") and len(getattr(value, "columns", ())) == 1:
+        column = value.iloc[:, 0]
+        holds_sequences = len(column) and isinstance(column.iloc[0], (list, tuple, np.ndarray))
+        return column if holds_sequences else value
     if type(value).__name__ == "PackedSequence":
         from torch.nn.utils.rnn import unpack_sequence
 
@@ -251,7 +256,7 @@ def _warn(code, got, done, line):
     warn_user(f"[{code}] {got} {done}. Better: {line}")
 
 
-def _same_trailing_shape(arrays):
+def _same_trailing_shape(arrays, name):
     """Checks that the sequences differ in length only; gives empty ones the others' shape."""
     first = next((i for i, array in enumerate(arrays) if array.size), 0)
     trailing = arrays[first].shape[1:]
@@ -261,13 +266,14 @@ def _same_trailing_shape(arrays):
             if len(array) == 0 and array.ndim == 1:  # [] says nothing about its features
                 array = np.zeros((0, *trailing), arrays[first].dtype)
             else:
-                raise mismatch(first, arrays[first].shape, index, array.shape)
+                raise mismatch([each.shape for each in arrays], first, index, name)
         result.append(array)
     return result
 
 
-def mismatch(first, shape, index, other):
-    """The error for two sequences of a list that differ in more than their length."""
+def mismatch(shapes, first, index, name="sequences"):
+    """The error for two of a list of sequences that differ in more than their length."""
+    shape, other = shapes[first], shapes[index]
     same_rank = len(shape) == len(other)
     error, code, what = (
         (FeatureMismatchError, "PYL105", None)
@@ -279,19 +285,21 @@ def mismatch(first, shape, index, other):
         what,
         expected="every sequence (time, features) with the same features",
         got=f"sequence {first} is {shape}, sequence {index} is {other}",
-        fix=_mismatch_fix(shape, other),
+        fix=_mismatch_fix(shapes, shape, other, name),
     )
 
 
-def _mismatch_fix(shape, other):
+def _mismatch_fix(shapes, shape, other, name):
     ranks = {len(shape), len(other)}
     if ranks == {2, 3}:
         is_batch = len(shape) == 3 and shape[0] == other[0]
-        return STATES_APART if is_batch else "[s[0] if s.ndim == 3 else s for s in sequences]"
+        return STATES_APART if is_batch else f"[s[0] if s.ndim == 3 else s for s in {name}]"
     if len(ranks) > 1:
         return "s[:, None] gives a univariate sequence its feature axis"
+    if ranks == {2} and all(each[0] == 1 for each in shapes):
+        return f"[s[0] for s in {name}]     if axis 0 is a batch of one, or holds the one feature"
     if len(shape) == 2 and shape[0] == other[0]:
-        return "[s.T for s in sequences]     if axis 0 holds the features and axis 1 the time"
+        return f"[s.T for s in {name}]     if axis 0 holds the features and axis 1 the time"
     return "drop or add features so that all sequences have the same"
 
 

@@ -100,13 +100,17 @@ def _split_by_sizes(x, samples):
     shapes = [tuple(getattr(part, "shape", ())) for part in x]
     one_batch = all(shapes) and len({shape[0] for shape in shapes}) == 1
     are_inputs = one_batch and samples in (None, shapes[0][0])
-    are_sequences = samples in (None, len(x)) and all(len(shape) <= 2 for shape in shapes)
-    if are_inputs and are_sequences:
+    have_batch_axes = len(x) > 1 and all(len(shape) == 3 and shape[0] == 1 for shape in shapes)
+    have_batch_axes &= len({shape[2:] for shape in shapes}) == 1
+    are_sequences = have_batch_axes or all(len(shape) <= 2 for shape in shapes)
+    if are_inputs and are_sequences and samples in (None, len(x)):
+        fix = "np.concatenate(x)" if have_batch_axes else "np.stack(x)"
+        fix = fix if len(set(shapes)) == 1 else "[s[0] for s in x]"
         raise RankError(
             "PYL102",
             "the list can be the model's inputs or the sequences of one input",
             expected="a tuple of inputs, or a list of sequences (time, features)",
             got=f"a list of {len(x)} arrays {shapes[0]}",
-            fix="np.stack(x)     to mean sequences\ntuple(x)     to mean inputs",
+            fix=f"{fix}     to mean sequences\ntuple(x)     to mean inputs",
         )
     return tuple(x) if are_inputs else x

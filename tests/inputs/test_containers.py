@@ -250,8 +250,23 @@ def test_different_features():
         lstm(13)([data(13, 20), data(13, 25)])
 
 
+@pytest.mark.parametrize("kind", [np.asarray, np.ndarray.tolist, tf.constant])
+def test_a_batch_axis_of_sequences_without_features(kind):
+    """(1, T_i) can be a batch of one, or its one feature by step: the same numbers."""
+    sequences = [kind(s[None, :, 0]) for s in RAGGED]
+    with pytest.raises(errors.FeatureMismatchError, match="PYL105") as caught:
+        lstm(1)(sequences)
+    fixed = eval(caught.value.fix.partition("     ")[0], {"sequences": sequences})
+    for got, want in zip(fixed, RAGGED, strict=True):
+        np.testing.assert_array_equal(got, want[:, 0])
+    with pytest.raises(errors.FeatureMismatchError, match=r"PYL105(?s:.*)s.T for s in"):
+        lstm(3)([data(1, 3), data(1, 2), data(4, 3)])  # of several steps, some would be dropped
+
+
 def test_pandas():
     assert_reads(pd.Series(RAGGED), RAGGED)
+    assert_reads(pd.DataFrame({"recording": RAGGED}), RAGGED)
+    assert_reads(pd.DataFrame({"recording": [s.tolist() for s in RAGGED]}), RAGGED)
     assert_reads(pd.DataFrame(EQUAL[0]), EQUAL[:1], "PYL121")
     assert_reads([pd.DataFrame(s) for s in RAGGED], RAGGED)
     assert_reads(pd.DataFrame(EQUAL[0]).astype(object), EQUAL[:1], "PYL121")

@@ -1228,6 +1228,27 @@ def test_a_list_that_can_be_inputs_or_sequences_is_refused():
     assert "tuple(x)" in caught.value.fix
 
 
+@pytest.mark.parametrize("lengths", [(3, 2), (4, 4)])
+def test_a_list_of_batches_of_one_that_can_be_inputs_or_sequences_is_refused(lengths):
+    """Where there are targets, these tell."""
+    seqs = sequences(lengths)
+    x = [seq[None] for seq in seqs]
+    for run in (Subclassed().predict, Subclassed()):
+        with pytest.raises(
+            errors.RankError, match=r"\[PYL102\].*inputs or the sequences"
+        ) as caught:
+            run(x)
+    fixed = eval(caught.value.fix.partition("     ")[0], {"np": np, "x": x})
+    model = Subclassed()
+    got = model.predict(fixed, verbose=0)
+    want = np.concatenate([model(seq[None]) for seq in seqs])
+    np.testing.assert_allclose(got, want, atol=1e-6)
+    model = Subclassed()
+    model.compile("sgd", "mse")
+    with pytest.warns(errors.ShapeCorrectionWarning, match="PYL123"):
+        assert model.fit(x, np.zeros((2, 3)), verbose=0)
+
+
 @pytest.mark.parametrize("front", [[], [keras.layers.Masking(PADDING)]])
 def test_jit_compile_has_no_ragged_tensors(front):
     seqs = sequences()
