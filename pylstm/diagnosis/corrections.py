@@ -1,14 +1,12 @@
 """What pylstm would correct in an input, as findings: Keras refuses most of it."""
 
 import keras
-from keras.src.models.functional import Functional
 
+from pylstm.diagnosis.ragged import front_and_readers, has_ragged
 from pylstm.diagnosis.report import Finding, summary_of
-from pylstm.keras_graph import is_recurrent, nodes_in_turn
 from pylstm.layer import LSTM
 from pylstm.models import SequenceInputs
 from pylstm.models.data import strictest_validate
-from pylstm.models.inputs import declared_inputs
 
 _CONTAINERS = ("PYL126", "PYL127")
 
@@ -39,7 +37,7 @@ class CorrectionFindings:
             level, what = "error", f"{summary_of(code)}: {got}"
         elif code in _CONTAINERS and self._in_batches and not self._is_ragged:
             level, code, what = "error", "PYL114", f"the batches hold lists: {got}"
-            fix = "pylstm.ragged(x) instead of a list" if _has_ragged() else self._way_to_pass()
+            fix = "pylstm.ragged(x) instead of a list" if has_ragged() else self._way_to_pass()
         elif code in _CONTAINERS and not self._is_taken():
             level, what, fix = "error", f"Keras refuses {got}", self._way_to_pass()
         self._findings.append(Finding(level, code, self._where, what, fix))
@@ -54,22 +52,11 @@ class CorrectionFindings:
     def _is_taken(self):
         if isinstance(self._model, SequenceInputs):
             return True
-        return self._is_ragged and _has_ragged() and self._reader() is LSTM
+        return self._is_ragged and has_ragged() and self._reader() is LSTM
 
     def _reader(self):
-        """The type of LSTM that reads the input, with nothing in front; None if there is none."""
-        model = self._model
-        if isinstance(model, keras.Sequential):
-            readers = model.layers[:1]
-        elif isinstance(model, Functional):
-            source = declared_inputs(model).get(self._name, model.inputs[0])
-            readers = [
-                node.operation
-                for node in nodes_in_turn(model)
-                if any(x is source for x in node.input_tensors)
-            ]
-        else:
-            readers = [layer for layer in model._flatten_layers(False) if is_recurrent(layer)][:1]
+        """The type of LSTM that reads the input, as a ragged tensor; None if there is none."""
+        _, readers = front_and_readers(self._model, self._name)
         layers = [getattr(reader, "forward_layer", reader) for reader in readers]
         for kind in (LSTM, keras.layers.LSTM):
             if layers and all(isinstance(layer, kind) for layer in layers):
@@ -80,7 +67,7 @@ class CorrectionFindings:
         kind = self._reader()
         if kind is not None:
             convert = "" if kind is LSTM else "model = pylstm.convert(model)\n"
-            if _has_ragged():
+            if has_ragged():
                 return f"{convert}model.fit(pylstm.dataset(x, y))"
             return (
                 f"{convert}model.fit(pylstm.dataset(x, y, mask_value=-1.0))     with the value in "
@@ -89,7 +76,3 @@ class CorrectionFindings:
         if isinstance(self._model, keras.Sequential):
             return "model = pylstm.Sequential(model.layers)     compile it; its fit takes x"
         return "pylstm.Model instead of keras.Model: its fit takes x"
-
-
-def _has_ragged():
-    return keras.backend.backend() == "tensorflow"

@@ -5,6 +5,7 @@ from keras import tree
 from keras.src.models.functional import Functional
 from keras.src.ops.numpy import GetItem
 
+from pylstm.diagnosis.ragged import front_and_readers
 from pylstm.diagnosis.report import Finding, of_error
 from pylstm.errors import PylstmError
 from pylstm.keras_graph import is_recurrent, nodes_in_turn
@@ -38,7 +39,13 @@ def check_masks(model, padded):
     if isinstance(model, keras.Sequential) and padded:
         masked = {0}
     is_checked = isinstance(model, SequenceInputs) and bool(padded)
-    lost, _ = _follow(model, masked, passes_mask if is_checked else _supports_masking)
+    # Keras' own models get ragged tensors, which have no mask that could be lost.
+    ragged = {each for name in padded for each in front_and_readers(model, name)[0]}
+
+    def supports_masking(operation):
+        return operation in ragged or getattr(operation, "supports_masking", False)
+
+    lost, _ = _follow(model, masked, passes_mask if is_checked else supports_masking)
     for operation, is_before_recurrent in lost.items():
         if is_checked:
             yield of_error(f"layer '{operation.name}'", mask_lost(operation))
@@ -117,10 +124,6 @@ def _layers_of(operation):
 
 def _makes_mask(operation):
     return isinstance(operation, keras.layers.Masking) or getattr(operation, "mask_zero", False)
-
-
-def _supports_masking(operation):
-    return getattr(operation, "supports_masking", False)
 
 
 def _goes_by_mask(operation):

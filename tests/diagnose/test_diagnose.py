@@ -14,6 +14,7 @@ import pylstm
 from pylstm.diagnosis import Report, diagnose
 from pylstm.diagnosis.report import HINTS, Finding
 from pylstm.errors import CODES, RaggedError
+from tests.tolerances import assert_close
 
 LENGTHS = (3, 2, 4, 2, 3, 1)
 LABELS = [0, 1, 1, 0, 1, 0]
@@ -501,6 +502,37 @@ def test_what_keras_alone_refuses():
     for x in (sequences(), pylstm.dataset(sequences(), LABELS)):
         assert "pylstm.Sequential(model.layers)" in found(diagnose(behind, x), "PYL126").fix
     assert diagnose(plain, pylstm.dataset(sequences(), LABELS)).ok
+
+
+@pytest.mark.parametrize(
+    "front",
+    [
+        lambda x: keras.layers.Activation("tanh")(x),
+        lambda x: keras.layers.LayerNormalization()(keras.layers.ReLU()(x)),
+        lambda x: keras.layers.Rescaling(0.5)(x),
+        lambda x: x / 2 - 1,
+        lambda x: keras.layers.Add()([x, x * 2]),
+    ],
+)
+def test_layers_in_front_that_take_ragged_tensors(front):
+    model = functional(lambda x: pylstm.LSTM(3)(front(x)), keras.Model)
+    data = pylstm.dataset(sequences(), np.zeros((6, 3)), 2)
+    assert diagnose(model, data).ok
+    model.compile("sgd", "mse")
+    model.fit(data, verbose=0)
+    assert "pylstm.dataset" in found(diagnose(model, sequences(), LABELS), "PYL126").fix
+
+
+@pytest.mark.parametrize("mask_zero", [True, False])
+@pytest.mark.parametrize("wrap", [lambda lstm: lstm, keras.layers.Bidirectional])
+def test_tokens_in_ragged_tensors(mask_zero, wrap):
+    embedding = keras.layers.Embedding(9, 4, mask_zero=mask_zero)
+    model = keras.Sequential([keras.Input((None,)), embedding, wrap(pylstm.LSTM(3))])
+    tokens = [[1, 2, 3], [4, 5], [6]]
+    assert diagnose(model, pylstm.dataset(tokens, [0, 1, 2], 2)).ok
+    alone = [model(np.array([each]))[0] for each in tokens]
+    together = model.predict(pylstm.dataset(tokens, batch_size=2), verbose=0)
+    assert_close(together, np.stack(alone), "float32")
 
 
 def test_other_shapes_than_a_functional_model_declares():
