@@ -11,7 +11,7 @@ from keras.src.models.functional import Functional
 from pylstm.diagnosis.corrections import CorrectionFindings
 from pylstm.diagnosis.report import Finding, of_error, summary_of
 from pylstm.diagnosis.targets import check_lists, check_targets
-from pylstm.diagnosis.values import check_column, check_masked_steps, check_rows
+from pylstm.diagnosis.values import check_column, check_entered, check_masked_steps, check_rows
 from pylstm.errors import PylstmError
 from pylstm.inputs import explain
 from pylstm.inputs.contract import Known
@@ -141,8 +141,8 @@ def _check_samples(model, x, y, padded, in_batches=False):
             continue
         if isinstance(column, Sequences):
             padded.add(name)
-        if not isinstance(column, Text):
-            findings += check_column(model, name, where, column)
+        is_text = isinstance(column, Text)
+        findings += [] if is_text else check_column(model, name, where, column)
         try:
             column = enter_column(column, shapes.get(name), report)
         except PylstmError as error:
@@ -150,6 +150,7 @@ def _check_samples(model, x, y, padded, in_batches=False):
             fitting = False
         else:
             findings += _check_shape(model, where, column, shapes.get(name), is_ragged)
+        findings += [] if is_text else check_entered(model, name, where, column)
         columns.append(column)
     if columns and len(columns) == len(inputs):
         if fitting:

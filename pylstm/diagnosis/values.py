@@ -16,11 +16,12 @@ _LARGEST_CODE = 30  # larger whole numbers are hardly flags or one-hot codes of 
 _PADDING_SHARE = 0.75  # of the steps of zeros are at the ends, if they are padding
 _NORMALIZING = (keras.layers.BatchNormalization, keras.layers.LayerNormalization)
 _SCALING = (keras.layers.Rescaling, keras.layers.Normalization, *_NORMALIZING)
+_KEEPING_ZEROS = (keras.layers.Dropout, keras.layers.SpatialDropout1D)
 _CODING = (keras.layers.Embedding, keras.layers.CategoryEncoding, keras.layers.Lambda)
 
 
 def check_column(model, name, where, column):
-    """Checks the values of one column.
+    """Checks the values of one column, as they were given.
 
     Args:
         model: The model whose input it is.
@@ -28,15 +29,20 @@ def check_column(model, name, where, column):
         where: What the user calls it.
         column: The column.
     """
-    values = np.asarray(column.values) if isinstance(column, Dense) else column.values
-    rows = dict(enumerate(values))
+    rows = dict(enumerate(_values_of(column)))
     yield from check_rows(where, rows)
     yield from _check_tokens(model, name, where, rows)
-    yield from _check_padding(model, where, column)
     if isinstance(column, Sequences):
         yield from check_masked_steps(model, name, where, rows)
+
+
+def check_entered(model, name, where, column):
+    """As `check_column`, for what needs the axes that the model reads the column with."""
+    values = _values_of(column)
+    if isinstance(column, Dense):
+        yield from _check_padding(model, name, where, values)
     if not _is_scaled(model, name):
-        yield from _check_scale(where, rows)
+        yield from _check_scale(where, dict(enumerate(values)))
     if isinstance(column, Dense) and values.dtype == np.int32 and values.ndim == 3:
         what = f"int32 {values.shape}: keras.utils.pad_sequences makes 0 of all fractions"
         yield Finding("note", "PYL206", where, what, "pylstm.pad(sequences) keeps the dtype")
@@ -73,8 +79,7 @@ def check_masked_steps(model, name, where, rows):
 
 def check_finite(where, column):
     """Checks a column of targets, of which nothing else is known."""
-    values = np.asarray(column.values) if isinstance(column, Dense) else column.values
-    yield from _check_finite(where, dict(enumerate(values)))
+    yield from _check_finite(where, dict(enumerate(_values_of(column))))
 
 
 def check_classes(where, column, number, ignored):
@@ -87,11 +92,18 @@ def check_classes(where, column, number, ignored):
         yield Finding("error", "PYL212", where, what, fix)
 
 
-def _check_padding(model, where, column):
-    """Looks for zeros at the ends of dense sequences that no layer masks."""
-    if not isinstance(column, Dense) or len(column.values.shape) != 3 or _masks(model):
+def _values_of(column):
+    return np.asarray(column.values) if isinstance(column, Dense) else column.values
+
+
+def _check_padding(model, name, where, values):
+    """Looks for zeros at the ends of dense sequences, or of tokens, that no layer masks."""
+    layers = list(layers_behind(model, name))
+    embeddings = _embeddings(model, name)
+    are_tokens = bool(embeddings) and any(is_recurrent(layer) for layer, _ in layers)
+    if (values.ndim != 3 and not (values.ndim == 2 and are_tokens)) or _mask_zeros(layers):
         return
-    is_zero = ~np.asarray(column.values).astype(bool).any(axis=2)
+    is_zero = ~values.astype(bool).any(axis=tuple(range(2, values.ndim)))
     is_zero &= ~is_zero.all(axis=1, keepdims=True)  # such a sequence has no end
     trailing = np.cumprod(is_zero[:, ::-1], axis=1).sum(axis=1)
     # Where zeros come elsewhere, too, they are values, as in windows of a scaled series.
@@ -102,7 +114,10 @@ def _check_padding(model, where, column):
             f"{padded} of {len(trailing)} sequences end in up to {trailing.max()} steps of zeros "
             "that no layer masks: they change the output"
         )
-        fix = "pylstm.LSTM(..., mask_value=0.0), or pass the sequences without padding"
+        fix = "keras.layers.Masking(0.0) as the first layer"
+        if embeddings:
+            fix = f"mask_zero=True in '{embeddings[0].name}'"
+        fix += ", or pass the sequences without padding"
         yield Finding("warning", "PYL205", where, what, fix)
 
 
@@ -143,12 +158,19 @@ def _counted(where, rows, is_bad):
     )
 
 
-def _check_tokens(model, name, where, rows):
+def _embeddings(model, name):
+    """The embeddings that read an input; those of a subclassed model may read anything."""
     if not isinstance(model, (keras.Sequential, Functional)):
-        return  # what its embeddings read is not known
-    for layer, reads_input in layers_behind(model, name):
-        if not reads_input or not isinstance(layer, keras.layers.Embedding):
-            continue
+        return []
+    return [
+        layer
+        for layer, reads_input in layers_behind(model, name)
+        if reads_input and isinstance(layer, keras.layers.Embedding)
+    ]
+
+
+def _check_tokens(model, name, where, rows):
+    for layer in _embeddings(model, name):
         size = layer.input_dim
         what = _counted(where, rows, lambda r, size=size: (r <= -1) | (r >= size))
         if what is None:
@@ -186,9 +208,12 @@ def _check_scale(where, rows):
         yield Finding("warning", "PYL202", where, what, fix)
 
 
-def _masks(model):
-    """Whether a layer of the model makes a mask from values."""
-    return any(
-        isinstance(layer, keras.layers.Masking) or getattr(layer, "mask_value", None) is not None
-        for layer in model._flatten_layers()
-    )
+def _mask_zeros(layers):
+    """Whether one of `layers_behind` an input masks its steps of zeros, as they came to it."""
+    are_kept = True
+    for layer, reads_input in layers:
+        value = 0 if getattr(layer, "mask_zero", False) else getattr(layer, "mask_value", None)
+        if value == 0 and (reads_input or are_kept):
+            return True
+        are_kept &= isinstance(layer, _KEEPING_ZEROS)
+    return False

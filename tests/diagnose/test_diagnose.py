@@ -197,6 +197,55 @@ def test_zeros_at_the_ends_that_are_values():
     assert diagnose(fused(features=28), images).ok
 
 
+@pytest.mark.parametrize(
+    ("front", "lstm_options", "is_masked"),
+    [
+        ([], {"mask_value": 0.0}, True),
+        ([keras.layers.Dropout(0.1)], {"mask_value": 0.0}, True),
+        ([keras.layers.Masking(0.0), keras.layers.Dense(5)], {}, True),
+        ([], {"mask_value": -1.0}, False),
+        ([keras.layers.Dense(5, bias_initializer="ones")], {"mask_value": 0.0}, False),
+        ([keras.layers.Dense(5, bias_initializer="ones"), keras.layers.Masking(0.0)], {}, False),
+        (
+            [keras.layers.Bidirectional(pylstm.LSTM(5, return_sequences=True))],
+            {"mask_value": 0.0},
+            False,
+        ),
+    ],
+)
+def test_zeros_at_the_ends_are_masked_only_where_they_are_zeros(front, lstm_options, is_masked):
+    model, x = fused(*front, **lstm_options), pylstm.pad(sequences()).x
+    alone = [model.predict(s[None], verbose=0)[0] for s in sequences()]
+    assert np.allclose(model.predict(x, verbose=0), alone, atol=1e-6) == is_masked
+    codes = [finding.code for finding in diagnose(model, x, LABELS)]
+    assert codes == ([] if is_masked else ["PYL205"])
+
+
+@pytest.mark.parametrize("shape", [(6, 4), (6, 4, 1)])
+def test_zeros_at_the_ends_of_tokens(shape):
+    x = pylstm.pad([np.arange(1, t + 1) for t in LENGTHS]).x.reshape(shape)
+    for mask_zero in (True, False):
+        embedding = keras.layers.Embedding(5, 3, mask_zero=mask_zero, name="words")
+        model = pylstm.Sequential([keras.Input(shape[1:]), embedding, pylstm.LSTM(3)])
+        report = diagnose(model, x)
+        if mask_zero:
+            assert report.ok
+        else:
+            assert "mask_zero=True in 'words'" in found(report, "PYL205").fix
+    flat = pylstm.Model(i := keras.Input((4,)), keras.layers.Flatten()(embedding(i)))
+    assert diagnose(flat, x.reshape(6, 4)).ok
+
+
+@pytest.mark.parametrize("shape", [(6, 4), (6, 4, 1)])
+def test_padded_sequences_of_one_feature(shape):
+    x = pylstm.pad([np.full(t, 40) for t in LENGTHS]).x.reshape(shape).astype("int32")
+    report = diagnose(fused(features=1), x)
+    assert {f.code for f in report} >= {"PYL202", "PYL205", "PYL206"}
+    assert "Masking(0.0) as the first layer" in found(report, "PYL205").fix
+    masked = fused(keras.layers.Masking(0.0), features=1)
+    assert "PYL205" not in {f.code for f in diagnose(masked, x)}
+
+
 @pytest.mark.parametrize("convert", [list, np.array, lambda x: np.array(x, "float32")])
 def test_tokens_for_which_the_embedding_has_no_row(convert):
     embedding = keras.layers.Embedding(9, 4, mask_zero=True, name="words")
