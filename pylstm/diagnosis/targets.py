@@ -1,5 +1,7 @@
 """Checks targets beside the inputs, and both beside what the model gives."""
 
+from keras import tree
+
 from pylstm.diagnosis.model import check_stacking
 from pylstm.diagnosis.report import Finding, of_error
 from pylstm.diagnosis.values import check_classes, check_finite
@@ -42,7 +44,7 @@ def check_targets(model, x, y, is_read, in_batches):
         feed(model, Columns(x), size)
     except PylstmError as error:
         findings.append(of_error("x", error))
-    findings += _check_labels(model, columns)
+    findings += _check_labels(model, columns, is_read)
     return findings + (_check_outputs(model, columns) if is_read else [])
 
 
@@ -55,16 +57,18 @@ def check_lists(model, y):
             yield Finding("error", "PYL127", where, what, "np.asarray(y)")
 
 
-def _check_labels(model, columns):
+def _check_labels(model, columns, is_read):
     """Looks for labels beyond the only output of a model that is compiled to tell classes apart."""
-    loss = getattr(model, "loss", None)
-    if columns.y is None or not tells_classes(loss):
+    losses = tree.flatten(getattr(model, "loss", None))
+    if columns.y is None or len(losses) != 1 or not tells_classes(losses[0]):
         return []
     try:
-        (shape,) = output_shapes(model, columns.x).values()
+        shapes = output_shapes(model, columns.x)
+        (shape,) = shapes.values()
+        columns = unpad_targets(columns, shapes) if is_read else columns
     except ValueError:  # a layer refuses, which others report; or there are several, or unknown
         return []
-    ignored = getattr(loss, "ignore_class", None)
+    ignored = getattr(losses[0], "ignore_class", None)
     return [
         f for name, y in named("y", columns.y) for f in check_classes(name, y, shape[-1], ignored)
     ]

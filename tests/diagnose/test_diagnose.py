@@ -503,6 +503,30 @@ def test_labels_for_which_there_is_no_output(is_graph, by_step):
     assert "PYL212" not in {f.code for f in diagnose(model, sequences(), beyond)}
 
 
+@pytest.mark.parametrize("loss", [lambda loss: [loss], lambda loss: {"classes": loss}])
+def test_the_only_loss_in_a_list_or_dict(loss):
+    model = pylstm.Sequential([pylstm.LSTM(4), keras.layers.Dense(2, name="classes")])
+    for each in (
+        "sparse_categorical_crossentropy",
+        keras.losses.SparseCategoricalCrossentropy(ignore_class=-1),
+    ):
+        model.compile("adam", loss(each))
+        assert diagnose(model, sequences(), LABELS).ok
+        assert "y[2] = 2" in found(diagnose(model, sequences(), [0, 1, 2, 0, 1, 0]), "PYL212").what
+    assert diagnose(model, sequences(), [-1, *LABELS[1:]]).ok
+
+
+def test_the_padding_of_labels_is_none_of_them():
+    model = per_step(return_sequences=True)
+    model.add(keras.layers.Dense(2, "softmax"))
+    model.compile("adam", "sparse_categorical_crossentropy")
+    labels = [np.full(t, label) for t, label in zip(LENGTHS, LABELS, strict=True)]
+    y = pylstm.pad(labels, value=-1).x
+    assert diagnose(model, sequences(), y).ok
+    y[1, 1] = -1
+    assert "y[1][1] = -1" in found(diagnose(model, sequences(), y), "PYL212").what
+
+
 def test_negative_labels():
     model = fused()
     model.compile("adam", "sparse_categorical_crossentropy")
