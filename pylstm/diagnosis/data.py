@@ -9,9 +9,10 @@ from keras import tree
 from keras.src.models.functional import Functional
 
 from pylstm.diagnosis.corrections import CorrectionFindings
+from pylstm.diagnosis.finite import check_finite, check_finite_rows, may_replace, of_batch
 from pylstm.diagnosis.report import Finding, of_error, summary_of
 from pylstm.diagnosis.targets import check_lists, check_targets
-from pylstm.diagnosis.values import check_column, check_entered, check_masked_steps, check_rows
+from pylstm.diagnosis.values import check_column, check_empty, check_entered, check_masked_steps
 from pylstm.errors import PylstmError
 from pylstm.inputs import explain
 from pylstm.inputs.contract import Known
@@ -83,7 +84,8 @@ def check_data(model, x, y, padded):
             for batch in itertools.islice(_batches(x), _MAX_BATCHES):
                 is_read = reads_lists and reads_dataset(x) and not is_of_arrays(batch)
                 parts = unpack_batch(batch)[:2]
-                findings += _check_samples(model, *parts, padded, in_batches=not is_read)
+                in_batch = _check_samples(model, *parts, padded, in_batches=not is_read)
+                findings += [of_batch(x, finding) for finding in in_batch]
     except PylstmError as error:
         findings.append(of_error("x", error))
     # What is wrong with one batch is mostly wrong with all.
@@ -142,7 +144,9 @@ def _check_samples(model, x, y, padded, in_batches=False):
         if isinstance(column, Sequences):
             padded.add(name)
         is_text = isinstance(column, Text)
-        findings += [] if is_text else check_column(model, name, where, column)
+        if not is_text:
+            findings += check_finite(where, part, column, may_replace(model, name))
+            findings += check_column(model, name, where, column)
         try:
             column = enter_column(column, shapes.get(name), report)
         except PylstmError as error:
@@ -246,4 +250,5 @@ def _check_items(where, raw):
         except (TypeError, ValueError):
             continue
     numbers = {index: item for index, item in items.items() if item.dtype.kind in "biuf"}
-    return check_rows(where, numbers)
+    yield from check_finite_rows(where, numbers)
+    yield from check_empty(where, numbers)

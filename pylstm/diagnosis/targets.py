@@ -2,9 +2,10 @@
 
 from keras import tree
 
+from pylstm.diagnosis.finite import check_finite, has_own_loss
 from pylstm.diagnosis.model import check_stacking
 from pylstm.diagnosis.report import Finding, of_error
-from pylstm.diagnosis.values import check_classes, check_finite
+from pylstm.diagnosis.values import check_classes
 from pylstm.errors import PylstmError
 from pylstm.models import SequenceInputs
 from pylstm.models.columns import Columns, columns_of, read_columns
@@ -35,7 +36,9 @@ def check_targets(model, x, y, is_read, in_batches):
         columns = read_columns(x, y)
     except PylstmError as error:
         return [of_error("y", error)]
-    findings = [f for where, part in named("y", columns.y) for f in check_finite(where, part)]
+    findings, is_own = [], has_own_loss(model)
+    for (where, raw), (_, column) in zip(named("y", y), named("y", columns.y), strict=True):
+        findings += check_finite(where, raw, column, is_own)
     try:
         size = next((shape[0] for shape in declared_shapes(model).values()), None)
         if in_batches:

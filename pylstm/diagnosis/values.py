@@ -1,4 +1,4 @@
-"""What the numbers themselves tell: NaN, unscaled integers, tokens, empty sequences, padding."""
+"""What the numbers themselves tell: unscaled integers, tokens, empty sequences, padding."""
 
 import itertools
 
@@ -29,8 +29,8 @@ def check_column(model, name, where, column):
         where: What the user calls it.
         column: The column.
     """
-    rows = dict(enumerate(_values_of(column)))
-    yield from check_rows(where, rows)
+    rows = rows_of(column)
+    yield from check_empty(where, rows)
     yield from _check_tokens(model, name, where, rows)
     if isinstance(column, Sequences):
         yield from check_masked_steps(model, name, where, rows)
@@ -38,19 +38,19 @@ def check_column(model, name, where, column):
 
 def check_entered(model, name, where, column):
     """As `check_column`, for what needs the axes that the model reads the column with."""
-    values = _values_of(column)
-    if isinstance(column, Dense):
-        yield from _check_padding(model, name, where, values)
     if not _is_scaled(model, name):
-        yield from _check_scale(where, dict(enumerate(values)))
-    if isinstance(column, Dense) and values.dtype == np.int32 and values.ndim == 3:
+        yield from _check_scale(where, rows_of(column))
+    if not isinstance(column, Dense):
+        return
+    values = np.asarray(column.values)
+    yield from _check_padding(model, name, where, values)
+    if values.dtype == np.int32 and values.ndim == 3:
         what = f"int32 {values.shape}: keras.utils.pad_sequences makes 0 of all fractions"
         yield Finding("note", "PYL206", where, what, "pylstm.pad(sequences) keeps the dtype")
 
 
-def check_rows(where, rows):
-    """Checks samples, given as {index: array}."""
-    yield from _check_finite(where, rows)
+def check_empty(where, rows):
+    """Looks for samples, given as {index: array}, without a step."""
     empty = [index for index, row in rows.items() if row.ndim and not len(row)]
     if empty:
         what = f"{len(empty)} of {len(rows)}, the first is {where}[{empty[0]}]"
@@ -77,23 +77,42 @@ def check_masked_steps(model, name, where, rows):
         yield Finding("warning", "PYL213", where, what, fix)
 
 
-def check_finite(where, column):
-    """Checks a column of targets, of which nothing else is known."""
-    yield from _check_finite(where, dict(enumerate(_values_of(column))))
-
-
 def check_classes(where, column, number, ignored):
     """Checks a column of labels, beside the number of classes that a model tells apart."""
     rows = dict(enumerate(map(np.asarray, column.values)))
-    what = _counted(where, rows, lambda r: ((r < 0) | (r >= number)) & (r != ignored))
+    what = counted(where, rows, lambda r: ((r < 0) | (r >= number)) & (r != ignored))
     if what is not None:
         what = f"{what}, but there are {number} outputs"
         fix = f"labels from 0 to {number - 1}, or more units in the last layer"
         yield Finding("error", "PYL212", where, what, fix)
 
 
-def _values_of(column):
-    return np.asarray(column.values) if isinstance(column, Dense) else column.values
+def rows_of(column):
+    """The samples of a column as {index: array}."""
+    values = np.asarray(column.values) if isinstance(column, Dense) else column.values
+    return dict(enumerate(values))
+
+
+def counted(where, rows, is_bad):
+    """How many values are bad, and the first of them, in words; None if none is.
+
+    Args:
+        where: What the user calls the samples.
+        rows: Samples as {index: array}.
+        is_bad: A function of a sample to bool, for each of its values whether it is bad.
+    """
+    places = ((i, np.argwhere(is_bad(row))) for i, row in rows.items())
+    bad = {i: each for i, each in places if len(each)}
+    if not bad:
+        return None
+    index, places = next(iter(bad.items()))
+    first = tuple(int(axis) for axis in places[0])
+    total = sum(map(len, bad.values()))
+    at = "".join(f"[{axis}]" for axis in (index, *first))
+    return (
+        f"{total} values in {len(bad)} of {len(rows)} samples; the first is {where}{at} = "
+        f"{rows[index][first]}"
+    )
 
 
 def _check_padding(model, name, where, values):
@@ -121,43 +140,6 @@ def _check_padding(model, name, where, values):
         yield Finding("warning", "PYL205", where, what, fix)
 
 
-def _check_finite(where, rows):
-    several = len({row.shape for row in rows.values()}) > 1
-    whole = f"[np.nan_to_num(s) for s in {where}]" if several else f"np.nan_to_num({where})"
-    what = _counted(where, rows, _is_not_finite)
-    if what is not None:
-        fix = f"{whole}, or leave these samples out"
-        yield Finding("warning", "PYL201", where, what, fix)
-
-
-def _is_not_finite(row):
-    if row.dtype.kind in "biu":
-        return np.zeros((), bool)
-    return ~np.isfinite(row if row.dtype.kind == "f" else row.astype("float64"))
-
-
-def _counted(where, rows, is_bad):
-    """How many values are bad, and the first of them, in words; None if none is.
-
-    Args:
-        where: What the user calls the samples.
-        rows: Samples as {index: array}.
-        is_bad: A function of a sample to bool, for each of its values whether it is bad.
-    """
-    places = ((i, np.argwhere(is_bad(row))) for i, row in rows.items())
-    bad = {i: each for i, each in places if len(each)}
-    if not bad:
-        return None
-    index, places = next(iter(bad.items()))
-    first = tuple(int(axis) for axis in places[0])
-    total = sum(map(len, bad.values()))
-    at = "".join(f"[{axis}]" for axis in (index, *first))
-    return (
-        f"{total} values in {len(bad)} of {len(rows)} samples; the first is {where}{at} = "
-        f"{rows[index][first]}"
-    )
-
-
 def _embeddings(model, name):
     """The embeddings that read an input; those of a subclassed model may read anything."""
     if not isinstance(model, (keras.Sequential, Functional)):
@@ -172,7 +154,7 @@ def _embeddings(model, name):
 def _check_tokens(model, name, where, rows):
     for layer in _embeddings(model, name):
         size = layer.input_dim
-        what = _counted(where, rows, lambda r, size=size: (r <= -1) | (r >= size))
+        what = counted(where, rows, lambda r, size=size: (r <= -1) | (r >= size))
         if what is None:
             continue
         what = f"{what}, but '{layer.name}' has input_dim={size}"

@@ -1,0 +1,109 @@
+"""NaN and infinity in the data, and the line that makes them 0 in what holds the data."""
+
+import itertools
+
+import keras
+import numpy as np
+from keras import tree
+
+from pylstm.array_types import is_real
+from pylstm.diagnosis.report import Finding
+from pylstm.diagnosis.values import counted, rows_of
+from pylstm.inputs.padding import PaddedBatch
+from pylstm.keras_graph import is_of_keras, is_recurrent
+from pylstm.models.columns import Dense
+from pylstm.models.mask_values import layers_behind
+from pylstm.models.structure import named
+
+_OF_NAN = ("Isfinite", "Isnan", "NanToNum", "Where")  # operations of `keras.ops`
+
+
+def check_finite(where, raw, column, may_be_meant):
+    """Looks for values in a column that are not finite.
+
+    Args:
+        where: What the user calls it.
+        raw: What the column was read from.
+        column: The column.
+        may_be_meant: Whether code of the user's own comes to them first.
+    """
+    if isinstance(raw, PaddedBatch):
+        line = f"{where}._replace(x=np.nan_to_num({where}.x))"
+    elif hasattr(raw, "columns"):  # a table
+        line = f"np.nan_to_num(np.asarray({where}, 'float32'))"
+    elif type(column) is Dense and is_real(getattr(raw, "dtype", "")):
+        line = f"np.nan_to_num({where})"
+    else:
+        line = _line_of_list(where)
+    yield from _check_rows(where, rows_of(column), line, may_be_meant)
+
+
+def check_finite_rows(where, rows):
+    """As `check_finite`, for those samples {index: array} of a list that can be read."""
+    yield from _check_rows(where, rows, _line_of_list(where), False)
+
+
+def _check_rows(where, rows, line, may_be_meant):
+    what = counted(where, rows, _is_not_finite)
+    if what is not None:
+        level = "note" if may_be_meant else "warning"
+        yield Finding(level, "PYL201", where, what, f"{line}, or leave these samples out")
+
+
+def may_replace(model, name):
+    """Whether something in front of the first recurrent layer may replace what is not finite."""
+    front = (operation for operation, _ in layers_behind(model, name))
+    return any(
+        isinstance(operation, keras.layers.Lambda)
+        or type(operation).__name__ in _OF_NAN
+        or not is_of_keras(operation)
+        for operation in itertools.takewhile(lambda each: not is_recurrent(each), front)
+    )
+
+
+def has_own_loss(model):
+    """Whether a model is compiled with a loss that is none of Keras'."""
+    losses = tree.flatten(getattr(model, "loss", None))
+    return any(not isinstance(each, (str, type(None))) and not is_of_keras(each) for each in losses)
+
+
+def of_batch(dataset, finding):
+    """The finding of a batch, with the line for the dataset that the batch is of."""
+    if finding.code != "PYL201":
+        return finding
+    specs = getattr(dataset, "element_spec", None)
+    if specs is None:
+        line = f"{_line_of_list(finding.where)}     of what the batches are made of"
+    else:
+        line = _line_of_elements(specs, finding.where)
+    return finding._replace(fix=f"{line}, or leave these samples out")
+
+
+def _line_of_elements(specs, where):
+    """The line for a `tf.data.Dataset` with these elements."""
+    name, key = where[0], where[2:-1]
+    specs = specs if isinstance(specs, tuple) else (specs,)
+    names = ("x", "y", "sample_weight")[: len(specs)]
+    part = specs[names.index(name)]
+    spec = dict(named(name, part)).get(where)
+    if not hasattr(spec, "dtype"):
+        return f"dataset.map with keras.ops.nan_to_num on {where}"
+    line = f"tf.where(tf.math.is_finite({where}), {where}, 0.0)"
+    if hasattr(spec, "ragged_rank"):
+        line = f"tf.ragged.map_flat_values(keras.ops.nan_to_num, {where})"
+    if isinstance(part, dict):
+        line = f"{{**{name}, {key}: {line}}}"
+    elif isinstance(part, tuple):
+        line = f"(*{name}[:{key}], {line}, *{name}[{int(key) + 1}:])"
+    parts = ", ".join(line if each == name else each for each in names)
+    return f"dataset.map(lambda {', '.join(names)}: {f'({parts})' if len(names) > 1 else parts})"
+
+
+def _line_of_list(where):
+    return f"[np.nan_to_num(s) for s in {where}]"
+
+
+def _is_not_finite(row):
+    if row.dtype.kind in "biu":
+        return np.zeros((), bool)
+    return ~np.isfinite(row if row.dtype.kind == "f" else row.astype("float64"))
