@@ -9,7 +9,13 @@ from keras import tree
 from keras.src.models.functional import Functional
 
 from pylstm.diagnosis.corrections import CorrectionFindings
-from pylstm.diagnosis.finite import check_finite, check_finite_rows, may_replace, of_batch
+from pylstm.diagnosis.finite import (
+    check_finite,
+    check_finite_rows,
+    has_own_loss,
+    may_replace,
+    of_batch,
+)
 from pylstm.diagnosis.report import Finding, of_error, summary_of
 from pylstm.diagnosis.targets import check_lists, check_targets
 from pylstm.diagnosis.values import check_column, check_empty, check_entered, check_masked_steps
@@ -23,6 +29,7 @@ from pylstm.models.batch_stream import (
     check_inputs_stay_ragged,
     check_is_batch,
     is_of_arrays,
+    read_batches,
     reads_dataset,
 )
 from pylstm.models.columns import Dense, Sequences, Text, read_column
@@ -69,6 +76,8 @@ def check_data(model, x, y, padded):
     if is_nothing(x) or not (hasattr(x, "__iter__") or hasattr(x, "__getitem__")):
         fix = "an array, a list of arrays (time, features), or a dataset of batches"
         return [Finding("error", "PYL118", "x", f"{type(x).__name__} holds no samples", fix)]
+    if any(hasattr(spec, "element_spec") for spec in _specs(x)):
+        return [_of_windows(x)]
     findings = list(_check_ranks(x))
     reads_lists = isinstance(model, SequenceInputs)
     if isinstance(x, SequenceDataset) and reads_lists:
@@ -76,7 +85,9 @@ def check_data(model, x, y, padded):
     try:
         if isinstance(x, SequenceDataset) and x.padding is not None:
             findings += _check_padding(model, x)
-        if hasattr(x, "element_spec"):
+        if hasattr(x, "element_spec") and (reads_lists or not has_own_loss(model)):
+            read_batches(model, x)  # for what it raises, as Keras does
+        elif hasattr(x, "element_spec"):
             spec = keras.utils.unpack_x_y_sample_weight(x.element_spec)
             check_is_batch(model, "dataset", *spec[:2])
             check_inputs_stay_ragged(model, spec[0])
@@ -92,8 +103,25 @@ def check_data(model, x, y, padded):
     return list({(finding.code, finding.where): finding for finding in findings[::-1]}.values())
 
 
+def _specs(dataset):
+    """What a `tf.data.Dataset` says of the parts of its elements; nothing for other data."""
+    return tree.flatten(getattr(dataset, "element_spec", ()))
+
+
+def _of_windows(dataset):
+    """The finding for what `window` makes: its elements are datasets."""
+    steps = int(tree.flatten(next(iter(dataset)))[0].cardinality())
+    batch = f"batch({steps}, drop_remainder=True)"
+    made = f"lambda w: w.{batch}"
+    if not hasattr(dataset.element_spec, "element_spec"):
+        made = f"lambda d: d.{batch}"
+        made = f"lambda *w: tf.data.Dataset.zip(tf.nest.map_structure({made}, w))"
+    what = "the elements of the dataset are datasets, as window makes them"
+    return Finding("error", "PYL118", "x", what, f"dataset.flat_map({made}).batch(32)")
+
+
 def _check_ranks(dataset):
-    for spec in tree.flatten(getattr(dataset, "element_spec", ())):
+    for spec in _specs(dataset):
         if spec.shape.rank is None:
             yield of_error("x", explain.unknown_rank(spec.dtype.name, Known()))
 

@@ -296,6 +296,35 @@ def test_a_dataset_of_single_samples(model, front):
     assert finding.fix == "dataset.batch(32)"
 
 
+@pytest.mark.parametrize("model", [pylstm.Sequential, keras.Sequential])
+def test_ragged_targets_of_a_dataset(model):
+    model = model([keras.Input((None, 5)), pylstm.LSTM(1, return_sequences=True)])
+    y = [np.ones((t, 1), np.float32) for t in LENGTHS]
+    data = tf.data.Dataset.from_tensor_slices((pylstm.ragged(sequences()), pylstm.ragged(y)))
+    finding = found(diagnose(model, data.batch(2)), "PYL114")
+    assert (finding.level, finding.what) == (
+        "error",
+        "the dataset's targets are ragged: y (None, None, 1), ragged",
+    )
+    with_targets = data.batch(2).map(lambda x, y: (x, y.to_tensor()))  # a line of the fix
+    assert diagnose(model, with_targets).ok
+    model.compile("sgd", lambda y, given: keras.ops.mean((y.to_tensor() - given) ** 2))
+    assert diagnose(model, data.batch(2)).ok != isinstance(model, pylstm.Sequential)
+
+
+@pytest.mark.parametrize(
+    "parts", [lambda x: x, lambda x: (x, x[:, 0]), lambda x: {"x": x}], ids=["x", "x, y", "dict"]
+)
+def test_windows_of_a_dataset(parts):
+    dataset = tf.data.Dataset.from_tensor_slices(parts(dense(10)[0])).window(4)
+    finding = found(diagnose(fused(), dataset), "PYL118")
+    assert (finding.level, finding.where) == ("error", "x")
+    flat = eval(finding.fix, {"tf": tf, "dataset": dataset})
+    x, _, _ = keras.utils.unpack_x_y_sample_weight(flat.element_spec)
+    assert keras.tree.flatten(x)[0].shape == (None, 4, 5)
+    assert diagnose(fused(), flat).ok
+
+
 def test_unknown_rank():
     data = samples_of(dense(), LABELS, shape=None).batch(3)
     finding = found(diagnose(fused(), data), "PYL107")
