@@ -23,7 +23,7 @@ from pylstm.errors import PylstmError
 from pylstm.inputs import explain
 from pylstm.inputs.contract import Known
 from pylstm.inputs.padding import PaddedBatch
-from pylstm.keras_graph import is_recurrent
+from pylstm.keras_graph import is_of_keras, is_recurrent
 from pylstm.models import SequenceInputs
 from pylstm.models.batch_stream import (
     check_inputs_stay_ragged,
@@ -46,7 +46,7 @@ from pylstm.models.dataset import SequenceDataset
 from pylstm.models.entry import enter_column
 from pylstm.models.foreign_errors import readable_errors
 from pylstm.models.inputs import declared_shapes, separate_inputs, with_any_steps
-from pylstm.models.mask_values import padding_value
+from pylstm.models.mask_values import layers_behind, padding_value
 from pylstm.models.steps import declares_steps, refused_steps
 from pylstm.models.structure import named
 from pylstm.models.text import read_text
@@ -181,7 +181,7 @@ def _check_samples(model, x, y, padded, in_batches=False):
             findings.append(of_error(where, error))
             fitting = False
         else:
-            findings += _check_shape(model, where, column, shapes.get(name), is_ragged)
+            findings += _check_shape(model, name, where, column, shapes.get(name), is_ragged)
         findings += [] if is_text else check_entered(model, name, where, column)
         columns.append(column)
     if columns and len(columns) == len(inputs):
@@ -204,9 +204,10 @@ def _level(model, raw, finding):
     return finding
 
 
-def _check_shape(model, where, column, shape, is_ragged):
+def _check_shape(model, name, where, column, shape, is_ragged):
     if shape is None:
-        return []
+        is_new = not model.built and _reads_features_last(model, name)
+        return _check_axes(where, column) if is_new else []
     if isinstance(model, Functional) and not is_ragged:
         taken = with_any_steps(shape) if isinstance(model, SequenceInputs) else shape
         finding = _check_declared(where, column.shape, taken)
@@ -222,11 +223,30 @@ def _check_shape(model, where, column, shape, is_ragged):
         level = "error" if strictest_validate(model) == "strict" else "fixed"
         what = f"{min(steps)} to {max(steps)} steps, declared as {shape[1]}"
         return [Finding(level, "PYL124", where, what, f"keras.Input((None, {shape[2]}))")]
-    if shape[2] is None and isinstance(column, Dense) and column.shape[2] > 2 * steps[0]:
-        what = f"{steps[0]} steps of {column.shape[2]} features: is axis 2 the time?"
-        fix = "np.transpose(x, (0, 2, 1)) for MFCCs (features, time) as librosa makes them"
-        return [Finding("note", "PYL207", where, what, fix)]
-    return []
+    return _check_axes(where, column) if shape[2] is None else []
+
+
+def _check_axes(where, column):
+    """Looks for features that may be steps, where no layer knows the number of features."""
+    if not isinstance(column, Dense) or len(column.shape) != 3:
+        return []
+    _, steps, features = column.shape
+    if not features > 2 * steps > 0:
+        return []
+    what = f"{steps} steps of {features} features: is axis 2 the time?"
+    fix = "np.transpose(x, (0, 2, 1)) for MFCCs (features, time) as librosa makes them"
+    return [Finding("note", "PYL207", where, what, fix)]
+
+
+def _reads_features_last(model, name):
+    """Whether a recurrent layer comes first, or behind layers that keep the axes."""
+    for layer, _ in layers_behind(model, name):
+        if is_recurrent(layer):
+            return True
+        keeps_steps = getattr(layer, "supports_masking", False) and is_of_keras(layer)
+        if not keeps_steps or isinstance(layer, keras.layers.Lambda):
+            return False
+    return False
 
 
 def _check_declared(where, given, shape):

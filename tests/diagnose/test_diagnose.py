@@ -167,6 +167,37 @@ def test_more_than_twice_as_many_features_as_steps():
     assert found(diagnose(model, dense(5, 11)), "PYL207").level == "note"
 
 
+@pytest.mark.parametrize(
+    ("front", "keeps_axes"),
+    [
+        ([keras.layers.Dropout(0.1), keras.layers.BatchNormalization()], True),
+        ([keras.layers.Masking(0.0), keras.layers.Dense(4)], True),
+        ([keras.layers.Permute((2, 1))], False),
+        ([keras.layers.Lambda(lambda x: keras.ops.transpose(x, (0, 2, 1)))], False),
+    ],
+)
+def test_axes_that_may_be_swapped_in_front_of_other_layers(front, keeps_axes):
+    model = pylstm.Sequential([*front, pylstm.LSTM(3)])
+    codes = [finding.code for finding in diagnose(model, dense(5, 11))]
+    assert codes == ["PYL207"] * keeps_axes
+    model.predict(dense(5, 11), verbose=0)  # of a model that is built for them, they are right
+    assert not list(diagnose(model, dense(5, 11)))
+
+
+def test_axes_that_may_be_swapped_in_a_subclassed_model():
+    class Classifier(pylstm.Model):
+        def __init__(self):
+            super().__init__()
+            self.lstm = pylstm.LSTM(3)
+
+        def call(self, x):
+            return self.lstm(x)
+
+    model = Classifier()
+    assert found(diagnose(model, dense(5, 11)), "PYL207").level == "note"
+    assert not list(diagnose(model, dense(5, 10)))
+
+
 def test_zeros_of_which_at_most_three_quarters_are_at_the_ends():
     x = np.ones((3, 8, 5))
     for index, row in enumerate(x):
