@@ -14,11 +14,13 @@ from pylstm.inputs.contract import Origin
 from pylstm.inputs.corrections import Corrections
 from pylstm.inputs.knowledge import (
     built_from,
+    callers_of,
     known_to,
     loses_mask,
     memory_of,
     origin_of,
     remember_timesteps,
+    wrapper_of,
 )
 from pylstm.inputs.masks import as_mask, both, from_lengths, from_value
 from pylstm.inputs.reading import apply_reading, choose_reading
@@ -76,13 +78,17 @@ def readable_shape(layer, shape):
     Raises:
         PylstmError: The shape cannot be read.
     """
+    wrapper = wrapper_of(layer)
+    is_first = wrapper is not None and not layer.built and callers_of(layer) == [wrapper]
+    # Of a symbolic input the size of a batch is rarely known.
+    origin = Origin.CALL if is_first and shape[0] is not None else Origin.LAYER
     try:
         if any(isinstance(part, tuple) for part in shape):  # of a list of sequences
             raise explain.several_tensors(shape)
         known, source = known_to(layer), built_from(layer)
-        return choose_reading(tuple(shape), None, known, Origin.LAYER, unreported, source).shape
+        return choose_reading(tuple(shape), None, known, origin, unreported, source).shape
     except PylstmError as error:
-        raise error.at(layer.name) from None
+        raise error.at((wrapper or layer).name) from None
 
 
 def _prepare(layer, sequences, mask, lengths, initial_state):

@@ -53,7 +53,20 @@ def origin_of(x, layer):
             return Origin.LAYER
         return Origin.DECLARED if _is_declaration(x) else Origin.MODEL
     context = get_global_attribute("current_call_ctx")
-    return Origin.CALL if context is None or context.entry_layer is layer else Origin.MODEL
+    return Origin.CALL if context is None or context.entry_layer is layer else Origin.LAYER
+
+
+def wrapper_of(layer):
+    """The `keras.layers.Bidirectional` that is building or calling this layer, or None."""
+    caller = next(reversed(callers_of(layer)), None)
+    return caller if isinstance(caller, keras.layers.Bidirectional) else None
+
+
+def callers_of(layer):
+    """What is building or calling this layer: layers and models, the outermost first."""
+    scopes = get_global_attribute("name_scope_stack") or ()
+    callers = (getattr(scope, "caller", None) for scope in scopes)
+    return [caller for caller in callers if caller is not None and caller is not layer]
 
 
 def loses_mask(layer):
@@ -61,11 +74,8 @@ def loses_mask(layer):
 
     `keras.layers.Bidirectional` hands later layers the mask that it was given itself.
     """
-    scopes = get_global_attribute("name_scope_stack") or [None]
-    wrapper = getattr(scopes[-1], "caller", None)
-    if layer.return_sequences and isinstance(wrapper, keras.layers.Bidirectional):
-        return wrapper.name
-    return None
+    wrapper = wrapper_of(layer) if layer.return_sequences else None
+    return wrapper and wrapper.name
 
 
 def remember_timesteps(symbolic, layer):

@@ -4,6 +4,10 @@ import keras
 from keras.src.models.functional import Functional as KerasFunctional
 from keras.src.models.model import functional_init_arguments
 
+from pylstm.errors import RankError
+from pylstm.inputs.contract import Known
+from pylstm.inputs.explain import last_step_only
+from pylstm.keras_graph import last_step_layer
 from pylstm.models.mask_passing import MaskPassing
 from pylstm.models.sequence_inputs import SequenceInputs
 
@@ -21,7 +25,13 @@ class Sequential(SequenceInputs, keras.Sequential):
     """
 
     def build(self, input_shape=None):
-        super().build(input_shape)
+        layers = self._layers
+        try:
+            super().build(input_shape)
+        except RankError as error:
+            error = _naming_what_is_in_front(error, self._layers)
+            self._layers = layers  # without Keras' input for this shape, so that others may follow
+            raise error from None
         if graph := self._functional:
             self._functional = MaskPassing(graph._inputs_struct, graph._outputs_struct)
 
@@ -48,6 +58,21 @@ class Model(SequenceInputs, keras.Model):
 @keras.saving.register_keras_serializable(package="pylstm")
 class Functional(Model, MaskPassing):
     """What `pylstm.Model(inputs, outputs)` makes."""
+
+
+def _naming_what_is_in_front(error, layers):
+    """The error of one of a stack of layers, naming a layer in front that gives its last step only.
+
+    `keras.layers.Bidirectional` tells those that it wraps no more than the shape.
+    """
+    names = [layer.name for layer in layers]
+    if error.layer not in names[1:]:
+        return error
+    x = layers[names.index(error.layer) - 1]._inbound_nodes[-1].outputs[0]
+    previous = last_step_layer(x)
+    if previous is None:
+        return error
+    return last_step_only(previous, x.shape, x.dtype, Known()).at(error.layer)
 
 
 def _derive_from_functional(cls):

@@ -8,6 +8,8 @@ from keras import tree
 from keras.src.backend.common.masking import get_keras_mask, set_keras_mask
 from keras.src.models.functional import Functional
 
+from pylstm.errors import PylstmError
+
 
 class Masked(NamedTuple):
     """Outputs with their masks beside them, as functions of JAX return what tensors carry.
@@ -49,7 +51,8 @@ def output_shapes(model, x):
         return {}
     try:
         return {0: model.compute_output_shape(x.shape)}
-    except NotImplementedError:  # of a layer whose author left it out
+    # A layer's author left it out, or a layer refuses its input, and says more when it is called.
+    except (NotImplementedError, PylstmError):
         return {}
 
 

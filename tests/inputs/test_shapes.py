@@ -243,8 +243,62 @@ def test_behind_and_inside_a_wrapper():
     wrapper = keras.layers.Bidirectional(lstm())
     with pytest.raises(errors.RankError, match=r"PYL106.*'bidirectional"):
         keras.Sequential([keras.Input((5, 3)), wrapper, lstm()])
-    with pytest.raises(errors.RankError, match=r"PYL101(?s:.*)return_sequences=True"):
-        keras.Sequential([keras.Input((5, 3)), lstm(), keras.layers.Bidirectional(lstm())])
+    with pytest.raises(errors.RankError, match=r"PYL101(?s:.*)return_sequences=True") as caught:
+        wrapper = keras.layers.Bidirectional(lstm())
+        keras.Sequential([keras.Input((5, 3)), lstm(), wrapper])
+    assert caught.value.layer == wrapper.name
+
+
+@pytest.mark.parametrize("declared", [True, False])
+@pytest.mark.parametrize("as_list", [True, False])
+@pytest.mark.parametrize(
+    "first", [lambda: lstm(name="first"), lambda: keras.layers.Bidirectional(lstm(), name="first")]
+)
+@pytest.mark.parametrize(
+    "second", [lambda: lstm(name="2nd"), lambda: keras.layers.Bidirectional(lstm(), name="2nd")]
+)
+def test_a_model_names_the_layer_in_front(declared, as_list, first, second):
+    layers = [first(), keras.layers.Dropout(0.1), second(), keras.layers.Dense(1)]
+    x = [X[0], X[1, :2], X[2]] if as_list else X[:3]
+
+    def train():
+        model = pylstm.Sequential([keras.Input((None, 3))] * declared + layers)
+        model.compile("sgd", "mse")
+        model.fit(x, np.zeros((3, 1)), verbose=0)
+
+    with pytest.raises(errors.RankError, match=r"PYL106\] layer '2nd'.* 'first' ") as caught:
+        train()
+    assert caught.value.fix == "return_sequences=True in 'first'"
+
+
+def test_a_model_that_could_not_be_built_takes_data_of_another_shape():
+    model = pylstm.Sequential([lstm(name="first"), lstm()])
+    for x in (X, X[:2], [X[0], X[1, :2]]):
+        with pytest.raises(errors.RankError, match="PYL106"):
+            model(x)
+
+
+def test_a_subclassed_model_without_return_sequences():
+    class Stacked(pylstm.Model):
+        def __init__(self):
+            super().__init__()
+            self.first, self.second = lstm(), lstm()
+
+        def call(self, x):
+            return self.second(self.first(x))
+
+    with pytest.raises(errors.RankError, match=r"PYL101") as caught:
+        Stacked().predict(X, verbose=0)
+    assert caught.value.fix.startswith("return_sequences=True in the layer in front")
+
+
+def test_one_recording_to_an_unbuilt_wrapper_has_two_readings():
+    with pytest.raises(errors.RankError, match=r"PYL102.*more than one way") as caught:
+        keras.layers.Bidirectional(lstm(), name="both")(X[0])
+    assert caught.value.layer == "both"
+    one, many = caught.value.fix.splitlines()
+    assert one.startswith("keras.ops.expand_dims(x, 0)     to mean 1 sequence of 5 steps")
+    assert many.startswith("keras.ops.expand_dims(x, -1)     to mean 5 sequences of 3 steps")
 
 
 @pytest.mark.parametrize(
