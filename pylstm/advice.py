@@ -62,13 +62,16 @@ def to_numbers(value, name="x"):
         return line
     import keras  # only here: `pylstm.lstm` does without it
 
-    ways = ["keras.layers.StringLookup for categories"]
     if isinstance(value, keras.KerasTensor) or keras.ops.is_tensor(value):
+        ways = ["keras.layers.StringLookup for categories"]
         if keras.backend.backend() == "tensorflow":
             ways.insert(0, f"tf.strings.to_number({name})")
-    else:
-        ways.insert(0, f"np.asarray({name}, 'float32')")
-    return ",\nor ".join(ways)
+        return ",\nor ".join(ways)
+    if name == "y":
+        shape = tuple(value.shape)
+        return f"labels, y = np.unique(y, return_inverse=True); y = y.reshape({shape})"
+    words = f"np.ravel({name}))\n{name} = lookup(np.asarray({name}))"
+    return _read_values(value, f"np.asarray({name}, 'float32')", words)
 
 
 def to_numbers_each(value, name="sequences"):
@@ -82,17 +85,17 @@ def to_numbers_each(value, name="sequences"):
         return "a number instead of each None, or leave out its step"
     if name == "y":
         return "labels = np.unique(np.concatenate(y)); y = [np.searchsorted(labels, s) for s in y]"
-    return (
-        f"[np.asarray(s, 'float32') for s in {name}],\nor keras.layers.StringLookup for categories"
-    )
+    words = f"np.concatenate({name}))\n{name} = [lookup(np.asarray(s)) for s in {name}]"
+    return _read_values(value, f"[np.asarray(s, 'float32') for s in {name}]", words)
 
 
 def to_numbers_of_samples(value, name):
     """As `to_numbers`, for `value` one of the samples of an input or of targets."""
     if isinstance(value, complex):
         return f"np.stack([np.real({name}), np.imag({name})], axis=-1), or np.abs({name})"
-    if name == "y" and value is None:
-        return "x, y = zip(*[pair for pair in zip(x, y) if pair[1] is not None])"
+    if name == "y" and (value is None or _is_absent(value)):
+        absent = "None" if value is None else "pd.NA"
+        return f"x, y = zip(*[pair for pair in zip(x, y) if pair[1] is not {absent}])"
     if name == "y":
         return "labels, y = np.unique(y, return_inverse=True)"
     if isinstance(value, dict):
@@ -118,11 +121,39 @@ def _numbers_of(value, one):
         time = f"({one} - {one}.min())" if kind == "M" else one
         return f"{time} / np.timedelta64(1, 's')"
     if hasattr(value, "to_numpy"):
-        if any(type(part).__name__ == "NAType" for part in _parts(value)):
+        with_nan = {"dtype": "float32", "na_value": np.nan}
+        if any(map(_is_absent, _parts(value))) and _works(value.to_numpy, **with_nan):
             return f"{one}.to_numpy('float32', na_value=np.nan)"
-        if hasattr(value, "select_dtypes") and not all(map(_is_numeric, value.dtypes)):
+        are_numeric = [*map(_is_numeric, getattr(value, "dtypes", ()))] if value.ndim == 2 else []
+        if any(are_numeric) and not all(are_numeric):
             return f"{one}.select_dtypes('number')"
     return to_dense(value, one)
+
+
+def _read_values(value, numbers, words):
+    """The line for numbers that are written as strings, or else for words or other objects."""
+    if _works(np.asarray, value, "float32"):
+        return numbers
+    odd = next(part for part in _parts(value) if not is_real(np.asarray(part).dtype))
+    if not isinstance(odd, (str, bytes)):
+        return f"a number instead of each {type(odd).__name__}"
+    return (
+        f"lookup = keras.layers.StringLookup(); lookup.adapt({words}"
+        "     for keras.layers.Embedding(lookup.vocabulary_size(), 32) in front"
+    )
+
+
+def _works(function, *args, **kwargs):
+    """Whether a function converts its arguments."""
+    try:
+        function(*args, **kwargs)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def _is_absent(value):
+    return type(value).__name__ == "NAType"  # as pandas marks what it has no number for
 
 
 def _is_numeric(dtype):

@@ -16,6 +16,7 @@ from pylstm.inputs.sequences import (
     as_numpy,
     as_sequences,
     mismatch,
+    not_of_numbers,
     stack,
     unpacked,
     without_batch_axes,
@@ -135,13 +136,7 @@ def _numbers_of_table(table):
     try:
         return as_sequences([table])[0]
     except DTypeError as error:
-        dtypes = ", ".join(dict.fromkeys(map(str, table.dtypes)))
-        raise DTypeError(
-            error.code,
-            expected="columns of numbers",
-            got=f"{type(table).__name__} {table.shape} with columns of {dtypes}",
-            fix=to_numbers(table),
-        ) from None
+        raise not_of_numbers(table, error) from None
 
 
 def _dense_sequences(items, report):

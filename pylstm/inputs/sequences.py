@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from pylstm.advice import to_numbers_each, to_sequences
+from pylstm.advice import to_numbers, to_numbers_each, to_sequences
 from pylstm.array_types import is_dense, is_real, static_shape, unmasked
 from pylstm.errors import (
     DTypeError,
@@ -42,11 +42,15 @@ def as_sequences(seqs, report=None, name="sequences"):
         DTypeError: The values are complex, strings or objects.
     """
     seqs = unpacked(seqs, name)
+    table = seqs if _is_table(seqs) else None
     if hasattr(seqs, "to_list") and hasattr(seqs, "row_splits"):  # tf.RaggedTensor
         seqs = _rows_of_ragged(seqs)
     elif not isinstance(seqs, (list, tuple)):
         seqs = _rows_of(seqs, name)
-    arrays = [_as_array(item, index, name) for index, item in enumerate(seqs)]
+    try:
+        arrays = [_as_array(item, index, name) for index, item in enumerate(seqs)]
+    except DTypeError as error:
+        raise error if table is None else not_of_numbers(table, error, name) from None
     if not arrays:
         raise RankError(
             "PYL101",
@@ -132,7 +136,7 @@ def split_rows(values, splits):
 
 
 def _rows_of(seqs, name):
-    if hasattr(seqs, "iloc") and hasattr(seqs, "columns"):  # DataFrame: a table, not a list
+    if _is_table(seqs):  # and no list of its columns' names
         seqs = seqs.to_numpy()
     if isinstance(seqs, (str, bytes, Mapping)) or not hasattr(seqs, "__iter__"):
         raise RankError(
@@ -143,6 +147,22 @@ def _rows_of(seqs, name):
             fix=to_sequences(seqs, name) or f"[{name}, ...]     of arrays (time, features)",
         )
     return list(seqs)
+
+
+def _is_table(value):
+    return hasattr(value, "iloc") and hasattr(value, "columns")
+
+
+def not_of_numbers(table, error, name="x"):
+    """The error for a DataFrame of which a row, or all, gave `error`."""
+    dtypes = ", ".join(dict.fromkeys(map(str, table.dtypes)))
+    return DTypeError(
+        error.code,
+        error.what,
+        expected="columns of numbers",
+        got=f"{type(table).__name__} {table.shape} with columns of {dtypes}",
+        fix=to_numbers(table, name),
+    )
 
 
 def _as_array(item, index, name):

@@ -91,6 +91,84 @@ def test_strings_as_targets_of_steps():
     model.fit(RAGGED, names["y"], verbose=0)
 
 
+@pytest.mark.parametrize("make", [np.array, lambda y: np.array(y, object), pd.DataFrame])
+def test_strings_as_an_array_of_targets(make):
+    y = make([["on", "off", "on"], ["off", "off", "on"]])
+    model = pylstm.Sequential([lstm(3, return_sequences=True)])
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    with pytest.raises(errors.DTypeError, match="y does not hold numbers") as caught:
+        model.fit(data(2, 3, 3), y, verbose=0)
+    names = {"np": np, "y": y}
+    exec(caught.value.fix, names)
+    assert np.array(names["y"]).tolist() == [[1, 0, 1], [0, 0, 1]]
+    model.fit(data(2, 3, 3), names["y"], verbose=0)
+
+
+def test_targets_that_pandas_has_no_number_for():
+    x, y = RAGGED, pd.Series([1.0, pd.NA, 2.0], dtype="Float64")
+    model = pylstm.Sequential([lstm(3), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    with pytest.raises(errors.DTypeError, match="y does not hold numbers") as caught:
+        model.fit(x, y, verbose=0)
+    names = {"pd": pd, "x": x, "y": y}
+    exec(caught.value.fix, names)
+    assert names["y"] == (1.0, 2.0)
+    model.fit(names["x"], names["y"], verbose=0)
+
+
+@pytest.mark.parametrize(
+    "x",
+    [
+        [["the", "cat"], ["dog"]],
+        [pd.Series(["the", "cat"]), pd.Series(["dog"])],
+        np.array([["the", "cat"], ["dog", "cat"]]),
+        pd.DataFrame([["the", "cat"], ["dog", "cat"]]),
+    ],
+    ids=["lists", "series", "array", "table"],
+)
+def test_words(x):
+    model = pylstm.Sequential([keras.Input((None, 1)), lstm()])
+    with pytest.raises(errors.DTypeError, match="PYL118") as caught:
+        model.predict(x, verbose=0)
+    names = {"keras": keras, "np": np, "x": x}
+    code, _, front = caught.value.fix.partition("     for ")
+    exec(code, names)
+    front = eval(front.removesuffix(" in front"), names)
+    model = pylstm.Sequential([front, lstm()])
+    assert model.predict(names["x"], verbose=0).shape == (2, lstm().units)
+
+
+@pytest.mark.parametrize("text", [[["1", "2.5"], ["3"]], np.array([["1", "2.5"], ["3", "4"]])])
+def test_numbers_written_as_text(text):
+    model = pylstm.Sequential([lstm(1)])
+    with pytest.raises(errors.DTypeError, match="PYL118") as caught:
+        model.predict(text, verbose=0)
+    right = fixed(caught, x=text)
+    assert np.concatenate(right)[:3].tolist() == [1, 2.5, 3]
+    assert "StringLookup" not in caught.value.fix
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        pd.DataFrame([[1.0, 2.0], [pd.NA, 4.0]], dtype="Float64"),
+        pd.DataFrame([["1", "2"], ["3", "4"]]),
+        pd.DataFrame([[1.0, None], [3.0, 4.0]], dtype=object),
+        pd.DataFrame({"a": [1.0, 3.0], "b": ["u", "v"]}),
+    ],
+    ids=["absent", "text", "objects", "names"],
+)
+def test_a_table_that_holds_no_numbers(table):
+    model = pylstm.Sequential([keras.Input((None, 1)), lstm()])
+    for call in model.predict, model:
+        with pytest.raises(errors.DTypeError, match="PYL118") as caught:
+            call(table)
+        assert caught.value.expected == "columns of numbers"
+        right = fixed(caught, x=table)
+        assert len(right) == 2
+        assert np.shape(model.predict(right, verbose=0)) == (2, lstm().units)
+
+
 def test_targets_in_any_collection():
     model = pylstm.Sequential([lstm(3)])
     model.compile(keras.optimizers.SGD(0.0), "mse")
