@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import tree
 
-from pylstm.array_types import dtype_name, static_shape
+from pylstm.array_types import dtype_name, may_equal, static_shape
 from pylstm.errors import DTypeError, PylstmError, RaggedError, RankError
 from pylstm.inputs.padding import PaddedBatch
 from pylstm.models.columns import Dense, Sequences, Stacked, columns_of, map_columns
@@ -25,12 +25,14 @@ def read_batches(model, batches):
             `(x, y, sample_weight)`.
 
     Raises:
-        RankError: A `tf.data.Dataset` holds single samples. Those of an iterator raise later.
+        RankError: A `tf.data.Dataset` holds single samples, or datasets. Those of an iterator raise
+            later.
         RaggedError: A `tf.data.Dataset` has ragged targets, which no loss of Keras takes, or
             inputs that Keras pads on this backend.
         DTypeError: A `tf.data.Dataset` has targets of strings.
     """
     if hasattr(batches, "element_spec"):
+        _check_is_flat(model, batches.element_spec)
         x, y, _ = keras.utils.unpack_x_y_sample_weight(batches.element_spec)
         check_is_batch(model, "dataset", x, y)
         check_inputs_stay_ragged(model, x)
@@ -166,12 +168,31 @@ def _check_is_no_list_of_sequences(model, source, batch):
         )
 
 
+def _check_is_flat(model, spec):
+    """Checks that a `tf.data.Dataset` yields no datasets, as `window` makes them."""
+    windows = [part for part in tree.flatten(spec) if type(part).__name__ == "DatasetSpec"]
+    if windows:
+        raise RankError(
+            "PYL101",
+            "the dataset yields datasets",
+            layer=model.name,
+            expected="batches (x,), (x, y) or (x, y, sample_weight)",
+            got=f"{len(windows)} in each element, as window makes them",
+            fix="dataset.flat_map(lambda x: x.batch(T)).batch(32)     right behind window(T)"
+            if len(windows) == 1
+            else "dataset.flat_map(lambda *parts: tf.data.Dataset.zip(tuple(part.batch(T) for part "
+            "in parts))).batch(32)     right behind window(T)",
+        )
+
+
 def check_is_batch(model, source, x, y):
     """Checks that what a `source`, by its name, yields is a batch, as far as shapes tell."""
-    samples = [_shape_of(y) == ()]
+    targets = _shape_of(y)
+    samples = [targets == ()]
+    sizes = targets[:1] if targets and source == "dataset" else ()
 
     def note_sample(part, declared):
-        samples.append(_is_sample(_shape_of(part), declared))
+        samples.append(_is_sample(_shape_of(part), declared, sizes))
 
     map_inputs(model, note_sample, x if isinstance(x, dict) or hasattr(x, "shape") else None)
     if any(samples):
@@ -227,11 +248,24 @@ def _check_targets(model, y):
         )
 
 
-def _is_sample(shape, declared):
-    """Whether a shape is that of one sample, and can be that of no batch."""
-    if shape is None or declared is None or len(shape) != len(declared) - 1:
+def _is_sample(shape, declared, sizes=()):
+    """Whether a shape is that of one sample, and can be that of no batch.
+
+    Args:
+        shape: Integers and None; None if it is not known.
+        declared: The shape of the model's input, or None.
+        sizes: The size of the targets' first axis, if there is one.
+    """
+    if shape is None or declared is None or len(shape) >= len(declared):
         return False
-    features = declared[-1]  # of one feature, or of nobody knows how many, it can be a batch
+    features = declared[-1]
+    if len(shape) == 1 and (features is None or declared[2:] == (1,)):
+        return True  # the steps of one sequence, without its feature axis
+    if len(shape) != len(declared) - 1:
+        return False
+    if shape and sizes and not may_equal(shape[:1], sizes):
+        return True
+    # Of one feature, or of nobody knows how many, it can be a batch.
     return features not in (None, 1) and shape[-1] == features
 
 
@@ -256,7 +290,9 @@ def _way_to_batches(source, x, y):
         if not is_open:
             return "dataset.batch(32)"
         if keras.backend.backend() == "tensorflow":
-            return "dataset.ragged_batch(32)"
+            is_by_step = hasattr(y, "shape") and None in (_shape_of(y) or ())
+            to_dense = ".map(lambda x, y: (x, y.to_tensor()))" if is_by_step else ""
+            return f"dataset.ragged_batch(32){to_dense}"
         samples = "dataset.as_numpy_iterator()"
         if y is None:
             return f"pylstm.dataset(list({samples}))"

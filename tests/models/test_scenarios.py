@@ -580,6 +580,56 @@ def test_a_dataset_without_batches_or_single_numbers(lengths, target):
     )
 
 
+@pytest.mark.parametrize("declared", [(None, 1), (12, 1), None])
+@pytest.mark.parametrize("axes", [(), (1,)])
+def test_univariate_windows_without_batches(declared, axes):
+    """x (12,) or (12, 1) beside y (5,) is no batch."""
+    rng = np.random.default_rng(0)
+    x, y = rng.random((6, 12, *axes)), rng.random((6, 5))
+    dataset = tf.data.Dataset.from_tensor_slices((x, y))
+    layers = [keras.Input(declared)] if declared else []
+    model = pylstm.Sequential([*layers, pylstm.LSTM(3), keras.layers.Dense(5)])
+    model.compile("sgd", "mse")
+    if declared or not axes:
+        with pytest.raises(errors.RankError, match=r"PYL101.*yields single samples") as caught:
+            model.fit(dataset, verbose=0)
+        assert caught.value.fix == "dataset.batch(32)"
+    if declared:
+        model.fit(dataset.batch(32), verbose=0)
+
+
+@pytest.mark.parametrize("declared", [True, False])
+@pytest.mark.parametrize("per_step", [True, False])
+def test_tokens_without_batches(declared, per_step):
+    tokens, tags = [[1, 2, 3], [4, 5], [6]], [[0, 1, 0], [1, 0], [0]]
+    layers = [keras.layers.Embedding(9, 4), pylstm.LSTM(3, return_sequences=per_step)]
+    model = pylstm.Sequential([keras.Input((None,))] * declared + layers)
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    y = tags if per_step else [0, 1, 0]
+    spec = tuple(tf.TensorSpec(shape, tf.int32) for shape in ((None,), (None,) * per_step))
+    dataset = tf.data.Dataset.from_generator(
+        lambda: zip(tokens, y, strict=True), output_signature=spec
+    )
+    with pytest.raises(errors.RankError, match=r"PYL101.*yields single samples") as caught:
+        model.fit(dataset, verbose=0)
+    fixed = eval(caught.value.fix, None, {"dataset": dataset})
+    assert model.evaluate(fixed, verbose=0) == pytest.approx(model.evaluate(tokens, y, verbose=0))
+
+
+@pytest.mark.parametrize("with_targets", [True, False])
+def test_windows_that_are_datasets(with_targets):
+    model = pylstm.Sequential([keras.Input((None, 3)), pylstm.LSTM(2, return_sequences=True)])
+    model.compile("sgd", "mse")
+    steps = np.random.default_rng(0).random((20, 3))
+    dataset = tf.data.Dataset.from_tensor_slices((steps, steps[:, :2]) if with_targets else steps)
+    dataset = dataset.window(5, drop_remainder=True)
+    for run in (model.fit, model.evaluate) if with_targets else (model.predict,):
+        with pytest.raises(errors.RankError, match=r"PYL101.*yields datasets") as caught:
+            run(dataset, verbose=0)
+        line = caught.value.fix.partition("     ")[0]
+        run(eval(line, {"dataset": dataset, "tf": tf, "T": 5}), verbose=0)
+
+
 @pytest.mark.parametrize(("as_tuple", "line"), [(False, 0), (True, 1)])
 def test_a_generator_of_sequences(as_tuple, line):
     model, seqs = classifier(), sequences()
