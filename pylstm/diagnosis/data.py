@@ -44,8 +44,9 @@ from pylstm.models.entry import enter_column
 from pylstm.models.foreign_errors import readable_errors
 from pylstm.models.inputs import declared_shapes, separate_inputs
 from pylstm.models.mask_values import padding_value
+from pylstm.models.meeting_inputs import check_meeting_inputs
 from pylstm.models.steps import refused_steps
-from pylstm.models.structure import named
+from pylstm.models.structure import map_parts, named
 from pylstm.models.text import read_text
 
 _MAX_BATCHES = 16
@@ -185,6 +186,7 @@ def _check_samples(model, x, y, padded, in_batches=False):
         if fitting:
             names = [name for name, _, _ in inputs]
             findings = _with_refused_steps(model, dict(zip(names, columns, strict=True)), findings)
+            findings += _check_meeting_inputs(model, x, columns)
         x = tuple(columns) if len(columns) > 1 else columns[0]
         is_read = fitting and not in_batches and isinstance(model, SequenceInputs)
         findings += check_targets(model, x, y, is_read, in_batches)
@@ -208,6 +210,14 @@ def _with_refused_steps(model, columns, findings):
         return findings
     others = [finding for finding in findings if finding.code != "PYL124"]
     return [*others, of_error(f"layer '{error.layer}'", error)]
+
+
+def _check_meeting_inputs(model, x, columns):
+    try:
+        given = iter(columns)
+        check_meeting_inputs(model, map_parts(lambda _: next(given), x))
+    except PylstmError as error:
+        yield of_error(f"layer '{error.layer}'", error)
 
 
 def _check_items(where, raw):

@@ -27,7 +27,38 @@ def output_lengths(model, x, shapes):
     graph = graph_of(model)
     if graph is None:  # a `Sequential` that is not built: its shapes are those for x
         return {name: None for name, shape in shapes.items() if shape[1:2] != (None,)}
-    # A number of steps of its own for each input shows in what has that input's steps.
+    inputs, lengths = with_own_steps(model, x, shapes)
+
+    def ask(operation):
+        return functools.partial(output_spec, ask, operation)
+
+    try:
+        outputs = Functional._run_through_graph(graph, inputs, ask)
+    except Exception:  # of any kind: a layer takes no such steps
+        return {}
+    outputs = outputs if isinstance(outputs, dict) else tree.flatten(outputs)
+    known = {}
+    for name, shape in shapes.items():
+        steps = (*outputs[name].shape, None)[1]
+        if steps in lengths or steps == (*shape, None, None)[1]:
+            known[name] = lengths.get(steps)
+    return known
+
+
+def with_own_steps(model, x, shapes):
+    """The inputs of a model's graph with a number of steps of its own for each.
+
+    It shows in what has that input's steps.
+
+    Args:
+        model: A Keras model with a graph.
+        x: As for `output_lengths`.
+        shapes: Shapes of which no size is to be taken for one of these numbers, by name or number.
+
+    Returns:
+        Symbolic tensors, in order; and by number of steps the lengths (N,) of the inputs that have
+        it, None for those of one length.
+    """
     spacing = 10 + max((size for shape in shapes.values() for size in shape if size), default=0)
     declared, sizes, lengths, replaced = declared_inputs(model), {}, {}, {}
 
@@ -47,19 +78,4 @@ def output_lengths(model, x, shapes):
         replaced[id(symbol)] = keras.KerasTensor(shape, symbol.dtype)
 
     map_named(declared, give_steps, x)
-
-    def ask(operation):
-        return functools.partial(output_spec, ask, operation)
-
-    inputs = [replaced.get(id(symbol), symbol) for symbol in graph.inputs]
-    try:
-        outputs = Functional._run_through_graph(graph, inputs, ask)
-    except Exception:  # of any kind: a layer takes no such steps
-        return {}
-    outputs = outputs if isinstance(outputs, dict) else tree.flatten(outputs)
-    known = {}
-    for name, shape in shapes.items():
-        steps = (*outputs[name].shape, None)[1]
-        if steps in lengths or steps == (*shape, None, None)[1]:
-            known[name] = lengths.get(steps)
-    return known
+    return [replaced.get(id(symbol), symbol) for symbol in graph_of(model).inputs], lengths

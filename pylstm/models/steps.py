@@ -73,11 +73,11 @@ def refused_steps(model, inputs):
             others.append((static_shape(x), shape))
             shape = (shape[0], static_shape(x)[1], shape[2])
         symbols.append(keras.KerasTensor(shape, symbol.dtype))
-    refusing = _refusing(model, symbols) if others else None
-    return refusing and explain.refused_steps(refusing.name, *others[0])
+    operation = refusing(model, symbols) if others else None
+    return operation and explain.refused_steps(operation.name, *others[0])
 
 
-def _refusing(model, symbols):
+def refusing(model, symbols):
     """The first layer or operation of a model that does not take these inputs; None if all do."""
     asked = [None]
 
@@ -97,6 +97,8 @@ def output_spec(ask, operation, *args, **kwargs):
     first = next(iter((*args, *kwargs.values())))
     if isinstance(operation, keras.Layer):
         operation._assert_input_compatibility(first)
+    if type(operation) is keras.layers.Concatenate:  # which compares them when it is built, alone
+        keras.layers.Concatenate(operation.axis).build([x.shape for x in first])
     graph = graph_of(operation)
     if graph is not None:  # by Keras' own: that of `MaskPassing` would ask again
         return Functional._run_through_graph(graph, first, ask)

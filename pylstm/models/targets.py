@@ -7,6 +7,7 @@ from keras import tree
 from pylstm.errors import DTypeError, TimestepError
 from pylstm.keras_graph import is_of_keras
 from pylstm.models.columns import Dense, Sequences, Stacked, columns_of, map_columns, other_lengths
+from pylstm.models.meeting_inputs import check_meeting_inputs
 from pylstm.models.output_lengths import output_lengths
 from pylstm.models.outputs import map_targets, output_shapes
 from pylstm.models.padded_targets import unpad_targets
@@ -17,9 +18,10 @@ def fit_targets(model, columns):
     """Targets by name or in order as the model has its outputs, per step without padding.
 
     Raises:
-        TimestepError: As `unpad_targets`, and for targets per step of outputs per sample, or the
-            other way round, of which Keras' loss fails.
+        TimestepError: As `check_meeting_inputs` and `unpad_targets`, and for targets per step of
+            outputs per sample, or the other way round, of which Keras' loss fails.
     """
+    check_meeting_inputs(model, columns.x)
     if columns.y is None:
         return columns
     shapes = output_shapes(model, columns.x)
