@@ -91,7 +91,7 @@ def check_data(model, x, y, padded):
             check_inputs_stay_ragged(model, spec[0])
         with readable_errors():
             for batch in itertools.islice(_batches(x), _MAX_BATCHES):
-                is_read = reads_lists and reads_dataset(x) and not is_of_arrays(batch)
+                is_read = reads_lists and _reads_lists_of(x, batch)
                 parts = unpack_batch(batch)[:2]
                 in_batch = _check_samples(model, *parts, padded, in_batches=not is_read)
                 findings += [of_batch(x, finding) for finding in in_batch]
@@ -122,6 +122,16 @@ def _check_ranks(dataset):
     for spec in _specs(dataset):
         if spec.shape.rank is None:
             yield of_error("x", explain.unknown_rank(spec.dtype.name, Known()))
+
+
+def _reads_lists_of(data, batch):
+    """Whether a model of pylstm's reads this batch itself, of data of batches."""
+    if is_of_arrays(batch):
+        return False
+    # A torch DataLoader hands its batches to the model as they are, where Keras takes lists of it.
+    is_packed = any(type(part).__name__ == "PackedSequence" for part in unpack_batch(batch))
+    is_loader = hasattr(data, "collate_fn") and keras.backend.backend() != "tensorflow"
+    return reads_dataset(data) or (is_loader and not is_packed)
 
 
 def _batches(data):

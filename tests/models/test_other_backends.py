@@ -286,6 +286,7 @@ BATCHES_OF_NO_ARRAYS = (
         assert padded.shape == (2, max(map(len, seqs)))
         padded = torch.from_numpy(padded[..., None])
         loader = torch.utils.data.DataLoader([0], collate_fn=lambda _: (x, padded))
+        assert pylstm.diagnose(tagger, loader).ok
         want = tagger.evaluate(seqs, [part.numpy() for part in y], verbose=0)
         np.testing.assert_allclose(tagger.evaluate(loader, verbose=0), want, 1e-5)
     want = model.evaluate(seqs, zeros, verbose=0)
