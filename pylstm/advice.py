@@ -71,7 +71,7 @@ def to_numbers(value, name="x"):
         shape = tuple(value.shape)
         return f"labels, y = np.unique(y, return_inverse=True); y = y.reshape({shape})"
     words = f"np.ravel({name}))\n{name} = lookup(np.asarray({name}))"
-    return _read_values(value, f"np.asarray({name}, 'float32')", words)
+    return _read_values(value, name, f"np.asarray({name}, 'float32')", words)
 
 
 def to_numbers_each(value, name="sequences"):
@@ -86,7 +86,7 @@ def to_numbers_each(value, name="sequences"):
     if name == "y":
         return "labels = np.unique(np.concatenate(y)); y = [np.searchsorted(labels, s) for s in y]"
     words = f"np.concatenate({name}))\n{name} = [lookup(np.asarray(s)) for s in {name}]"
-    return _read_values(value, f"[np.asarray(s, 'float32') for s in {name}]", words)
+    return _read_values(value, name, f"[np.asarray(s, 'float32') for s in {name}]", words)
 
 
 def to_numbers_of_samples(value, name):
@@ -130,12 +130,12 @@ def _numbers_of(value, one):
     return to_dense(value, one)
 
 
-def _read_values(value, numbers, words):
+def _read_values(value, name, numbers, words):
     """The line for numbers that are written as strings, or else for words or other objects."""
     if _works(np.asarray, value, "float32"):
         return numbers
-    odd = next(part for part in _parts(value) if not is_real(np.asarray(part).dtype))
-    if not isinstance(odd, (str, bytes)):
+    odd = next((part for part in _parts(value) if not is_real(np.asarray(part).dtype)), value)
+    if not isinstance(odd, (str, bytes)) or name == "sample_weight":
         return f"a number instead of each {type(odd).__name__}"
     return (
         f"lookup = keras.layers.StringLookup(); lookup.adapt({words}"
@@ -147,7 +147,7 @@ def _works(function, *args, **kwargs):
     """Whether a function converts its arguments."""
     try:
         function(*args, **kwargs)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return False
     return True
 

@@ -161,7 +161,9 @@ def not_of_numbers(table, error, name="x"):
         error.what,
         expected="columns of numbers",
         got=f"{type(table).__name__} {table.shape} with columns of {dtypes}",
-        fix=to_numbers(table, name),
+        fix=f"np.concatenate([np.real({name}), np.imag({name})], axis=-1),\nor np.abs({name})"
+        if error.code == "PYL117"
+        else to_numbers(table, name),
     )
 
 

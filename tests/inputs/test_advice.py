@@ -1,6 +1,7 @@
 """The lines that make of data what is read: each is run as it is written."""
 
 from collections import deque
+from datetime import date
 
 import keras
 import numpy as np
@@ -167,6 +168,24 @@ def test_a_table_that_holds_no_numbers(table):
         right = fixed(caught, x=table)
         assert len(right) == 2
         assert np.shape(model.predict(right, verbose=0)) == (2, lstm().units)
+
+
+def test_a_complex_table():
+    model, table = pylstm.Sequential([keras.Input((None, 1)), lstm()]), pd.DataFrame([[1j, 2]] * 3)
+    with pytest.raises(errors.DTypeError, match="PYL117") as caught:
+        model.predict(table, verbose=0)
+    line, other = caught.value.fix.split(",\nor ")
+    assert eval(line, {"np": np, "x": table}).tolist() == [[0, 2, 1, 0]] * 3
+    assert eval(other, {"np": np, "x": table}).to_numpy().tolist() == [[1, 2]] * 3
+
+
+@pytest.mark.parametrize("odd", [date(2026, 1, 1), 10**400, {}])
+def test_objects_that_no_line_reads(odd):
+    model = pylstm.Sequential([lstm(1)])
+    for x in [[odd, odd], [odd]], pd.DataFrame([[odd], [odd]]):
+        with pytest.raises(errors.DTypeError, match="PYL118") as caught:
+            model.predict(x, verbose=0)
+        assert caught.value.fix == f"a number instead of each {type(odd).__name__}"
 
 
 def test_targets_in_any_collection():
