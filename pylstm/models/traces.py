@@ -28,11 +28,14 @@ def make_by_rank(model, name, make, force):
 
         def run(batches):
             kind, batches = _kind_of(model, batches)
-            if kind not in functions:
+            function = functions.get(kind)
+            if function is None:
                 make(force=True)  # puts the function into the model, where `run` belongs
-                functions[kind] = getattr(model, name)
+                function = getattr(model, name)
                 setattr(model, name, run)
-            return functions[kind](batches)
+            outputs = function(batches)
+            functions[kind] = function  # not before: a trace that failed spoils it
+            return outputs
 
         setattr(model, name, run)
 

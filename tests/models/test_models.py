@@ -656,6 +656,16 @@ def test_batches_of_another_rank_than_in_an_earlier_call(batches):
     assert [len(shape) for shape in traces] == [3, 2]  # each traced once
 
 
+def test_the_fix_after_an_error_in_the_first_fit():
+    seqs = sequences()
+    model = classifier(front=[keras.layers.Conv1D(5, 2, padding="causal")])
+    with pytest.raises(errors.RaggedError, match=r"PYL130") as caught:
+        model.fit(seqs, LABELS, verbose=0)
+    assert "pylstm.pad(sequences).x" in caught.value.fix
+    for _ in range(2):
+        model.fit(pylstm.pad(seqs).x, LABELS, verbose=0)
+
+
 def test_another_rank_without_a_feature_axis_in_the_input():
     with pytest.warns(errors.ShapeCorrectionWarning, match="PYL122"):
         model = pylstm.Sequential([keras.Input((20,)), pylstm.LSTM(4)])
