@@ -180,11 +180,11 @@ def reduces_steps(operation):
 def _step_axes(operation):
     """The axis of the steps in the inputs of a layer or operation, from the front and the end."""
     inputs = [node.input_tensors[0] for node in operation._inbound_nodes if node.input_tensors]
-    ranks = {len(x.shape) for x in inputs if _has_steps(x)} if inputs else {3}
+    ranks = {len(x.shape) for x in inputs if has_steps(x)} if inputs else {3}
     return {1} | {1 - rank for rank in ranks} if ranks else set()
 
 
-def _has_steps(symbolic):
+def has_steps(symbolic):
     """Whether a tensor has steps where it carries a mask: as some layers keep it, they may have
     pooled (batch, time, features) to (batch, features)."""
     while len(symbolic.shape) == 2 and symbolic.shape[1] is not None:

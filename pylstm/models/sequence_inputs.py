@@ -236,9 +236,9 @@ class SequenceInputs:
         outputs = super().predict_step(*state, batch)
         x = keras.utils.unpack_x_y_sample_weight(batch)[0]
         if keras.backend.backend() == "jax":  # whose step returns the model's state, too
-            return without_padding(outputs[0], x, at_once=False), outputs[1]
+            return without_padding(self, outputs[0], x, at_once=False), outputs[1]
         at_once = keras.backend.backend() == "torch" or takes_ragged(self)
-        return without_padding(outputs, x, at_once)
+        return without_padding(self, outputs, x, at_once)
 
     def compute_loss_and_updates(self, *args, **kwargs):
         """As Keras', on JAX, whose gradient gives outputs back without their masks."""

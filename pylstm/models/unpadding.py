@@ -11,6 +11,7 @@ from keras import tree
 from keras.src.backend.common.masking import get_keras_mask
 
 from pylstm.inputs.sequences import split_rows
+from pylstm.models.mask_passing import has_steps
 
 
 class Rows(NamedTuple):
@@ -27,7 +28,7 @@ class Rows(NamedTuple):
     lengths: object
 
 
-def without_padding(outputs, x, at_once):
+def without_padding(model, outputs, x, at_once):
     """The outputs of a model, with `Rows` in place of each that has a mask.
 
     A step that a layer has masked has an input, so the mask alone does not tell padding: a row is
@@ -35,6 +36,7 @@ def without_padding(outputs, x, at_once):
     behind a `Concatenate` of steps, the mask is all there is.
 
     Args:
+        model: The model, whose graph tells which outputs have steps.
         outputs: Tensors, each with its Keras mask.
         x: The inputs, likewise.
         at_once: Whether rows can go here, where shapes may depend on values.
@@ -46,12 +48,14 @@ def without_padding(outputs, x, at_once):
     lengths = keras.ops.stack([_last_step(mask) for mask in masks])  # (inputs, batch)
     sizes = keras.ops.stack([keras.ops.shape(mask)[1] for mask in masks])
 
-    def as_rows(output):
+    def as_rows(output, symbolic):
         mask = get_keras_mask(output)
         if mask is None or len(mask.shape) < 2:  # of a sample, as `Concatenate` makes one
             return output
         if tuple(output.shape[1:2]) != tuple(mask.shape[1:2]):  # from a layer that pools the steps
             return output
+        if symbolic is not None and mask.shape[1] is not None and not has_steps(symbolic):
+            return output  # which has by chance as many features as there are steps
         steps = keras.ops.shape(output)[1]
         fits = (sizes[:, None] == steps) & (lengths >= _last_step(mask))
         shortest = keras.ops.min(keras.ops.where(fits, lengths, steps), axis=0)
@@ -64,7 +68,11 @@ def without_padding(outputs, x, at_once):
             values, is_real = values[is_real], is_real[is_real]
         return Rows(values, is_real, row_lengths)
 
-    return tree.map_structure(as_rows, outputs)
+    flat = tree.flatten(outputs)
+    symbols = getattr(model, "outputs", None) or ()
+    if len(symbols) != len(flat):  # the model has a `call` of its own
+        symbols = [None] * len(flat)
+    return tree.pack_sequence_as(outputs, list(map(as_rows, flat, symbols)))
 
 
 def as_lists(outputs, order=None):

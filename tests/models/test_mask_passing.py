@@ -472,9 +472,12 @@ class Pooling(keras.layers.Layer):
         return ops.sum(x * counts, axis=1) / ops.sum(counts, axis=1)
 
 
-def test_outputs_of_samples_keep_their_size_behind_a_layer_that_keeps_the_mask():
-    layers = [keras.Input((None, 5)), pylstm.LSTM(4, return_sequences=True), Pooling()]
-    model = pylstm.Sequential([*layers, keras.layers.Dense(3)])
+@pytest.mark.parametrize("options", [{}, {"run_eagerly": True}, {"jit_compile": True}], ids=str)
+@pytest.mark.parametrize("declared", [[keras.Input((None, 5))], []])
+def test_outputs_of_samples_keep_their_size_behind_a_layer_that_keeps_the_mask(options, declared):
+    layers = [*declared, pylstm.LSTM(4, return_sequences=True), Pooling()]
+    model = pylstm.Sequential([*layers, keras.layers.Dense(4)])  # as many as there are steps
+    model.compile(**options)
     outputs = model.predict(sequences(), verbose=0)
     assert_close(outputs, model(sequences()), "float32")
 
