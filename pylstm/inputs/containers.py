@@ -21,6 +21,7 @@ from pylstm.inputs.sequences import (
     unpacked,
     without_batch_axes,
 )
+from pylstm.ops import in_xla
 
 
 def is_tensor(value):
@@ -225,6 +226,14 @@ def _dense_ragged(value, report, least_steps):
                 "pylstm.ragged(sequences), or tf.ragged.constant(..., ragged_rank=1)",
             )
         return _with_steps(*_dense_sequences(value.to_list(), report), least_steps)
+    if in_xla():
+        raise RaggedError(
+            "PYL114",
+            "XLA (jit_compile=True) has no ragged tensors",
+            expected="sequences padded to one length, with their mask",
+            got=f"ragged {value.shape}",
+            fix="jit_compile=False, or a pylstm.dataset in a pylstm.Sequential or pylstm.Model",
+        )
     import tensorflow as tf
 
     report("PYL126", got=f"ragged {value.shape}", done="was padded, masked", silent=True)

@@ -10,32 +10,40 @@ from pylstm.array_types import dtype_name, may_equal, static_shape
 from pylstm.errors import DTypeError, PylstmError, RaggedError, RankError
 from pylstm.inputs.padding import PaddedBatch
 from pylstm.models.columns import Dense, Sequences, Stacked, columns_of, map_columns
-from pylstm.models.data import batch_alone, for_model, read_data, takes_ragged, unpack_batch
+from pylstm.models.data import (
+    batch_alone,
+    for_model,
+    ragged_obstacle,
+    read_data,
+    takes_ragged,
+    unpack_batch,
+)
 from pylstm.models.dataset import SequenceDataset, open_time
 from pylstm.models.inputs import declared_shapes, map_inputs
 from pylstm.models.targets import fit_targets
 
 
-def read_batches(model, batches):
+def read_batches(model, batches, predicts=False):
     """Reads batches as they come; returns any other data as it is, or as the model takes it.
 
     Args:
         model: The model that is to take them.
         batches: A generator, other iterator or `PyDataset` of `(x,)`, `(x, y)` or
             `(x, y, sample_weight)`.
+        predicts: Whether they are for `predict`.
 
     Raises:
         RankError: A `tf.data.Dataset` holds single samples, or datasets. Those of an iterator raise
             later.
         RaggedError: A `tf.data.Dataset` has ragged targets, which no loss of Keras takes, or
-            inputs that Keras pads on this backend.
+            inputs where there are no ragged tensors: on other backends, under XLA, on replicas.
         DTypeError: A `tf.data.Dataset` has targets of strings.
     """
     if hasattr(batches, "element_spec"):
         _check_is_flat(model, batches.element_spec)
         x, y, _ = keras.utils.unpack_x_y_sample_weight(batches.element_spec)
         check_is_batch(model, "dataset", x, y)
-        check_inputs_stay_ragged(model, x)
+        check_inputs_stay_ragged(model, x, predicts)
         _check_targets(model, y)
     if isinstance(batches, SequenceDataset):
         batches = batches.with_columns(fit_targets(model, batches.columns))
@@ -206,17 +214,20 @@ def check_is_batch(model, source, x, y):
         )
 
 
-def check_inputs_stay_ragged(model, x):
-    """Checks that no input is ragged where Keras makes it dense, with zeros that count as steps."""
+def check_inputs_stay_ragged(model, x, predicts=False):
+    """Checks that no input is ragged where none can be: Keras makes zeros that count as steps of
+    it, or stops."""
     ragged = _ragged(x)
-    if ragged and keras.backend.backend() != "tensorflow":
+    obstacle = ragged and ragged_obstacle(model, predicts)
+    if obstacle:
         raise RaggedError(
             "PYL114",
-            f"Keras has no ragged tensors on {keras.backend.backend()}",
+            obstacle,
             layer=model.name,
             expected="sequences with their mask",
             got=f"a tf.data.Dataset of x {_shape_of(ragged[0])}, ragged",
-            fix="pylstm.dataset(x, y)     from the original lists",
+            fix="pylstm.dataset(x, y)     of the original lists, in a pylstm.Sequential or "
+            "pylstm.Model",
         )
 
 

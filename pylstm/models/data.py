@@ -276,9 +276,23 @@ def _padded_lengths(model, batches):
 
 def takes_ragged(model):
     """Whether there can be ragged tensors; padding comes with its mask else."""
-    if keras.backend.backend() != "tensorflow" or model.jit_compile:
-        return False
-    return model.distribute_strategy.num_replicas_in_sync == 1
+    return ragged_obstacle(model) is None
+
+
+def ragged_obstacle(model, predicts=False):
+    """A clause that says why batches for a model cannot be ragged tensors, or None.
+
+    Args:
+        model: A Keras model.
+        predicts: Whether they are for `predict`, which takes them on several replicas, too.
+    """
+    if keras.backend.backend() != "tensorflow":
+        return f"Keras has no ragged tensors on {keras.backend.backend()}"
+    if model.jit_compile:
+        return "XLA (jit_compile=True) has no ragged tensors"
+    if model.distribute_strategy.num_replicas_in_sync > 1 and not predicts:
+        return "Keras gives no ragged tensors to several replicas"
+    return None
 
 
 def has_open_steps(x):

@@ -173,7 +173,7 @@ class SequenceInputs:
         if data is not None and data.size == 0:
             return self.predict_on_batch(x)  # Keras' loop has no first batch to begin with.
         if data is None:
-            x = read_batches(self, x)
+            x = read_batches(self, x, predicts=True)
         else:
             if steps is None and not callbacks:  # which see the batches in turn
                 ordered, order = by_length(self, data, batch_size)

@@ -39,6 +39,15 @@ def load_ops(name):
     return _loaded[name]
 
 
+def in_xla():
+    """Whether TensorFlow is making a graph that XLA will compile."""
+    import tensorflow as tf
+    from tensorflow.python.ops.control_flow_util import GraphOrParentsInXlaContext
+
+    graph = None if tf.executing_eagerly() else tf.compat.v1.get_default_graph()
+    return graph is not None and GraphOrParentsInXlaContext(graph)
+
+
 def register_tensorflow_op():
     """Makes the op known to TensorFlow where Keras runs on it: a SavedModel that holds the op loads
     after `import pylstm`. A library that cannot be loaded is reported when a layer needs it.

@@ -9,11 +9,10 @@ import functools
 import tensorflow as tf
 from tensorflow.python.eager.record import could_possibly_record
 from tensorflow.python.framework import kernels
-from tensorflow.python.ops.control_flow_util import GraphOrParentsInXlaContext
 from tensorflow.python.ops.resource_variable_ops import is_resource_variable
 
 from pylstm._library import load_tensorflow_ops
-from pylstm.ops import OPTIONS
+from pylstm.ops import OPTIONS, in_xla
 from pylstm.ops.loop import lstm_loop, require_loop
 
 _ops = load_tensorflow_ops()
@@ -119,7 +118,7 @@ def only_keras_uses_the_gpu():
 
 def obstacle(x):
     """A clause that says what keeps a layer of Keras from the op for x (B, T, F), or None."""
-    if not tf.executing_eagerly() and GraphOrParentsInXlaContext(tf.compat.v1.get_default_graph()):
+    if in_xla():
         return "XLA (jit_compile=True) cannot call the fused kernel"
     return None
 

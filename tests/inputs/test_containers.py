@@ -160,6 +160,15 @@ def test_a_ragged_tensor_in_a_model(declare):
         assert_close(numbers, last_outputs(layer, RAGGED))
 
 
+def test_a_ragged_tensor_under_xla():
+    model = keras.Sequential([keras.Input((None, 3)), lstm()])
+    model.compile("sgd", "mse", jit_compile=True)
+    for x in pylstm.ragged(RAGGED), pylstm.dataset(RAGGED):
+        with pytest.raises(errors.RaggedError, match=r"\[PYL114\].*XLA \(jit_compile") as caught:
+            model.predict(x, verbose=0)
+    assert caught.value.fix.startswith("jit_compile=False")
+
+
 def test_a_univariate_ragged_tensor():
     sequences = [data(5), data(2)]
     x = tf.ragged.constant([s.tolist() for s in sequences])

@@ -1270,6 +1270,12 @@ def test_jit_compile_has_no_ragged_tensors(front):
     for got, want in zip(in_batches, outputs, strict=True):
         np.testing.assert_allclose(got, want, atol=1e-6)
     assert np.isfinite(model.fit(seqs, per_step(seqs), verbose=0).history["loss"]).all()
+    batches = tf.data.Dataset.from_tensor_slices((pylstm.ragged(seqs), LABELS)).batch(3)
+    for run in (model.fit, model.evaluate, model.predict):
+        with pytest.raises(errors.RaggedError, match=r"PYL114.*XLA \(jit_compile=True\)") as caught:
+            run(batches, verbose=0)
+        assert caught.value.fix.startswith("pylstm.dataset(x, y)")
+    assert "PYL114" in [finding.code for finding in pylstm.diagnose(model, batches)]
 
 
 # Saving.

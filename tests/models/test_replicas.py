@@ -31,6 +31,15 @@ losses = [
 np.testing.assert_allclose(*losses, rtol=1e-5)
 predictions = [model.predict(x, verbose=0) for model in (several, one)]
 np.testing.assert_allclose(*predictions, atol=1e-6)
+batches = tf.data.Dataset.from_tensor_slices((pylstm.ragged(x), y)).batch(8)
+np.testing.assert_allclose(several.predict(batches, verbose=0), predictions[1], atol=1e-6)
+for run in (several.fit, several.evaluate):
+    try:
+        run(batches, verbose=0)
+    except pylstm.errors.RaggedError as error:
+        assert "replicas" in error.what and error.fix.startswith("pylstm.dataset(x, y)")
+    else:
+        raise AssertionError("no error")
 print("ran", several.layers[0].path)
 """
 
