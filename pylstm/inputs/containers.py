@@ -17,6 +17,7 @@ from pylstm.inputs.sequences import (
     as_sequences,
     mismatch,
     not_of_numbers,
+    sequences_of_cells,
     stack,
     unpacked,
     without_batch_axes,
@@ -66,9 +67,10 @@ def as_dense(value, report, least_steps=0):
         return _with_steps(*_dense_sequences(value, report), least_steps)
     array = _as_numpy(value)
     if array.dtype == object and array.ndim:
-        if hasattr(value, "columns"):
+        items = sequences_of_cells(value) if hasattr(value, "columns") else list(array)
+        if items is None:
             return _numbers_of_table(value), None
-        return _with_steps(*_dense_sequences(list(array), report), least_steps)
+        return _with_steps(*_dense_sequences(items, report), least_steps)
     return array, None
 
 

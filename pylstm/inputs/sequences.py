@@ -27,7 +27,8 @@ def as_sequences(seqs, report=None, name="sequences"):
     Args:
         seqs: An iterable of sequences, each (T_i, F), (T_i,) or (T_i, ...): arrays,
             nested lists, tensors of any framework, DataFrames; or a `tf.RaggedTensor`, torch's
-            nested tensor or `PackedSequence`, an array (N, T, ...) or an object array of arrays.
+            nested tensor or `PackedSequence`, an array (N, T, ...) or an object array of arrays,
+            or a DataFrame with a list of the steps of each feature in the row of a sequence.
         report: Called with the code, what was got, what was done and the line that does the
             same, where a batch axis had to be dropped. By default the user is warned.
         name: What the user calls them, for the lines that fix them.
@@ -137,7 +138,8 @@ def split_rows(values, splits):
 
 def _rows_of(seqs, name):
     if _is_table(seqs):  # and no list of its columns' names
-        seqs = seqs.to_numpy()
+        by_cell = sequences_of_cells(seqs)
+        seqs = seqs.to_numpy() if by_cell is None else by_cell
     if isinstance(seqs, (str, bytes, Mapping)) or not hasattr(seqs, "__iter__"):
         raise RankError(
             "PYL101",
@@ -165,6 +167,24 @@ def not_of_numbers(table, error, name="x"):
         if error.code == "PYL117"
         else to_numbers(table, name),
     )
+
+
+def sequences_of_cells(table):
+    """The sequences (T_i, columns) of a DataFrame of lists, as `groupby(...).agg(list)` makes it.
+
+    None where not every cell holds a number for each step of its row.
+    """
+    rows = table.to_numpy()
+    if rows.dtype != object or not rows.size or not all(map(_holds_steps, rows.flat)):
+        return None
+    if any(len(set(map(len, row))) > 1 for row in rows):
+        return None
+    return [np.stack([np.asarray(cell) for cell in row], axis=-1) for row in rows]
+
+
+def _holds_steps(cell):
+    is_list = isinstance(cell, (list, tuple)) or len(getattr(cell, "shape", ())) == 1
+    return is_list and np.ndim(next(iter(cell), 0)) == 0
 
 
 def _as_array(item, index, name):

@@ -281,6 +281,14 @@ def test_pandas():
     assert_reads(pd.DataFrame(EQUAL[0]).astype(object), EQUAL[:1], "PYL121")
 
 
+@pytest.mark.parametrize("seqs", [EQUAL, RAGGED])
+@pytest.mark.parametrize("kind", [list, np.array, pd.Series])
+def test_a_data_frame_whose_cells_hold_the_steps(seqs, kind):
+    tables = [pd.DataFrame(s, columns=list("abc")).assign(id=i) for i, s in enumerate(seqs)]
+    table = pd.concat(tables).groupby("id").agg(list).map(kind)
+    assert_reads(table, seqs)
+
+
 @pytest.mark.parametrize(
     ("module", "function"),
     [("torch", "tensor"), ("jax.numpy", "asarray"), ("tensorflow", "constant")],

@@ -33,6 +33,7 @@ CONTAINERS = {
     "nested lists": lambda s: [a.tolist() for a in s],
     "series": pd.Series,
     "data frames": lambda s: [pd.DataFrame(a) for a in s],
+    "data frame of lists": lambda s: pd.DataFrame([[list(column) for column in a.T] for a in s]),
     "tensors": lambda s: [tf.constant(a) for a in s],
     "ragged": lambda s: tf.ragged.stack(list(s)),
     "ragged_rank 1": ragged,
