@@ -44,7 +44,10 @@ class SequenceInputs:
     A subclassed model, whose inputs Keras does not know, takes several inputs as a tuple.
 
     Targets per step come to `train_step` with a sample weight, 0 in the padding: a custom one
-    unpacks it by `x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)`.
+    unpacks it by `x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)`. Its x is for
+    `self(x)`: sequences of several lengths are a `tf.RaggedTensor`, but a `PaddedBatch` on other
+    backends, under `jit_compile=True` and on several replicas. A custom `predict_step` calls
+    `self(x)`, too: its base gives outputs per step without padding, in a form for `predict` alone.
 
     Raises:
         PylstmError: The data cannot be read, or can be read in several ways.
