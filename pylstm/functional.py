@@ -54,10 +54,10 @@ def lstm(
 
     Takes arrays of NumPy, CuPy, TensorFlow, torch or JAX and returns the same kind. All but NumPy's
     and CuPy's are differentiable with respect to x, the weights and the states: once, and again
-    where Keras runs on that framework. NumPy arrays may stand among those of another. Other objects
-    that share their memory are taken without a copy: on a GPU (`__cuda_array_interface__`, DLPack)
-    as CuPy's arrays, else (DLPack) as NumPy's. On the CPU, denormal numbers in the arithmetic count
-    as zero.
+    where Keras runs on that framework. NumPy arrays may stand among those of another, and are then
+    copied. Other objects that share their memory are taken without a copy: on a GPU
+    (`__cuda_array_interface__`, DLPack) as CuPy's arrays, else (DLPack) as NumPy's. On the CPU,
+    denormal numbers in the arithmetic count as zero.
 
         y = pylstm.lstm(x, kernel, recurrent_kernel, bias, lengths=lengths)
 
@@ -187,8 +187,8 @@ def _of_one_framework(tensors):
         framework = _framework_of(*map(type, tensors))
     if framework is None or (framework != "arrays" and not all(map(is_dense, tensors))):
         raise _no_framework(_by_name(tensors))
-    if framework != "arrays":
-        tensors = tuple(native(t) if isinstance(t, np.ndarray) else t for t in tensors)
+    if framework != "arrays":  # whose gradient may come after the caller has written over an array
+        tensors = tuple(native(np.array(t)) if isinstance(t, np.ndarray) else t for t in tensors)
     return framework, tensors
 
 

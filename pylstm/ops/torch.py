@@ -40,7 +40,8 @@ def lstm(
     """Runs an LSTM over a batch of sequences; arguments as in `pylstm._core.forward`.
 
     Differentiable by all floating arguments but `recurrent_dropout`, more than once where Keras
-    runs on torch. NumPy arrays among the arguments go to the device of the tensors.
+    runs on torch. NumPy arrays among the arguments go to the device of the tensors; on the CPU they
+    share their memory.
 
     Returns:
         y, (B, T, H) or (B, H); h and c after the last step, (B, H).
@@ -56,7 +57,9 @@ def lstm(
     placed = {name: t for name, t in zip(INPUTS, tensors, strict=True) if isinstance(t, Tensor)}
     check_devices(placed, _device, _DEVICES, "move them with .to(x.device)")
     device = next(iter(placed.values())).device
-    tensors = [None if t is None else _as_tensor(t, device) for t in tensors]
+    tensors = [
+        t if t is None or isinstance(t, Tensor) else _from_numpy(t).to(device) for t in tensors
+    ]
     needs_gradient = torch.is_grad_enabled() and any(
         t is not None and t.requires_grad for t in tensors
     )
@@ -345,13 +348,6 @@ def _copy(tensor):
 
 _forward.register_autograd(_gradient, setup_context=_save)
 _backward.register_autograd(_gradient_of_gradient, setup_context=_save_gradient)
-
-
-def _as_tensor(value, device):
-    """The tensor of a value; of an array that torch cannot share memory with, that of a copy."""
-    if isinstance(value, Tensor):
-        return value
-    return _from_numpy(np.require(value, requirements=["C", "W"])).to(device)
 
 
 def _to_numpy(tensor):

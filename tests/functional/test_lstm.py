@@ -204,6 +204,37 @@ def test_numpy_arrays_among_a_frameworks(framework):
     call.check(results)
 
 
+def aligned(array):
+    """A copy where every framework could share its memory."""
+    memory = np.empty(array.nbytes + 64, np.uint8)
+    start = -memory.ctypes.data % 64
+    copy = memory[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
+    copy[:] = array
+    return copy
+
+
+def test_numpy_arrays_may_be_written_over_before_the_gradient(differentiable):
+    call = Call(differentiable, Case(mask="holes"))
+    x, h0, c0, *weights = call.inputs[:6]
+    weights = [differentiable.array(weight) for weight in weights]
+    results = []
+    for changed in (None, 0, 1, 2, "mask"):
+        shared = [aligned(array) for array in (x, h0, c0)]
+        mask = call.keywords["mask"] = aligned(call.inputs[6])
+
+        def outputs(*weights, shared=shared, mask=mask, changed=changed):
+            results = call(*shared, *weights)
+            if changed is not None:
+                (mask if changed == "mask" else shared[changed])[:] = 1
+            return results
+
+        ones = [differentiable.array(value) for value in make_output_gradients(call.case)]
+        results.append(differentiable.gradients(outputs, weights, ones))
+    for changed in results[1:]:
+        for got, right in zip(changed, results[0], strict=True):
+            np.testing.assert_array_equal(differentiable.numpy(got), differentiable.numpy(right))
+
+
 def refused(framework, **changes):
     """The error of a call of batch 2, time 3, features 4, units 5 with changed arguments."""
     zeros = {
