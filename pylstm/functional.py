@@ -106,7 +106,7 @@ def lstm(
     x, h0, c0, kernel, recurrent_kernel, bias, mask, recurrent_dropout = tensors
     if lengths is not None:
         if _module_name(type(lengths)) != framework:
-            lengths = read_lengths(lengths, x)
+            lengths = read_lengths(lengths, x, ops.stacked)
         within = ops.mask_from_lengths(check_lengths(lengths, x), x)
         mask = within if mask is None else ops.both(mask, within)
     if h0 is None:

@@ -1,21 +1,33 @@
 """Lengths (B,) beside a batch of sequences, in any container: read and checked."""
 
+import contextlib
+
 import numpy as np
 
 from pylstm.array_types import dtype_name, may_equal, static_shape
 from pylstm.errors import MaskError
 
+# For lengths that a trace stands for, beside arrays of NumPy.
+_WAYS_TO_TRACE = (
+    "x = jax.numpy.asarray(x)     for lengths that JAX traces\n"
+    "x = tf.convert_to_tensor(x)     for those of a tf.function"
+)
 
-def read_lengths(lengths, x):
-    """Lengths that are no array of x's framework, as a NumPy array.
+
+def read_lengths(lengths, x, stacked=np.array):
+    """Lengths that are no array of x's framework, as a NumPy array; where their values are on a
+    device, or are traced, as an array of x's framework, by its function `stacked`.
 
     Raises:
         MaskError: They cannot be read.
     """
-    try:
-        return np.array(lengths)  # a copy: torch warns of what cannot be written to
-    except (TypeError, ValueError, RuntimeError):  # of several sizes, or on a device
-        raise lengths_error(type(lengths).__name__, x) from None
+    for read in (np.array, stacked):  # a copy: torch warns of what cannot be written to
+        with contextlib.suppress(TypeError, ValueError, RuntimeError):  # such as of several sizes
+            return read(lengths)
+    first = lengths[0] if isinstance(lengths, (list, tuple)) else lengths
+    is_traced = hasattr(first, "dtype") and not isinstance(first, np.ndarray)
+    fix = _WAYS_TO_TRACE if is_traced and isinstance(x, np.ndarray) else None
+    raise lengths_error(type(lengths).__name__, x, fix)
 
 
 def check_lengths(lengths, x):

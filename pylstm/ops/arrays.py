@@ -56,6 +56,11 @@ def zero_state(x, units):
     return np.zeros((x.shape[0], units), x.dtype)
 
 
+def stacked(values):
+    """Returns an array of a list of numbers."""
+    return np.array(values)
+
+
 def mask_from_lengths(lengths, x):
     """Returns bool (B, T), True for the first lengths[b] steps of each sequence."""
     return np.arange(x.shape[1]) < lengths[:, None]

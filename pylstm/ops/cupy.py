@@ -48,6 +48,11 @@ def zero_state(x, units):
         return module.zeros((x.shape[0], units), x.dtype)
 
 
+def stacked(values):
+    """Returns an array of a list whose numbers NumPy cannot read, such as of arrays."""
+    return cupy.asarray(values)
+
+
 def mask_from_lengths(lengths, x):
     """Returns bool (B, T), True for the first lengths[b] steps of each sequence."""
     with _beside(x, lengths) as module:

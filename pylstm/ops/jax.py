@@ -89,9 +89,14 @@ def zero_state(x, units):
     return jnp.zeros((x.shape[0], units), x.dtype)
 
 
+def stacked(values):
+    """Returns an array of a list whose numbers NumPy cannot read, such as of tracers."""
+    return jnp.asarray(values)
+
+
 def mask_from_lengths(lengths, x):
     """Returns bool (B, T), True for the first lengths[b] steps of each sequence."""
-    return jnp.arange(x.shape[1]) < jnp.asarray(lengths)[:, None]
+    return jnp.arange(x.shape[1])[None] < jnp.asarray(lengths)[:, None]
 
 
 def both(mask, within):

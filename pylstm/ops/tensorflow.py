@@ -94,6 +94,11 @@ def zero_state(x, units):
     return tf.zeros((batch, units), x.dtype)
 
 
+def stacked(values):
+    """Returns an array of a list whose numbers NumPy cannot read, such as of symbolic tensors."""
+    return tf.convert_to_tensor(values)
+
+
 def mask_from_lengths(lengths, x):
     """Returns bool (B, T), True for the first lengths[b] steps of each sequence."""
     return tf.sequence_mask(lengths, tf.shape(x)[1])

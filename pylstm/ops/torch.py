@@ -74,6 +74,11 @@ def zero_state(x, units):
     return x.new_zeros(shape) if isinstance(x, Tensor) else np.zeros(shape, x.dtype)
 
 
+def stacked(values):
+    """Returns an array of a list whose numbers NumPy cannot read, such as of tensors on a GPU."""
+    return torch.stack(values)
+
+
 def mask_from_lengths(lengths, x):
     """Returns bool (B, T), True for the first lengths[b] steps of each sequence."""
     if not isinstance(x, Tensor) and not isinstance(lengths, Tensor):

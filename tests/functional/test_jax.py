@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import pylstm
-from pylstm.errors import DeviceError, FeatureMismatchError, PylstmError, ShapeError
+from pylstm.errors import DeviceError, FeatureMismatchError, MaskError, PylstmError, ShapeError
 from tests import backends
 from tests.cpu.cases import Case, make_inputs
 from tests.functional import frameworks
@@ -71,6 +71,39 @@ def test_the_gradient_of_x_is_computed_only_where_it_is_wanted(arguments, wanted
     expected = jax.grad(loss, argnums=range(len(others)))(*others)
     for got, exact in zip(jax.jit(gradient)(*others), expected[not wanted :], strict=True):
         np.testing.assert_array_equal(got, exact)
+
+
+@pytest.mark.parametrize("kind", [list, tuple, jax.numpy.asarray])
+def test_lengths_that_are_traced(arguments, kind):
+    x, _, _, *weights, _ = arguments
+
+    def call(x, lengths):
+        return pylstm.lstm(x, *weights, lengths=lengths)
+
+    lengths = kind([2, 1])
+    np.testing.assert_array_equal(jax.jit(call)(x, lengths), call(x, lengths))
+    np.testing.assert_array_equal(jax.jit(lambda n: call(x, [2, n]))(1), call(x, lengths))
+
+
+@pytest.mark.parametrize("kind", [list, jax.numpy.asarray])
+def test_lengths_that_are_traced_beside_arrays_of_numpy(arguments, kind):
+    x, _, _, *weights, _ = (np.asarray(argument) for argument in arguments)
+
+    def call(lengths, x):
+        return pylstm.lstm(x, *weights, lengths=lengths)
+
+    with pytest.raises(MaskError, match=r"PYL113(.|\n)*fix: +x = jax.numpy.asarray\(x\)"):
+        jax.jit(lambda lengths: call(lengths, x))(kind([2, 1]))
+    got = jax.jit(lambda lengths: call(lengths, jax.numpy.asarray(x)))(kind([2, 1]))
+    np.testing.assert_allclose(got, call([2, 1], x), rtol=1e-6)
+
+
+def test_lengths_without_rank_promotion(arguments):
+    x, _, _, *weights, mask = arguments
+    expected = pylstm.lstm(x, *weights, mask=mask, lengths=[2, 1])
+    with jax.numpy_rank_promotion("raise"):
+        got = pylstm.lstm(x, *weights, mask=mask, lengths=[2, 1])
+    np.testing.assert_array_equal(got, expected)
 
 
 def test_vmap(arguments):

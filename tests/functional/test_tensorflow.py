@@ -27,6 +27,13 @@ def test_unknown_sizes(shape):
     assert_close(call(x, lengths).numpy(), exact, "float32")
 
 
+def test_a_list_of_lengths_in_a_graph():
+    x, _, _, *weights = map(tf.constant, make_inputs(Case(batch=2, time=5, bias=False))[:5])
+    call = tf.function(lambda n: pylstm.lstm(x, *weights, lengths=[n, 5]))
+    expected = pylstm.lstm(x, *weights, lengths=[2, 5])
+    np.testing.assert_array_equal(call(tf.constant(2)), expected)
+
+
 def test_gradient_of_a_graph():
     x, _, _, *weights = make_inputs(Case())[:6]
     variables = [tf.Variable(weight) for weight in weights]

@@ -166,8 +166,9 @@ def test_numpy_arrays_go_to_the_tensors_device():
     for place in range(3):
         mixed = list(arrays)
         mixed[place] = torch.from_numpy(arrays[place]).to("meta")
-        y = pylstm.lstm(*mixed, lengths=[1, 2])
-        assert (y.shape, y.device.type) == ((2, 3, 5), "meta")
+        for lengths in ([1, 2], list(torch.tensor([1, 2], device="meta"))):
+            y = pylstm.lstm(*mixed, lengths=lengths)
+            assert (y.shape, y.device.type) == ((2, 3, 5), "meta")
 
 
 @pytest.mark.filterwarnings("error")
