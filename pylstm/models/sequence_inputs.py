@@ -243,6 +243,14 @@ class SequenceInputs:
         at_once = keras.backend.backend() == "torch" or takes_ragged(self)
         return without_padding(self, outputs, x, at_once)
 
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True) -> Any:
+        """As Keras', which on torch scales the weights in place, before the metrics read them."""
+        if keras.backend.backend() == "torch":
+            sample_weight = keras.tree.map_structure(
+                lambda weights: None if weights is None else keras.ops.copy(weights), sample_weight
+            )
+        return super().compute_loss(x, y, y_pred, sample_weight, training)
+
     def compute_loss_and_updates(self, *args, **kwargs):
         """As Keras', on JAX, whose gradient gives outputs back without their masks."""
         loss, (unscaled_loss, y_pred, *state) = super().compute_loss_and_updates(*args, **kwargs)

@@ -406,6 +406,18 @@ METRICS = """
                 assert fitted[name] == [want], (name, fitted)
                 assert on_batch[name] == evaluated[name] == want
             model.reset_metrics()
+
+    always = keras.layers.Dense(1, "sigmoid", kernel_initializer="zeros", bias_initializer="ones")
+    model = pylstm.Model(inputs, always(rows))
+    precision = keras.metrics.Precision(name="precision")
+    model.compile(keras.optimizers.SGD(0.0), "mse", weighted_metrics=[precision])
+    y = [*wrong[:2], *right[2:]]
+    weights = [np.full(len(seq), weight) for seq, weight in zip(seqs, (1, 2, 3, 4))]
+    for given, want in (None, 10 / 16), (weights, 17 / 40):
+        options = dict(batch_size=2, sample_weight=given, verbose=0)
+        np.testing.assert_allclose(model.evaluate(seqs, y, **options)[1], want, rtol=1e-6)
+        fitted = model.fit(seqs, y, **options).history
+        np.testing.assert_allclose(fitted["precision"], want, rtol=1e-6)
 """
 
 
