@@ -10,7 +10,8 @@ import jax
 import jax.numpy as jnp
 import keras
 import numpy as np
-from jax.custom_derivatives import SymbolicZero
+from jax.custom_derivatives import SymbolicZero, zero_from_primal
+from jax.sharding import NamedSharding, PartitionSpec
 
 from pylstm._library import load_core
 from pylstm.errors import BackendLoadError, PylstmError
@@ -73,7 +74,7 @@ def lstm(
     """
     tensors = (x, h0, c0, kernel, recurrent_kernel, bias, mask, recurrent_dropout)
     _check_devices(tensors)
-    tensors = [None if t is None else jnp.asarray(t) for t in tensors]
+    tensors = [None if t is None else _whole(jnp.asarray(t)) for t in tensors]
     try:
         return _compiled(tuple(sorted((OPTIONS | options).items())), *_divided_alike(tensors))
     except TypeError as error:
@@ -112,6 +113,15 @@ def _check_devices(tensors):
     }
     fix = "jax.device_put(x, jax.devices('cpu')[0]), and the others alike"
     check_devices(arrays, _platform, ("cpu",), fix)
+
+
+def _whole(tensor):
+    """The tensor, gathered where a mesh with explicit axes divides it, as the kernels need it: by
+    an operation that has a gradient, which is divided as the tensor was."""
+    kind = jax.typeof(tensor).sharding
+    if not any(kind.spec):
+        return tensor
+    return jax.sharding.reshard(tensor, NamedSharding(kind.mesh, PartitionSpec()))
 
 
 def _divided_alike(tensors):
@@ -171,7 +181,8 @@ def _save(options, *primals):
 
 def _gradient(options, saved, output_gradients):
     tensors, reserve, input_gradient = saved
-    output_gradients = tuple(map(_dense, output_gradients))
+    axes = _divided_over(reserve)
+    output_gradients = tuple(_divided(_dense(g), axes) for g in output_gradients)
     gradients = _backward(options, input_gradient is not None, tensors, reserve, output_gradients)
     return *gradients, None, None
 
@@ -235,7 +246,7 @@ def _forward_tangents(options, save_for_backward, primals, tangents):
 
     results = _forward(options, save_for_backward, tensors)
     _, changes = jax.jvp(outputs, tuple(weighted), by_tensors[:-2])
-    of_reserve = np.zeros(results[-1].shape, jax.dtypes.float0)
+    of_reserve = zero_from_primal(results[-1])
     return results, [*changes, of_reserve]
 
 

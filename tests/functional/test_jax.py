@@ -138,13 +138,48 @@ np.testing.assert_allclose(alone(x), pylstm.lstm(x, kernel, recurrent_kernel), r
 weights = (kernel, dense)
 for got, expected in zip(sharded(weights, x), gradients(weights, x), strict=True):
     np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-5)
+
+def penalty(kernel, x):
+    by_x = jax.grad(lambda x: (pylstm.lstm(x, kernel, recurrent_kernel) ** 2).sum())(x)
+    return (by_x**2).sum()
+
+second = jax.grad(penalty)
+sharded = jax.shard_map(second, mesh=mesh, in_specs=(P(), P("batch")), out_specs=P())
+np.testing.assert_allclose(sharded(kernel, x), second(kernel, x), rtol=1e-5, atol=1e-5)
+"""
+
+EXPLICIT = """
+import jax, numpy as np, pylstm
+from jax.sharding import PartitionSpec as P
+
+rng = np.random.default_rng(0)
+sizes = [(4, 3, 2), (4, 2), (2, 8), (2, 8)]
+arguments = [jax.numpy.asarray(rng.normal(size=size), "float32") for size in sizes]
+
+def loss(x, h, *weights):
+    return (pylstm.lstm(x, *weights, initial_state=[h, h], lengths=[3, 1, 0, 2]) ** 2).sum()
+
+def penalty(*arguments):
+    return sum((part**2).sum() for part in gradient(*arguments))
+
+gradient = jax.grad(loss, argnums=(0, 1, 2, 3))
+second = jax.grad(penalty, argnums=(0, 1, 2, 3))
+with jax.set_mesh(jax.make_mesh((2,), ("d",), axis_types=(jax.sharding.AxisType.Explicit,))):
+    for by in (P("d"), P("d"), P(), P()), (P(), P(), P(None, "d"), P(None, "d")):
+        divided = [jax.device_put(a, spec) for a, spec in zip(arguments, by, strict=True)]
+        for function in (gradient, jax.jit(gradient), second):
+            parts = zip(function(*divided), function(*arguments), divided, strict=True)
+            for got, expected, argument in parts:
+                assert jax.typeof(got) == jax.typeof(argument)
+                np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-5)
 """
 
 
-def test_shard_map():
-    """It sums gradients by weights before and after, which each device holds whole."""
+@pytest.mark.parametrize("script", [SHARDED, EXPLICIT], ids=["shard_map", "explicit axes"])
+def test_divided_arrays(script):
+    """`shard_map` sums gradients by weights before and after, which each device holds whole."""
     devices = "--xla_force_host_platform_device_count=2"
-    backends.run_python("jax", "-c", SHARDED, XLA_FLAGS=devices)
+    backends.run_python("jax", "-c", script, XLA_FLAGS=devices)
 
 
 def test_shapes_are_checked_while_tracing(arguments):
