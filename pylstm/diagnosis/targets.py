@@ -68,7 +68,7 @@ def _check_labels(model, columns, is_read):
     try:
         shapes = output_shapes(model, columns.x)
         (shape,) = shapes.values()
-        columns = unpad_targets(columns, shapes) if is_read else columns
+        columns = unpad_targets(columns, shapes, model) if is_read else columns
     except ValueError:  # a layer refuses, which others report; or there are several, or unknown
         return []
     ignored = getattr(losses[0], "ignore_class", None)
@@ -85,7 +85,7 @@ def _check_outputs(model, columns):
     except PylstmError as error:
         return [of_error(f"layer '{error.layer}'", error)]
     try:
-        columns = unpad_targets(columns, shapes)
+        columns = unpad_targets(columns, shapes, model)
     except PylstmError as error:
         return [of_error("y", error)]
     return [
