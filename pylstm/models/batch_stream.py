@@ -102,7 +102,7 @@ def is_of_arrays(batch):
 
 def _read_batch(model, batch, source):
     try:
-        _check_is_no_list_of_sequences(model, source, batch)
+        check_is_no_list_of_sequences(model, source, batch)
         x, y, sample_weight = unpack_batch(batch)
         check_is_batch(model, source, x, y)
         data = read_data(model, x, y, sample_weight)
@@ -155,24 +155,31 @@ def _has_open_steps(column, declared):
     return rank > 2 if declared is None else rank == len(declared) > 1 and declared[1] is None
 
 
-def _check_is_no_list_of_sequences(model, source, batch):
+# By the source of batches, what makes such of lists of sequences alone.
+_OF_ALONE = {
+    "generator": "yield (x,)     instead of yield x, and (x, y) with targets y",
+    "PyDataset": "return (x,)     instead of return x, and (x, y) with targets y",
+    "DataLoader": "collate_fn=lambda x: (x,)     instead of lists alone, and (x, y) with targets y",
+}
+
+
+def check_is_no_list_of_sequences(model, source, batch):
     """Refuses x instead of (x,): of a list, Keras takes the parts for x, y and weights."""
-    if not isinstance(batch, list):
+    is_list = isinstance(batch, list)  # of which Keras may have made a tuple
+    if not is_list and (type(batch) is not tuple or len(batch) == 1):
         return
     shapes = [_shape_of(part) or () for part in batch]
     sizes = {shape[0] for shape in shapes if shape}
     declared = next(iter(declared_shapes(model).values()), None)
     are_samples = all(_is_sample(shape, declared) for shape in shapes)
-    if len(batch) > 3 or len(sizes) > 1 or are_samples:
+    if are_samples or (is_list and (len(batch) > 3 or len(sizes) > 1)):
         raise RankError(
             "PYL101",
             f"the {source} yields lists of sequences alone",
             layer=model.name,
             expected="batches (x,), (x, y) or (x, y, sample_weight)",
             got=f"a list of {len(batch)}, of which the first is {_described(batch[0])}",
-            fix="yield (x,)     instead of yield x, and (x, y) with targets y"
-            if source == "generator"
-            else "return (x,)     instead of return x, and (x, y) with targets y",
+            fix=_OF_ALONE[source],
         )
 
 

@@ -192,7 +192,7 @@ def _packed(found):
 @_where_it_says(
     r"Invalid dtype: object",
     r"The problematic value is of type <class 'numpy\.ndarray'>",
-    r"(NestedTensorImpl) doesn't support sizes",
+    r"(NestedTensorImpl doesn't support sizes|\.numpy\(\) is not supported for tensor subclasses)",
 )
 def _no_numbers(found):
     nested = found[1] is not None

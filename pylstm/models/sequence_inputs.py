@@ -4,7 +4,7 @@ from typing import Any
 
 import keras
 
-from pylstm.models.batch_stream import read_batches
+from pylstm.models.batch_stream import check_is_no_list_of_sequences, read_batches
 from pylstm.models.class_weights import weigh_classes
 from pylstm.models.convolutions import check_convolutions
 from pylstm.models.data import (
@@ -222,20 +222,25 @@ class SequenceInputs:
         """As Keras'."""
         make_by_rank(self, "predict_function", super().make_predict_function, force)
 
+    def _enter_batch(self, batch):
+        # Keras hands on what a torch DataLoader yields; `read_batches` has seen all others.
+        check_is_no_list_of_sequences(self, "DataLoader", batch)
+        return enter_batch(self, batch)
+
     def train_step(self, *state_and_data):
         """As Keras', which weighs the loss of a batch by the size of its first array."""
         *state, batch = state_and_data
-        return super().train_step(*state, enter_batch(self, batch))
+        return super().train_step(*state, self._enter_batch(batch))
 
     def test_step(self, *state_and_data):
         """As `train_step`."""
         *state, batch = state_and_data
-        return super().test_step(*state, enter_batch(self, batch))
+        return super().test_step(*state, self._enter_batch(batch))
 
     def predict_step(self, *state_and_data):
         """As Keras', without padding, so that batches of different lengths can be joined."""
         *state, batch = state_and_data
-        batch = enter_batch(self, batch)
+        batch = self._enter_batch(batch)
         outputs = super().predict_step(*state, batch)
         x = keras.utils.unpack_x_y_sample_weight(batch)[0]
         if keras.backend.backend() == "jax":  # whose step returns the model's state, too

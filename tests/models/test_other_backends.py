@@ -271,6 +271,14 @@ BATCHES_OF_NO_ARRAYS = (
         assert len(eval(caught.value.fix.partition("     ")[0], None, {"x": nested})) == 2
 
         tensors = list(map(torch.tensor, seqs))
+        loader = torch.utils.data.DataLoader(tensors, 2, collate_fn=list)
+        with pytest.raises(pylstm.errors.RankError, match="lists of sequences alone") as caught:
+            model.predict(loader, verbose=0)
+        line = caught.value.fix.partition("     ")[0].removeprefix("collate_fn=")
+        loader = torch.utils.data.DataLoader(tensors, 2, collate_fn=eval(line))
+        got = model.predict(loader, verbose=0)
+        np.testing.assert_allclose(got, model.predict(seqs, verbose=0), rtol=1e-5)
+
         packed = torch.nn.utils.rnn.pack_sequence(tensors, enforce_sorted=False)
         want = model.evaluate(seqs, zeros, verbose=0)
         got = model.evaluate(OneBatch((packed, zeros)), verbose=0)
