@@ -4,10 +4,10 @@ import sys
 
 from pylstm._version import __version__
 from pylstm.errors import BackendLoadError
-from pylstm.ops import register_tensorflow_op
+from pylstm.ops import register_op
 
 try:  # before Keras is imported: without TensorFlow it gives the clearer error
-    register_tensorflow_op()
+    register_op()
 except BackendLoadError as error:
     if sys.orig_argv[-2:] != ["-m", "pylstm"]:
         raise

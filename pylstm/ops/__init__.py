@@ -48,15 +48,17 @@ def in_xla():
     return graph is not None and GraphOrParentsInXlaContext(graph)
 
 
-def register_tensorflow_op():
-    """Makes the op known to TensorFlow where Keras runs on it: a SavedModel that holds the op loads
-    after `import pylstm`. A library that cannot be loaded is reported when a layer needs it.
+def register_op():
+    """Makes the op known to the framework that Keras runs on: a SavedModel or another program that
+    holds the op loads after `import pylstm`. A library that cannot be loaded is reported when a
+    layer needs it.
 
     Raises:
         BackendLoadError: Keras runs on TensorFlow, which is not installed.
     """
     with tensorflow_required():
         import keras
-    if keras.backend.backend() == "tensorflow":
+    backend = keras.backend.backend()
+    if backend in KERAS_BACKENDS:
         with contextlib.suppress(BackendLoadError):
-            load_ops("tensorflow")
+            load_ops(backend)

@@ -13,6 +13,7 @@ import pytest
 import tensorflow as tf
 
 import pylstm
+from tests import backends
 
 
 def build(lstm, model_type=keras.Sequential):
@@ -95,6 +96,56 @@ def test_exported_model(tmp_path, x):
         x,
     )
     np.testing.assert_allclose(y, model(x), rtol=1e-5, atol=1e-7)
+
+
+TORCH_EXPORT = """
+import keras, torch, pylstm
+
+x = torch.ones(2, 3, 4)
+model = keras.Sequential([keras.Input((3, 4)), pylstm.LSTM(5)]).eval()
+torch.export.save(torch.export.export(model, (x,)), "model.pt2")
+torch.save(model(x).detach(), "y.pt")
+"""
+TORCH_LOAD = """
+import torch, pylstm
+
+y = torch.export.load("model.pt2").module()(torch.ones(2, 3, 4))
+torch.testing.assert_close(y, torch.load("y.pt"))
+"""
+
+
+JAX_EXPORT = """
+import jax, keras, numpy as np, pylstm
+from jax import export
+
+x = np.ones((2, 3, 4), "float32")
+model = keras.Sequential([keras.Input((3, 4)), pylstm.LSTM(5)])
+variables = model.trainable_variables, model.non_trainable_variables
+state = [[variable.value for variable in group] for group in variables]
+call = jax.jit(lambda x: model.stateless_call(*state, x)[0])
+allowed = [export.DisabledSafetyCheck.custom_call("pylstm_lstm_forward")]
+program = export.export(call, disabled_checks=allowed)(x).serialize()
+open("model", "wb").write(program)
+np.save("y.npy", call(x))
+"""
+JAX_LOAD = """
+import jax, numpy as np, pylstm
+from jax import export
+
+program = open("model", "rb").read()
+y = export.deserialize(bytearray(program)).call(np.ones((2, 3, 4), "float32"))
+np.testing.assert_allclose(y, np.load("y.npy"), rtol=1e-6)
+"""
+
+
+@pytest.mark.parametrize(
+    ("backend", "scripts"),
+    [("torch", (TORCH_EXPORT, TORCH_LOAD)), ("jax", (JAX_EXPORT, JAX_LOAD))],
+    ids=["torch", "jax"],
+)
+def test_exported_by_the_backend(backend, scripts, tmp_path):
+    for script in scripts:
+        backends.run_python(backend, "-W", "ignore", "-c", script, cwd=tmp_path)
 
 
 def test_exported_as_stock_it_is_served_without_pylstm(tmp_path, x):

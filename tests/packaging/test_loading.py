@@ -194,12 +194,14 @@ def test_a_jax_with_an_older_interface_runs_keras_loop():
         textwrap.dedent(
             """
             import warnings
-            import jax, numpy, pylstm
+            import jax, numpy
 
             def refuse(*args, **kwargs):
                 raise jax.errors.JaxRuntimeError("the handler's API version (0.2) is incompatible")
 
             jax.ffi.register_ffi_target = refuse
+            import pylstm
+
             layer = pylstm.LSTM(5)
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always")
