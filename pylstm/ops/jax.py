@@ -68,8 +68,9 @@ def lstm(
         y, (B, T, H) or (B, H); h and c after the last step, (B, H).
 
     Raises:
-        DeviceError: An array is not on the CPU. Under `jit` only XLA knows: it reports that
-            `pylstm_lstm_forward` has no implementation on the platform.
+        DeviceError: An array is not on the CPU, or two are on different ones of its devices. Under
+            `jit` only XLA knows: it reports that `pylstm_lstm_forward` has no implementation on the
+            platform.
         PylstmError: Under forward mode, if not of a function under `jit`, where JAX raises.
     """
     tensors = (x, h0, c0, kernel, recurrent_kernel, bias, mask, recurrent_dropout)
@@ -113,6 +114,8 @@ def _check_devices(tensors):
     }
     fix = "jax.device_put(x, jax.devices('cpu')[0]), and the others alike"
     check_devices(arrays, _platform, ("cpu",), fix)
+    placed = {name: array for name, array in arrays.items() if array.committed}  # JAX moves others
+    check_devices(placed, _device, None, fix)
 
 
 def _whole(tensor):
@@ -140,6 +143,10 @@ def _divided_over(tensor):
     """The names of the axes over which `jax.shard_map` divides a tensor."""
     kind = getattr(jax.typeof(tensor), "manual_axis_type", None)  # in newer versions of JAX
     return frozenset() if kind is None else kind.varying
+
+
+def _device(array):
+    return " and ".join(sorted(f"{d.platform}:{d.id}" for d in array.devices()))
 
 
 def _platform(array):

@@ -175,8 +175,36 @@ with jax.set_mesh(jax.make_mesh((2,), ("d",), axis_types=(jax.sharding.AxisType.
 """
 
 
-@pytest.mark.parametrize("script", [SHARDED, EXPLICIT], ids=["shard_map", "explicit axes"])
-def test_divided_arrays(script):
+TWO_DEVICES = """
+import jax, numpy as np, pytest, pylstm
+from pylstm.errors import DeviceError
+
+x, kernel, recurrent_kernel = (
+    jax.numpy.ones(size, "float32") for size in [(4, 3, 2), (2, 8), (2, 8)]
+)
+expected = pylstm.lstm(x, kernel, recurrent_kernel)
+first, second = jax.devices()
+moved = jax.device_put(x, second)
+y = pylstm.lstm(moved, kernel, recurrent_kernel)  # JAX moves what no one has placed
+assert y.devices() == {second}
+np.testing.assert_array_equal(y, expected)
+placed = jax.device_put(kernel, first)
+with pytest.raises(DeviceError, match=r"PYL138(.|\\n)*x on cpu:1, kernel on cpu:0\\n") as caught:
+    pylstm.lstm(moved, placed, recurrent_kernel)
+fix = caught.value.fix.partition(", and")[0]
+assert eval(fix, {"jax": jax, "x": moved}).devices() == {first}
+mesh = jax.sharding.Mesh(jax.devices(), ("batch",))
+divided = jax.device_put(x, jax.NamedSharding(mesh, jax.P("batch")))
+with pytest.raises(DeviceError, match=r"PYL138(.|\\n)*x on cpu:0 and cpu:1, kernel on cpu:0\\n"):
+    pylstm.lstm(divided, placed, recurrent_kernel)
+np.testing.assert_array_equal(pylstm.lstm(divided, kernel, recurrent_kernel), expected)
+"""
+
+SCRIPTS = {"shard_map": SHARDED, "explicit axes": EXPLICIT, "two devices": TWO_DEVICES}
+
+
+@pytest.mark.parametrize("script", SCRIPTS.values(), ids=SCRIPTS)
+def test_several_devices(script):
     """`shard_map` sums gradients by weights before and after, which each device holds whole."""
     devices = "--xla_force_host_platform_device_count=2"
     backends.run_python("jax", "-c", script, XLA_FLAGS=devices)
