@@ -7,7 +7,7 @@ import types
 
 import keras
 
-from pylstm.errors import DTypeError, OptionError
+from pylstm.errors import DTypeError, OptionError, warn_user
 from pylstm.keras_graph import is_of_keras
 from pylstm.layer import LSTM
 
@@ -43,12 +43,23 @@ def to_keras(model: keras.Layer) -> keras.Layer:
     """Makes a copy of a model with `keras.layers.LSTM` for every `pylstm.LSTM`.
 
     The inverse of `convert`, with the same argument, result and errors. `kernel` and
-    `validate`, which only `pylstm.LSTM` has, are dropped.
+    `validate`, which only `pylstm.LSTM` has, are dropped. On JAX it warns of stateful layers:
+    `predict` and `fit` lose the states of Keras'.
 
     Raises:
         OptionError: Also where a layer has a `mask_value`, which `keras.layers.LSTM` lacks.
     """
-    return _rebuild(model, _to_keras, LSTM)
+    copy = _rebuild(model, _to_keras, LSTM)
+    stateful = [
+        layer.name for layer in model._flatten_layers() if type(layer) is LSTM and layer.stateful
+    ]
+    if stateful and keras.backend.backend() == "jax":
+        warn_user(
+            f"On JAX, predict, evaluate and fit lose the states of keras.layers.LSTM after each "
+            f"batch: {', '.join(map(repr, stateful))}. model(x), the call itself, keeps them.",
+            UserWarning,
+        )
+    return copy
 
 
 def _rebuild(model, swap, swapped):

@@ -430,6 +430,7 @@ METRICS = """
 
 
 STATES = """
+    import warnings
     import keras, numpy as np, pylstm
 
     x = np.random.default_rng(0).normal(size=(2, 8, 3)).astype("float32")
@@ -468,6 +469,18 @@ STATES = """
                 layer_.reset_states()
             first, second = (keras.ops.convert_to_numpy(m(parts[0])) for m in (copy, model))
             np.testing.assert_allclose(first, second, atol=1e-6)
+
+    model = model_of(keras.Sequential)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        stock = pylstm.to_keras(model)
+        pylstm.convert(stock)
+    lost = [str(w.message) for w in caught if "lose the states" in str(w.message)]
+    assert len(lost) == (keras.backend.backend() == "jax"), lost
+    assert all(repr(model.layers[0].name) in message for message in lost)
+    for part, steps in zip(parts, np.split(want, 4, axis=1), strict=True):
+        got = keras.ops.convert_to_numpy(stock(part) if lost else stock.predict(part, verbose=0))
+        np.testing.assert_allclose(got, steps, atol=1e-6)
 """
 
 
