@@ -188,7 +188,9 @@ def _of_one_framework(tensors):
     if framework is None or (framework != "arrays" and not all(map(is_dense, tensors))):
         raise _no_framework(_by_name(tensors))
     if framework != "arrays":  # whose gradient may come after the caller has written over an array
-        tensors = tuple(native(np.array(t)) if isinstance(t, np.ndarray) else t for t in tensors)
+        tensors = tuple(
+            native(t.copy()) if _module_name(type(t)) == "arrays" else t for t in tensors
+        )
     return framework, tensors
 
 
