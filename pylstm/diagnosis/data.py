@@ -27,6 +27,7 @@ from pylstm.models import SequenceInputs
 from pylstm.models.batch_stream import (
     check_inputs_stay_ragged,
     check_is_batch,
+    check_is_flat,
     is_of_arrays,
     read_batches,
     reads_dataset,
@@ -74,8 +75,11 @@ def check_data(model, x, y, padded):
     if is_nothing(x) or not (hasattr(x, "__iter__") or hasattr(x, "__getitem__")):
         fix = "an array, a list of arrays (time, features), or a dataset of batches"
         return [Finding("error", "PYL118", "x", f"{type(x).__name__} holds no samples", fix)]
-    if any(hasattr(spec, "element_spec") for spec in _specs(x)):
-        return [_of_windows(x)]
+    if hasattr(x, "element_spec"):
+        try:
+            check_is_flat(model, x)
+        except PylstmError as error:
+            return [of_error("x", error)]
     findings = list(_check_ranks(x))
     reads_lists = isinstance(model, SequenceInputs)
     if isinstance(x, SequenceDataset) and reads_lists:
@@ -101,25 +105,8 @@ def check_data(model, x, y, padded):
     return list({(finding.code, finding.where): finding for finding in findings[::-1]}.values())
 
 
-def _specs(dataset):
-    """What a `tf.data.Dataset` says of the parts of its elements; nothing for other data."""
-    return tree.flatten(getattr(dataset, "element_spec", ()))
-
-
-def _of_windows(dataset):
-    """The finding for what `window` makes: its elements are datasets."""
-    steps = int(tree.flatten(next(iter(dataset)))[0].cardinality())
-    batch = f"batch({steps}, drop_remainder=True)"
-    made = f"lambda w: w.{batch}"
-    if not hasattr(dataset.element_spec, "element_spec"):
-        made = f"lambda d: d.{batch}"
-        made = f"lambda *w: tf.data.Dataset.zip(tf.nest.map_structure({made}, w))"
-    what = "the elements of the dataset are datasets, as window makes them"
-    return Finding("error", "PYL118", "x", what, f"dataset.flat_map({made}).batch(32)")
-
-
 def _check_ranks(dataset):
-    for spec in _specs(dataset):
+    for spec in tree.flatten(getattr(dataset, "element_spec", ())):
         if spec.shape.rank is None:
             yield of_error("x", explain.unknown_rank(spec.dtype.name, Known()))
 

@@ -40,7 +40,7 @@ def read_batches(model, batches, predicts=False):
         DTypeError: A `tf.data.Dataset` has targets of strings.
     """
     if hasattr(batches, "element_spec"):
-        _check_is_flat(model, batches.element_spec)
+        check_is_flat(model, batches)
         x, y, _ = keras.utils.unpack_x_y_sample_weight(batches.element_spec)
         check_is_batch(model, "dataset", x, y)
         check_inputs_stay_ragged(model, x, predicts)
@@ -183,21 +183,26 @@ def check_is_no_list_of_sequences(model, source, batch):
         )
 
 
-def _check_is_flat(model, spec):
+def check_is_flat(model, dataset):
     """Checks that a `tf.data.Dataset` yields no datasets, as `window` makes them."""
-    windows = [part for part in tree.flatten(spec) if type(part).__name__ == "DatasetSpec"]
-    if windows:
-        raise RankError(
-            "PYL101",
-            "the dataset yields datasets",
-            layer=model.name,
-            expected="batches (x,), (x, y) or (x, y, sample_weight)",
-            got=f"{len(windows)} in each element, as window makes them",
-            fix="dataset.flat_map(lambda x: x.batch(T)).batch(32)     right behind window(T)"
-            if len(windows) == 1
-            else "dataset.flat_map(lambda *parts: tf.data.Dataset.zip(tuple(part.batch(T) for part "
-            "in parts))).batch(32)     right behind window(T)",
-        )
+    if not any(hasattr(spec, "element_spec") for spec in tree.flatten(dataset.element_spec)):
+        return
+    first = next(iter(dataset), None)
+    steps = 0 if first is None else int(tree.flatten(first)[0].cardinality())
+    steps = steps if steps > 0 else "T"  # unknown
+    batch = f"batch({steps}, drop_remainder=True)"
+    made = f"lambda w: w.{batch}"
+    if not hasattr(dataset.element_spec, "element_spec"):  # but tuples or dicts of them
+        made = f"lambda d: d.{batch}"
+        made = f"lambda *w: tf.data.Dataset.zip(tf.nest.map_structure({made}, w))"
+    raise RankError(
+        "PYL101",
+        "the dataset yields datasets, as window makes them",
+        layer=model.name,
+        expected="batches (x,), (x, y) or (x, y, sample_weight)",
+        got=f"datasets of {steps} elements",
+        fix=f"dataset.flat_map({made}).batch(32)",
+    )
 
 
 def check_is_batch(model, source, x, y):

@@ -348,7 +348,7 @@ def test_ragged_targets_of_a_dataset(model):
 )
 def test_windows_of_a_dataset(parts):
     dataset = tf.data.Dataset.from_tensor_slices(parts(dense(10)[0])).window(4)
-    finding = found(diagnose(fused(), dataset), "PYL118")
+    finding = found(diagnose(fused(), dataset), "PYL101")
     assert (finding.level, finding.where) == ("error", "x")
     flat = eval(finding.fix, {"tf": tf, "dataset": dataset})
     x, _, _ = keras.utils.unpack_x_y_sample_weight(flat.element_spec)
