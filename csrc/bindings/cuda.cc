@@ -12,8 +12,8 @@
 #include "bindings/gil_release.h"
 #include "bindings/shapes.h"
 #include "core/activation_names.h"
-#include "core/dispatch.h"
 #include "cuda/check.h"
+#include "cuda/dispatch.h"
 #include "cuda/lstm.h"
 
 namespace py = pybind11;
@@ -87,8 +87,8 @@ class Call {
     return cuda::backward_workspace_bytes(problem_, device_);
   }
   py::tuple kernel() const {
-    const Choice choice = choose_kernel(problem_, device_);
-    return py::make_tuple(kernel_name(choice.kernel), choice.reason);
+    const cuda::Choice choice = cuda::choose_kernel(problem_, device_);
+    return py::make_tuple(cuda::kernel_name(choice.kernel), choice.reason);
   }
 
   void forward(const Pointers& pointers, uintptr_t stream) const {
@@ -154,7 +154,7 @@ class Call {
   }
 
   Problem problem_;
-  DeviceProperties device_;
+  cuda::DeviceProperties device_;
 };
 
 // The newest CUDA that the driver can run, 1000 · major + 10 · minor; 0 without a driver.

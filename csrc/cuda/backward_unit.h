@@ -4,10 +4,10 @@
 
 #include "core/arena.h"
 #include "core/cell.h"
-#include "core/dispatch.h"
 #include "core/problem.h"
 #include "cuda/check.h"
 #include "cuda/device_cell.h"
+#include "cuda/dispatch.h"
 
 namespace pylstm::cuda {
 

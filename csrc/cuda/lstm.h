@@ -5,8 +5,8 @@
 
 #include <cuda_runtime.h>
 
-#include "core/dispatch.h"
 #include "core/problem.h"
+#include "cuda/dispatch.h"
 
 namespace pylstm::cuda {
 

@@ -2,8 +2,8 @@
 // ways by which the blocks that share a tile of rows exchange their results every step.
 #pragma once
 
-#include "core/dispatch.h"
 #include "cuda/check.h"
+#include "cuda/dispatch.h"
 #include "cuda/warp_multiply.h"
 
 namespace pylstm::cuda {

@@ -3,8 +3,8 @@
 
 #include <cuda_runtime.h>
 
-#include "core/dispatch.h"
 #include "core/problem.h"
+#include "cuda/dispatch.h"
 
 namespace pylstm::cuda {
 

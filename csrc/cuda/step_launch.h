@@ -2,8 +2,8 @@
 // grid: with a barrier in one launch where all blocks run at once, else with a launch each.
 #pragma once
 
-#include "core/dispatch.h"
 #include "cuda/check.h"
+#include "cuda/dispatch.h"
 #include "cuda/ptx.h"
 
 namespace pylstm::cuda {

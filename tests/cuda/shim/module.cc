@@ -2,7 +2,7 @@
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 
-#include "core/dispatch.h"
+#include "cuda/dispatch.h"
 #include "cuda/lstm.h"
 #include "scheduler.h"
 
@@ -12,13 +12,13 @@ namespace {
 
 using pylstm::Activation;
 using pylstm::BackwardBuffers;
-using pylstm::Choice;
-using pylstm::DeviceProperties;
 using pylstm::DType;
 using pylstm::ForwardBuffers;
 using pylstm::InputBuffers;
-using pylstm::Kernel;
 using pylstm::Problem;
+using pylstm::cuda::Choice;
+using pylstm::cuda::DeviceProperties;
+using pylstm::cuda::Kernel;
 
 void* data(const py::dict& arrays, const char* name) {
   if (!arrays.contains(name) || arrays[name].is_none()) return nullptr;
@@ -124,11 +124,11 @@ PYBIND11_MODULE(cuda_shim, module) {
   module.def("last_error", [] { return static_cast<int>(cudaGetLastError()); });
 
   module.def("choose_kernel", [](const Problem& problem, const DeviceProperties& device) {
-    const Choice choice = pylstm::choose_kernel(problem, device);
-    return py::make_tuple(pylstm::kernel_name(choice.kernel), choice.reason);
+    const Choice choice = pylstm::cuda::choose_kernel(problem, device);
+    return py::make_tuple(pylstm::cuda::kernel_name(choice.kernel), choice.reason);
   });
   module.def("small_tiles", [](const Problem& problem, const DeviceProperties& device) {
-    const Choice choice = pylstm::choose_kernel(problem, device);
+    const Choice choice = pylstm::cuda::choose_kernel(problem, device);
     return py::make_tuple(choice.small_forward_tiles, choice.small_backward_tiles);
   });
   module.def("launches", shim::launches);

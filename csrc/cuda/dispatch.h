@@ -6,7 +6,7 @@
 #include "core/macros.h"
 #include "core/problem.h"
 
-namespace pylstm {
+namespace pylstm::cuda {
 
 struct DeviceProperties {
   int compute_capability;  // 10 · major + minor; of the code, where that is for an older device
@@ -80,4 +80,4 @@ struct Choice {
 const char* kernel_name(Kernel kernel);
 Choice choose_kernel(const Problem& problem, const DeviceProperties& device);
 
-}  // namespace pylstm
+}  // namespace pylstm::cuda

@@ -1,9 +1,9 @@
-#include "core/dispatch.h"
+#include "cuda/dispatch.h"
 
 #include <algorithm>
 #include <iterator>
 
-namespace pylstm {
+namespace pylstm::cuda {
 namespace {
 
 constexpr int kMaxTilesPerGroup = 8;  // beyond, large products per step use the device better
@@ -142,4 +142,4 @@ Choice choose_kernel(const Problem& problem, const DeviceProperties& device) {
               " multiprocessors"};
 }
 
-}  // namespace pylstm
+}  // namespace pylstm::cuda
