@@ -14,14 +14,14 @@ _WAYS_TO_TRACE = (
 )
 
 
-def read_lengths(lengths, x, stacked=np.array):
+def read_lengths(lengths, x, *stacked):
     """Lengths that are no array of x's framework, as a NumPy array; where their values are on a
-    device, or are traced, as an array of x's framework, by its function `stacked`.
+    device, or are traced, as an array of x's framework, by its function, `stacked`.
 
     Raises:
         MaskError: They cannot be read.
     """
-    for read in (np.array, stacked):  # a copy: torch warns of what cannot be written to
+    for read in (np.array, *stacked):  # a copy: torch warns of what cannot be written to
         with contextlib.suppress(TypeError, ValueError, RuntimeError):  # such as of several sizes
             return read(lengths)
     first = lengths[0] if isinstance(lengths, (list, tuple)) else lengths
