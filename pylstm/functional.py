@@ -103,12 +103,16 @@ def lstm(
     # does not go by the shapes.
     if framework != "arrays" or h0 is None or lengths is not None:
         check_call(_by_name(tensors), activation, recurrent_activation)
+    if framework != "arrays":
+        # Copied, for a gradient may come after the caller has written over an array.
+        tensors = ops.own(
+            [native(t.copy()) if _module_name(type(t)) == "arrays" else t for t in tensors]
+        )
     x, h0, c0, kernel, recurrent_kernel, bias, mask, recurrent_dropout = tensors
     if lengths is not None:
         if _module_name(type(lengths)) != framework:
             lengths = read_lengths(lengths, x, ops.stacked)
-        within = ops.mask_from_lengths(check_lengths(lengths, x), x)
-        mask = within if mask is None else ops.both(mask, within)
+        mask = ops.mask_from_lengths(check_lengths(lengths, x), x, mask)
     if h0 is None:
         h0 = c0 = ops.zero_state(x, recurrent_kernel.shape[0])
     y, h, c = ops.lstm(
@@ -187,10 +191,6 @@ def _of_one_framework(tensors):
         framework = _framework_of(*map(type, tensors))
     if framework is None or (framework != "arrays" and not all(map(is_dense, tensors))):
         raise _no_framework(_by_name(tensors))
-    if framework != "arrays":  # whose gradient may come after the caller has written over an array
-        tensors = tuple(
-            native(t.copy()) if _module_name(type(t)) == "arrays" else t for t in tensors
-        )
     return framework, tensors
 
 

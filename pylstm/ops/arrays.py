@@ -61,11 +61,7 @@ def stacked(values):
     return np.array(values)
 
 
-def mask_from_lengths(lengths, x):
-    """Returns bool (B, T), True for the first lengths[b] steps of each sequence."""
-    return np.arange(x.shape[1]) < lengths[:, None]
-
-
-def both(mask, within):
-    """Returns bool (B, T), True where both masks are."""
-    return mask & within
+def mask_from_lengths(lengths, x, mask):
+    """Returns the mask (B, T), or all True for None, with False from step lengths[b] on."""
+    within = np.arange(x.shape[1]) < lengths[:, None]
+    return within if mask is None else mask & within

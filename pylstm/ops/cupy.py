@@ -1,9 +1,6 @@
 """The LSTM on CuPy arrays, forward only, on their GPU and the stream that is current there."""
 
-import contextlib
-
 import cupy
-import numpy as np
 
 from pylstm.ops import INPUTS, cuda
 from pylstm.ops.checks import check_devices
@@ -23,12 +20,26 @@ def lstm(
 ):
     """Runs an LSTM over a batch of sequences; arguments as in `pylstm._core.forward`.
 
-    NumPy arrays among the arguments are copied to the GPU.
-
     Returns:
         y, (B, T, H) or (B, H); h and c after the last step, (B, H).
     """
     arrays = (x, h0, c0, kernel, recurrent_kernel, bias, mask, recurrent_dropout)
+    y, h, c, _ = cuda.forward(_CuPy, arrays, **options)
+    return y, h, c
+
+
+def zero_state(x, units):
+    """Returns zeros (B, H) for inputs x (B, T, F)."""
+    with x.device:
+        return cupy.zeros((x.shape[0], units), x.dtype)
+
+
+def own(arrays):
+    """Returns the arguments of `lstm`, NumPy arrays copied to where the others are.
+
+    Raises:
+        DeviceError: CuPy's are on several devices, or there is no memory for a copy.
+    """
     placed = {
         name: array
         for name, array in zip(INPUTS, arrays, strict=True)
@@ -37,15 +48,7 @@ def lstm(
     fix = "copy them: with cupy.cuda.Device(0): x = cupy.array(x)"
     check_devices(placed, _device, ("cuda",), fix)
     with cuda.on_device_of(_CuPy, next(iter(placed.values()))):
-        arrays = [None if array is None else cupy.asarray(array) for array in arrays]
-    y, h, c, _ = cuda.forward(_CuPy, arrays, **options)
-    return y, h, c
-
-
-def zero_state(x, units):
-    """Returns zeros (B, H) for inputs x (B, T, F), beside x, which may be NumPy's."""
-    with _beside(x) as module:
-        return module.zeros((x.shape[0], units), x.dtype)
+        return [None if array is None else cupy.asarray(array) for array in arrays]
 
 
 def stacked(values):
@@ -53,27 +56,11 @@ def stacked(values):
     return cupy.asarray(values)
 
 
-def mask_from_lengths(lengths, x):
-    """Returns bool (B, T), True for the first lengths[b] steps of each sequence."""
-    with _beside(x, lengths) as module:
-        return module.arange(x.shape[1]) < module.asarray(lengths)[:, None]
-
-
-def both(mask, within):
-    """Returns bool (B, T), True where both masks, CuPy's or NumPy's, are."""
-    with _beside(within, mask) as module:
-        return module.asarray(mask) & module.asarray(within)
-
-
-@contextlib.contextmanager
-def _beside(*arrays):
-    """The module that makes arrays where the first of CuPy's is; NumPy if none is CuPy's."""
-    device = next((a.device for a in arrays if isinstance(a, cupy.ndarray)), None)
-    if device is None:
-        yield np
-    else:
-        with device:
-            yield cupy
+def mask_from_lengths(lengths, x, mask):
+    """Returns the mask (B, T), or all True for None, with False from step lengths[b] on."""
+    with x.device:
+        within = cupy.arange(x.shape[1]) < cupy.asarray(lengths)[:, None]
+        return within if mask is None else mask & within
 
 
 def _device(array):

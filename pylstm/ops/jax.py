@@ -75,7 +75,7 @@ def lstm(
     """
     tensors = (x, h0, c0, kernel, recurrent_kernel, bias, mask, recurrent_dropout)
     _check_devices(tensors)
-    tensors = [None if t is None else _whole(jnp.asarray(t)) for t in tensors]
+    tensors = [None if t is None else _whole(t) for t in tensors]
     try:
         return _compiled(tuple(sorted((OPTIONS | options).items())), *_divided_alike(tensors))
     except TypeError as error:
@@ -91,19 +91,21 @@ def zero_state(x, units):
     return jnp.zeros((x.shape[0], units), x.dtype)
 
 
+def own(tensors):
+    """Returns the arguments of `lstm`, NumPy arrays as JAX's, which may share their memory and go
+    where the others are."""
+    return [jnp.asarray(t) if isinstance(t, np.ndarray) else t for t in tensors]
+
+
 def stacked(values):
     """Returns an array of a list whose numbers NumPy cannot read, such as of tracers."""
     return jnp.asarray(values)
 
 
-def mask_from_lengths(lengths, x):
-    """Returns bool (B, T), True for the first lengths[b] steps of each sequence."""
-    return jnp.arange(x.shape[1])[None] < jnp.asarray(lengths)[:, None]
-
-
-def both(mask, within):
-    """Returns bool (B, T), True where both masks are."""
-    return jnp.logical_and(mask, within)
+def mask_from_lengths(lengths, x, mask):
+    """Returns the mask (B, T), or all True for None, with False from step lengths[b] on."""
+    within = jnp.arange(x.shape[1])[None] < jnp.asarray(lengths)[:, None]
+    return within if mask is None else mask & within
 
 
 def _check_devices(tensors):
@@ -113,8 +115,8 @@ def _check_devices(tensors):
         if isinstance(tensor, jax.Array) and not isinstance(tensor, jax.core.Tracer)
     }
     fix = "jax.device_put(x, jax.devices('cpu')[0]), and the others alike"
-    check_devices(arrays, _platform, ("cpu",), fix)
-    placed = {name: array for name, array in arrays.items() if array.committed}  # JAX moves others
+    placed = {name: array for name, array in arrays.items() if array.committed}
+    check_devices(placed or arrays, _platform, ("cpu",), fix)  # JAX moves the others to these
     check_devices(placed, _device, None, fix)
 
 

@@ -6,6 +6,7 @@ Importing this module registers the operation: a SavedModel that holds it loads 
 
 import functools
 
+import numpy as np
 import tensorflow as tf
 from tensorflow.python.eager.record import could_possibly_record
 from tensorflow.python.framework import kernels
@@ -94,19 +95,20 @@ def zero_state(x, units):
     return tf.zeros((batch, units), x.dtype)
 
 
+def own(tensors):
+    """Returns the arguments of `lstm`, NumPy arrays as tensors that may share their memory."""
+    return [tf.convert_to_tensor(t) if isinstance(t, np.ndarray) else t for t in tensors]
+
+
 def stacked(values):
     """Returns an array of a list whose numbers NumPy cannot read, such as of symbolic tensors."""
     return tf.convert_to_tensor(values)
 
 
-def mask_from_lengths(lengths, x):
-    """Returns bool (B, T), True for the first lengths[b] steps of each sequence."""
-    return tf.sequence_mask(lengths, tf.shape(x)[1])
-
-
-def both(mask, within):
-    """Returns bool (B, T), True where both masks are."""
-    return tf.logical_and(mask, within)
+def mask_from_lengths(lengths, x, mask):
+    """Returns the mask (B, T), or all True for None, with False from step lengths[b] on."""
+    within = tf.sequence_mask(lengths, tf.shape(x)[1])
+    return within if mask is None else tf.logical_and(mask, within)
 
 
 @functools.cache

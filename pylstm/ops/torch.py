@@ -40,8 +40,7 @@ def lstm(
     """Runs an LSTM over a batch of sequences; arguments as in `pylstm._core.forward`.
 
     Differentiable by all floating arguments but `recurrent_dropout`, more than once where Keras
-    runs on torch. NumPy arrays among the arguments go to the device of the tensors; on the CPU they
-    share their memory.
+    runs on torch.
 
     Returns:
         y, (B, T, H) or (B, H); h and c after the last step, (B, H).
@@ -54,12 +53,6 @@ def lstm(
             fix="pylstm.LSTM with KERAS_BACKEND=torch, whose loop has them",
         )
     tensors = (x, h0, c0, kernel, recurrent_kernel, bias, mask, recurrent_dropout)
-    placed = {name: t for name, t in zip(INPUTS, tensors, strict=True) if isinstance(t, Tensor)}
-    check_devices(placed, _device, _DEVICES, "move them with .to(x.device)")
-    device = next(iter(placed.values())).device
-    tensors = [
-        t if t is None or isinstance(t, Tensor) else _from_numpy(t).to(device) for t in tensors
-    ]
     needs_gradient = torch.is_grad_enabled() and any(
         t is not None and t.requires_grad for t in tensors
     )
@@ -70,8 +63,20 @@ def lstm(
 
 def zero_state(x, units):
     """Returns zeros (B, H) for inputs x (B, T, F)."""
-    shape = (x.shape[0], units)
-    return x.new_zeros(shape) if isinstance(x, Tensor) else np.zeros(shape, x.dtype)
+    return x.new_zeros((x.shape[0], units))
+
+
+def own(tensors):
+    """Returns the arguments of `lstm`, NumPy arrays as tensors where the others are, which on the
+    CPU share their memory.
+
+    Raises:
+        DeviceError: The tensors are on several devices, or on one that the kernels do not reach.
+    """
+    placed = {name: t for name, t in zip(INPUTS, tensors, strict=True) if isinstance(t, Tensor)}
+    check_devices(placed, _device, _DEVICES, "move them with .to(x.device)")
+    device = next(iter(placed.values())).device
+    return [_from_numpy(t).to(device) if isinstance(t, np.ndarray) else t for t in tensors]
 
 
 def stacked(values):
@@ -79,21 +84,11 @@ def stacked(values):
     return torch.stack(values)
 
 
-def mask_from_lengths(lengths, x):
-    """Returns bool (B, T), True for the first lengths[b] steps of each sequence."""
-    if not isinstance(x, Tensor) and not isinstance(lengths, Tensor):
-        return np.arange(x.shape[1]) < lengths[:, None]
-    device = x.device if isinstance(x, Tensor) else None
-    lengths = torch.as_tensor(lengths, device=device).to(torch.int64)
-    return torch.arange(x.shape[1], device=lengths.device) < lengths[:, None]
-
-
-def both(mask, within):
-    """Returns bool (B, T), True where both masks, tensors or NumPy arrays, are."""
-    device = next((m.device for m in (within, mask) if isinstance(m, Tensor)), None)
-    if device is None:
-        return mask & within
-    return torch.as_tensor(mask, device=device) & torch.as_tensor(within, device=device)
+def mask_from_lengths(lengths, x, mask):
+    """Returns the mask (B, T), or all True for None, with False from step lengths[b] on."""
+    lengths = torch.as_tensor(lengths, device=x.device).to(torch.int64)
+    within = torch.arange(x.shape[1], device=x.device) < lengths[:, None]
+    return within if mask is None else mask & within
 
 
 @constant
