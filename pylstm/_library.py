@@ -95,8 +95,8 @@ def load_tensorflow_ops():
 
 
 @contextlib.contextmanager
-def tensorflow_required():
-    """Says how to install TensorFlow where an import of it fails.
+def tensorflow_required(otherwise="KERAS_BACKEND=jax, or torch, in the environment"):
+    """Says how to install TensorFlow, or what to do `otherwise`, where an import of it fails.
 
     Raises:
         BackendLoadError: It is not installed.
@@ -109,7 +109,7 @@ def tensorflow_required():
         raise BackendLoadError(
             "PYL131",
             "TensorFlow is not installed",
-            fix=f"{_tensorflow_pip()}; or KERAS_BACKEND=jax, or torch, in the environment",
+            fix=f"{_tensorflow_pip()}; or {otherwise}",
         ) from None
 
 

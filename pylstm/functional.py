@@ -94,6 +94,8 @@ def lstm(
         DeviceError: Arrays are on several devices, or on one that the kernels do not reach (JAX's
             on a GPU), or the GPU cannot run them.
         OptionError: An activation is unknown.
+        BackendLoadError: What was compiled for the framework is absent or cannot be loaded.
+        PylstmError: The kernels do not have the derivative that is asked for, as by forward mode.
     """
     h0, c0 = _states(initial_state)
     tensors = (x, h0, c0, kernel, recurrent_kernel, bias, mask, recurrent_dropout)

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import numpy as np
 from numpy.typing import DTypeLike
 
+from pylstm._library import tensorflow_required
 from pylstm.errors import DTypeError, MaskError, OptionError, RankError, TimestepError
 from pylstm.inputs.sequences import as_numpy, as_sequences
 from pylstm.lengths import check_lengths, read_lengths
@@ -146,7 +147,7 @@ def ragged(seqs) -> "tf.RaggedTensor":
 
     Raises:
         PylstmError: The sequences cannot be joined; see `as_sequences`.
-        ModuleNotFoundError: TensorFlow is not installed.
+        BackendLoadError: TensorFlow is not installed.
     """
     return ragged_of_arrays(_sequences_of(seqs))
 
@@ -157,7 +158,8 @@ def _sequences_of(value):
 
 def ragged_of_arrays(arrays):
     """As `ragged`, for what `as_sequences` has returned."""
-    import tensorflow as tf
+    with tensorflow_required("pylstm.pad, which needs none"):
+        import tensorflow as tf
 
     splits = np.cumsum([0, *map(len, arrays)])  # of lengths TensorFlow makes them more slowly
     return tf.RaggedTensor.from_row_splits(np.concatenate(arrays), splits, validate=False)
