@@ -1,4 +1,8 @@
-"""The LSTM as a function, one module for each kind of array."""
+"""The LSTM as a function, one module for each kind of array.
+
+`pylstm.lstm` documents the arguments of the modules' `lstm`, where h0 and c0 are its initial_state
+and all arrays are of that kind.
+"""
 
 import contextlib
 import importlib

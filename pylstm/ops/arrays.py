@@ -25,7 +25,7 @@ def lstm(
     return_sequences=True,
     zero_output_for_mask=False,
 ):
-    """Runs an LSTM over a batch of sequences; arguments and results as in `pylstm._core.forward`.
+    """Runs an LSTM over a batch of sequences; arguments as in `pylstm.lstm`.
 
     Returns:
         y, (B, T, H) or (B, H); h and c after the last step, (B, H).

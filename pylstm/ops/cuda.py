@@ -17,7 +17,7 @@ import contextlib
 from pylstm import _gpus
 from pylstm._library import load_cuda
 from pylstm.array_types import dtype_name
-from pylstm.ops import INPUTS
+from pylstm.ops import INPUTS, OPTIONS
 from pylstm.ops.checks import check_devices, check_dtypes
 
 _WITH_GRADIENT = INPUTS[:6]
@@ -29,10 +29,9 @@ def forward(framework, tensors, *, save_for_backward=False, **options):
     Args:
         framework: See above.
         tensors: x, h0, c0, kernel, recurrent_kernel, bias, mask and recurrent_dropout, None where
-            absent; shapes and meaning as in `pylstm._core.forward`.
+            absent; shapes and meaning as in `pylstm.lstm`.
         save_for_backward: Also return what `backward` needs.
-        options: activation, recurrent_activation, go_backwards, return_sequences,
-            zero_output_for_mask.
+        options: Those of `pylstm.ops.OPTIONS` that are not to be the defaults.
 
     Returns:
         y, h, c, and the reserve or None.
@@ -47,10 +46,11 @@ def forward(framework, tensors, *, save_for_backward=False, **options):
     with on_device_of(framework, tensors[0]):
         inputs = _present(framework, INPUTS, tensors)
         x, h0 = inputs["x"], inputs["h0"]
+        options = OPTIONS | options
         call = _call(framework, inputs, save_for_backward, options)
         batch, time, _ = x.shape
         units = h0.shape[1]
-        y_shape = (batch, time, units) if options.get("return_sequences", True) else (batch, units)
+        y_shape = (batch, time, units) if options["return_sequences"] else (batch, units)
         y = framework.empty(y_shape, None, x)
         h = framework.empty((batch, units), None, x)
         c = framework.empty((batch, units), None, x)

@@ -18,7 +18,7 @@ def lstm(
     recurrent_dropout=None,
     **options,
 ):
-    """Runs an LSTM over a batch of sequences; arguments as in `pylstm._core.forward`.
+    """Runs an LSTM over a batch of sequences; arguments as in `pylstm.lstm`.
 
     Returns:
         y, (B, T, H) or (B, H); h and c after the last step, (B, H).

@@ -59,7 +59,7 @@ def lstm(
     recurrent_dropout=None,
     **options,
 ):
-    """Runs an LSTM over a batch of sequences; arguments as in `pylstm._core.forward`.
+    """Runs an LSTM over a batch of sequences; arguments as in `pylstm.lstm`.
 
     Differentiable in reverse mode by all floating arguments but `recurrent_dropout`, which gets
     zeros; where Keras runs on JAX, that gradient is differentiable in both modes.

@@ -27,13 +27,11 @@ def lstm_loop(
     return_sequences,
     zero_output_for_mask,
 ):
-    """What `lstm` of the modules here computes, in operations of Keras' backend.
-
-    Args:
-        As for `pylstm.ops.tensorflow.lstm`.
+    """What `lstm` of the modules here computes, in operations of Keras' backend; arguments as in
+    `pylstm.lstm`.
 
     Returns:
-        y, h and c, as it does.
+        y, (B, T, H) or (B, H); h and c after the last step, (B, H).
     """
     act = getattr(keras.activations, activation)
     gate = getattr(keras.activations, recurrent_activation)

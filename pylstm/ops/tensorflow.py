@@ -38,30 +38,14 @@ def lstm(
     zero_output_for_mask=False,
     save_for_backward=None,
 ):
-    """Runs an LSTM over a batch of sequences.
-
-    All floating tensors have one dtype: float16, bfloat16, float32 or float64.
+    """Runs an LSTM over a batch of sequences; arguments as in `pylstm.lstm`, and one more.
 
     Args:
-        x: (B, T, F), the inputs.
-        h0: (B, H), the initial output.
-        c0: (B, H), the initial cell state.
-        kernel: (F, 4H), the gates in Keras' order i, f, c, o.
-        recurrent_kernel: (H, 4H).
-        bias: (4H,), or None.
-        mask: bool (B, T), True where the step counts, or None. A masked step keeps the state and
-            repeats the previous output, zeros before the first.
-        recurrent_dropout: (4, B, H), what multiplies h for each gate, or None. It has no gradient.
-        activation: Keras' name of a pointwise activation.
-        recurrent_activation: The same, for the gates.
-        go_backwards: Read x and mask from the last step to the first.
-        return_sequences: Give the outputs of all steps, else of the last.
-        zero_output_for_mask: Masked steps give zeros.
         save_for_backward: Keep what the gradient needs, 5·B·T·H numbers. Without, a gradient is
             right too, but runs the forward pass again. None keeps it in graphs and under a tape.
 
     Returns:
-        y, (B, T, H) in the order of the steps, or (B, H); h and c after the last step, (B, H).
+        y, (B, T, H) or (B, H); h and c after the last step, (B, H).
 
     Raises:
         ValueError: Shapes known to a graph do not fit.

@@ -37,7 +37,7 @@ def lstm(
     recurrent_dropout=None,
     **options,
 ):
-    """Runs an LSTM over a batch of sequences; arguments as in `pylstm._core.forward`.
+    """Runs an LSTM over a batch of sequences; arguments as in `pylstm.lstm`.
 
     Differentiable by all floating arguments but `recurrent_dropout`, more than once where Keras
     runs on torch.
