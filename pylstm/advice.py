@@ -3,6 +3,7 @@
 import os
 from collections.abc import Collection, Mapping
 
+import keras
 import numpy as np
 
 from pylstm.array_types import is_dense, is_real
@@ -60,8 +61,6 @@ def to_numbers(value, name="x"):
     line = _numbers_of(value, name)
     if line is not None:
         return line
-    import keras  # only here: `pylstm.lstm` does without it
-
     if isinstance(value, keras.KerasTensor) or keras.ops.is_tensor(value):
         ways = ["keras.layers.StringLookup for categories"]
         if keras.backend.backend() == "tensorflow":
