@@ -17,7 +17,7 @@ _MODULES = {
     "cupy": "cupy",
     "jax": "jax",
     "jaxlib": "jax",
-    "numpy": "arrays",
+    "numpy": "numpy",
     "tensorflow": "tensorflow",
     "torch": "torch",
 }
@@ -103,12 +103,12 @@ def lstm(
     ops = load_ops(framework)
     # On NumPy arrays the binding's own checks are quicker, and enough where this function itself
     # does not go by the shapes.
-    if framework != "arrays" or h0 is None or lengths is not None:
+    if framework != "numpy" or h0 is None or lengths is not None:
         check_call(_by_name(tensors), activation, recurrent_activation)
-    if framework != "arrays":
+    if framework != "numpy":
         # Copied, for a gradient may come after the caller has written over an array.
         tensors = ops.own(
-            [native(t.copy()) if _module_name(type(t)) == "arrays" else t for t in tensors]
+            [native(t.copy()) if _module_name(type(t)) == "numpy" else t for t in tensors]
         )
     x, h0, c0, kernel, recurrent_kernel, bias, mask, recurrent_dropout = tensors
     if lengths is not None:
@@ -191,7 +191,7 @@ def _of_one_framework(tensors):
     if framework is None:
         tensors = tuple(map(_shared, INPUTS, tensors))
         framework = _framework_of(*map(type, tensors))
-    if framework is None or (framework != "arrays" and not all(map(is_dense, tensors))):
+    if framework is None or (framework != "numpy" and not all(map(is_dense, tensors))):
         raise _no_framework(_by_name(tensors))
     return framework, tensors
 
@@ -215,7 +215,7 @@ def _framework_of(*types):
     """The one module of `pylstm.ops` for arguments of such types; None where there is none."""
     frameworks = set(_modules_of(types).values())
     if len(frameworks) > 1:
-        frameworks.discard("arrays")
+        frameworks.discard("numpy")
     return frameworks.pop() if len(frameworks) == 1 else None
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from pylstm import _core
-from pylstm.ops.arrays import lstm
+from pylstm.ops.numpy import lstm
 from pylstm.reference import lstm_forward
 from tests.cpu.cases import Case, make_inputs, make_output_gradients
 from tests.tolerances import assert_close
