@@ -24,7 +24,7 @@ from pylstm.inputs import explain
 from pylstm.inputs.contract import Known
 from pylstm.inputs.padding import PaddedBatch
 from pylstm.models import SequenceInputs
-from pylstm.models.batch_stream import (
+from pylstm.models.data.batch_stream import (
     check_inputs_stay_ragged,
     check_is_batch,
     check_is_flat,
@@ -32,23 +32,23 @@ from pylstm.models.batch_stream import (
     read_batches,
     reads_dataset,
 )
-from pylstm.models.columns import Sequences, Text, read_column
-from pylstm.models.data import (
+from pylstm.models.data.columns import Sequences, Text, read_column
+from pylstm.models.data.reading import (
     count_samples,
     for_model,
     is_columns,
     is_nothing,
     unpack_batch,
 )
-from pylstm.models.dataset import SequenceDataset
-from pylstm.models.entry import enter_column
+from pylstm.models.data.dataset import SequenceDataset
+from pylstm.models.data.entering import enter_column
 from pylstm.models.foreign_errors import readable_errors
-from pylstm.models.inputs import declared_shapes, separate_inputs
-from pylstm.models.mask_values import padding_value
-from pylstm.models.meeting_inputs import check_meeting_inputs
-from pylstm.models.steps import refused_steps
-from pylstm.models.structure import map_parts, named
-from pylstm.models.text import read_text
+from pylstm.models.graph.declared import declared_shapes, separate_inputs
+from pylstm.models.graph.mask_values import padding_value
+from pylstm.models.data.meeting_inputs import check_meeting_inputs
+from pylstm.models.graph.steps import refused_steps
+from pylstm.models.data.structure import map_parts, named
+from pylstm.models.data.text import read_text
 
 _MAX_BATCHES = 16
 

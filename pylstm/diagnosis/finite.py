@@ -11,9 +11,9 @@ from pylstm.diagnosis.report import Finding
 from pylstm.diagnosis.values import counted, rows_of
 from pylstm.inputs.padding import PaddedBatch
 from pylstm.keras_graph import is_of_keras, is_recurrent
-from pylstm.models.columns import Dense
-from pylstm.models.mask_values import layers_behind
-from pylstm.models.structure import named
+from pylstm.models.data.columns import Dense
+from pylstm.models.graph.mask_values import layers_behind
+from pylstm.models.data.structure import named
 
 _OF_NAN = ("Isfinite", "Isnan", "NanToNum", "Where")  # operations of `keras.ops`
 

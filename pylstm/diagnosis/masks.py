@@ -10,8 +10,8 @@ from pylstm.diagnosis.report import Finding, of_error
 from pylstm.errors import PylstmError
 from pylstm.keras_graph import is_recurrent, nodes_in_turn
 from pylstm.models import SequenceInputs
-from pylstm.models.inputs import declared_shapes
-from pylstm.models.mask_passing import (
+from pylstm.models.graph.declared import declared_shapes
+from pylstm.models.graph.mask_passing import (
     computes_each_step,
     keeps_all_steps,
     mask_lost,
@@ -19,7 +19,7 @@ from pylstm.models.mask_passing import (
     reduces_steps,
     takes_maximum,
 )
-from pylstm.models.mask_values import padding_value
+from pylstm.models.graph.mask_values import padding_value
 
 
 def check_masks(model, padded):

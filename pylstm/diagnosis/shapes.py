@@ -8,11 +8,11 @@ from pylstm.inputs import explain
 from pylstm.inputs.contract import Known
 from pylstm.keras_graph import is_of_keras, is_recurrent
 from pylstm.models import SequenceInputs
-from pylstm.models.columns import Dense, Sequences
-from pylstm.models.data import strictest_validate, takes_ragged
-from pylstm.models.inputs import with_any_steps
-from pylstm.models.mask_values import layers_behind
-from pylstm.models.steps import declares_steps
+from pylstm.models.data.columns import Dense, Sequences
+from pylstm.models.data.reading import strictest_validate, takes_ragged
+from pylstm.models.graph.declared import with_any_steps
+from pylstm.models.graph.mask_values import layers_behind
+from pylstm.models.graph.steps import declares_steps
 
 
 def check_shape(model, name, where, column, shape, is_ragged):

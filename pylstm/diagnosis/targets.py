@@ -8,14 +8,14 @@ from pylstm.diagnosis.report import Finding, of_error
 from pylstm.diagnosis.values import check_classes
 from pylstm.errors import PylstmError
 from pylstm.models import SequenceInputs
-from pylstm.models.columns import Columns, columns_of, read_columns
-from pylstm.models.data import count_samples, feed
-from pylstm.models.inputs import declared_shapes
-from pylstm.models.outputs import count_outputs, output_shapes
-from pylstm.models.padded_targets import unpad_targets
-from pylstm.models.stateful import check_batch
-from pylstm.models.structure import named, split_targets
-from pylstm.models.targets import other_steps, tells_classes
+from pylstm.models.data.columns import Columns, columns_of, read_columns
+from pylstm.models.data.reading import count_samples, feed
+from pylstm.models.graph.declared import declared_shapes
+from pylstm.models.graph.outputs import count_outputs, output_shapes
+from pylstm.models.data.padded_targets import unpad_targets
+from pylstm.models.graph.stateful import check_batch
+from pylstm.models.data.structure import named, split_targets
+from pylstm.models.data.targets import other_steps, tells_classes
 
 
 def check_targets(model, x, y, is_read, in_batches):

@@ -9,8 +9,8 @@ from keras.src.models.functional import Functional
 from pylstm.diagnosis.report import Finding
 from pylstm.errors import RaggedError
 from pylstm.keras_graph import is_of_keras, is_recurrent
-from pylstm.models.columns import Dense, Sequences
-from pylstm.models.mask_values import layers_behind, padding_value
+from pylstm.models.data.columns import Dense, Sequences
+from pylstm.models.graph.mask_values import layers_behind, padding_value
 
 _LARGEST_CODE = 30  # larger whole numbers are hardly flags or one-hot codes of features
 _PADDING_SHARE = 0.75  # of the steps of zeros are at the ends, if they are padding

@@ -1,6 +1,6 @@
 """Keras models that take sequences as people have them: lists of arrays of any length."""
 
-from pylstm.models.dataset import dataset
+from pylstm.models.data.dataset import dataset
 from pylstm.models.model import Model, Sequential
 from pylstm.models.sequence_inputs import SequenceInputs
 

@@ -8,7 +8,7 @@ from pylstm.errors import RankError
 from pylstm.inputs.contract import Known
 from pylstm.inputs.explain import last_step_only
 from pylstm.keras_graph import last_step_layer
-from pylstm.models.mask_passing import MaskPassing
+from pylstm.models.graph.mask_passing import MaskPassing
 from pylstm.models.sequence_inputs import SequenceInputs
 
 

@@ -4,10 +4,10 @@ from typing import Any
 
 import keras
 
-from pylstm.models.batch_stream import check_is_no_list_of_sequences, read_batches
-from pylstm.models.class_weights import weigh_classes
-from pylstm.models.convolutions import check_convolutions
-from pylstm.models.data import (
+from pylstm.models.data.batch_stream import check_is_no_list_of_sequences, read_batches
+from pylstm.models.data.class_weights import weigh_classes
+from pylstm.models.graph.convolutions import check_convolutions
+from pylstm.models.data.reading import (
     by_length,
     enter_batch,
     enter_model,
@@ -19,12 +19,12 @@ from pylstm.models.data import (
     read_held_out,
     takes_ragged,
 )
-from pylstm.models.dataset import SequenceDataset
+from pylstm.models.data.dataset import SequenceDataset
 from pylstm.models.foreign_errors import readable_errors
 from pylstm.models.kept_values import kept_values, note_values
-from pylstm.models.mask_passing import MaskPassing
-from pylstm.models.outputs import Masked
-from pylstm.models.targets import fit_targets
+from pylstm.models.graph.mask_passing import MaskPassing
+from pylstm.models.graph.outputs import Masked
+from pylstm.models.data.targets import fit_targets
 from pylstm.models.traces import make_by_rank
 from pylstm.models.unpadding import are_by_sample, as_lists, without_padding
 

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from pylstm import errors
 from pylstm.inputs.padding import pad, unpad
-from pylstm.models.dataset import dataset
+from pylstm.models.data.dataset import dataset
 
 LENGTHS = np.random.default_rng(1).integers(1, 30, 200)
 

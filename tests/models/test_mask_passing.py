@@ -11,7 +11,7 @@ from keras import ops
 
 import pylstm
 from pylstm import errors
-from pylstm.models import mask_passing
+from pylstm.models.graph import mask_passing
 from tests.models.stock import sequences
 from tests.tolerances import assert_close
 

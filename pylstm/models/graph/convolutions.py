@@ -7,8 +7,8 @@ import keras
 from keras.src.backend.common.masking import get_keras_mask
 
 from pylstm.errors import RaggedError
-from pylstm.models.inputs import CONVOLUTIONS, declared_inputs, map_named
-from pylstm.models.mask_values import layers_behind
+from pylstm.models.graph.declared import CONVOLUTIONS, declared_inputs, map_named
+from pylstm.models.graph.mask_values import layers_behind
 
 
 def check_convolutions(model, inputs):

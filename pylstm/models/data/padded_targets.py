@@ -12,9 +12,9 @@ from keras import tree
 from pylstm.errors import TimestepError
 from pylstm.inputs.padding import unpad
 from pylstm.inputs.sequences import as_numpy
-from pylstm.models.columns import Dense, Sequences, check_weights, columns_of, other_lengths
-from pylstm.models.output_lengths import output_lengths
-from pylstm.models.outputs import map_targets
+from pylstm.models.data.columns import Dense, Sequences, check_weights, columns_of, other_lengths
+from pylstm.models.data.output_lengths import output_lengths
+from pylstm.models.graph.outputs import map_targets
 
 
 def unpad_targets(columns, shapes=None, model=None):

@@ -19,7 +19,7 @@ from pylstm.errors import BatchMismatchError, DTypeError, RankError, TimestepErr
 from pylstm.inputs.containers import as_numbers, unreported
 from pylstm.inputs.padding import PaddedBatch, unpad
 from pylstm.inputs.sequences import as_numpy, as_sequences, stack, unpacked
-from pylstm.models.structure import map_parts, named
+from pylstm.models.data.structure import map_parts, named
 
 
 @dataclasses.dataclass(frozen=True)

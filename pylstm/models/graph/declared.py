@@ -8,7 +8,7 @@ from keras.src.models.functional import Functional
 
 from pylstm.errors import RankError, warn_user
 from pylstm.keras_graph import is_of_keras, is_recurrent, producer
-from pylstm.models.structure import map_parts, split_inputs
+from pylstm.models.data.structure import map_parts, split_inputs
 
 # Their steps have more axes than features.
 CONVOLUTIONS = (keras.layers.ConvLSTM1D, keras.layers.ConvLSTM2D, keras.layers.ConvLSTM3D)

@@ -6,8 +6,8 @@ import numpy as np
 from pylstm.array_types import dtype_name, static_shape
 from pylstm.errors import DTypeError, RankError
 from pylstm.inputs.containers import is_tensor
-from pylstm.models.columns import Text
-from pylstm.models.inputs import declared_inputs, map_named
+from pylstm.models.data.columns import Text
+from pylstm.models.graph.declared import declared_inputs, map_named
 
 _OTHER_INPUT = "the text itself, or keras.Input(shape) without dtype='string' for numbers"
 

@@ -11,14 +11,14 @@ from pylstm.array_types import FLOATS, dtype_name
 from pylstm.errors import OptionError, RaggedError
 from pylstm.inputs.masks import check_mask_value
 from pylstm.inputs.padding import pad_arrays, ragged_of_arrays
-from pylstm.models.columns import (
+from pylstm.models.data.columns import (
     Dense,
     Sequences,
     columns_of,
     map_columns,
     read_columns,
 )
-from pylstm.models.targets import open_targets
+from pylstm.models.data.targets import open_targets
 
 # Batches per pool: within a pool, samples are sorted by length. Large pools make batches of
 # nearly one length; small ones keep the order of samples random.

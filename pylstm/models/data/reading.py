@@ -15,10 +15,10 @@ from pylstm.inputs.explain import shape_text
 from pylstm.inputs.knowledge import memory_of
 from pylstm.inputs.padding import PaddedBatch
 from pylstm.layer import LSTM
-from pylstm.models.columns import Sequences, columns_of, read_column, read_columns
-from pylstm.models.dataset import SequenceDataset, longest_of
-from pylstm.models.entry import enter, enter_column
-from pylstm.models.inputs import (
+from pylstm.models.data.columns import Sequences, columns_of, read_column, read_columns
+from pylstm.models.data.dataset import SequenceDataset, longest_of
+from pylstm.models.data.entering import enter, enter_column
+from pylstm.models.graph.declared import (
     declared_inputs,
     declared_shapes,
     map_named,
@@ -26,14 +26,14 @@ from pylstm.models.inputs import (
     takes_any_steps,
     without_absent,
 )
-from pylstm.models.mask_values import padding_value
-from pylstm.models.outputs import count_outputs
-from pylstm.models.stateful import check_batches, keeps_states
-from pylstm.models.steps import report_steps
-from pylstm.models.structure import map_parts, split_targets
-from pylstm.models.targets import fit_targets
-from pylstm.models.text import as_text, is_text, read_text
-from pylstm.models.time_distributed import check_time_distributed
+from pylstm.models.graph.mask_values import padding_value
+from pylstm.models.graph.outputs import count_outputs
+from pylstm.models.graph.stateful import check_batches, keeps_states
+from pylstm.models.graph.steps import report_steps
+from pylstm.models.data.structure import map_parts, split_targets
+from pylstm.models.data.targets import fit_targets
+from pylstm.models.data.text import as_text, is_text, read_text
+from pylstm.models.graph.time_distributed import check_time_distributed
 
 _DEFAULT_BATCH_SIZE = 32  # as in keras.Model.fit
 _MANY_BATCHES = 50  # from which on another compilation takes less time than it saves

@@ -4,8 +4,8 @@ import keras
 import numpy as np
 
 from pylstm.errors import OptionError, RankError
-from pylstm.models.columns import Sequences, Stacked, columns_of, map_columns, read_column
-from pylstm.models.outputs import output_shapes
+from pylstm.models.data.columns import Sequences, Stacked, columns_of, map_columns, read_column
+from pylstm.models.graph.outputs import output_shapes
 
 
 def weigh_classes(model, data, class_weight):

@@ -9,7 +9,7 @@ from keras.src.models.functional import Functional
 
 from pylstm.errors import RaggedError
 from pylstm.keras_graph import is_recurrent, nodes_in_turn
-from pylstm.models.inputs import declared_inputs
+from pylstm.models.graph.declared import declared_inputs
 
 
 def padding_value(model, name):

@@ -6,12 +6,19 @@ from keras import tree
 
 from pylstm.errors import DTypeError, TimestepError
 from pylstm.keras_graph import is_of_keras
-from pylstm.models.columns import Dense, Sequences, Stacked, columns_of, map_columns, other_lengths
-from pylstm.models.meeting_inputs import check_meeting_inputs
-from pylstm.models.output_lengths import output_lengths
-from pylstm.models.outputs import map_targets, output_shapes
-from pylstm.models.padded_targets import unpad_targets
-from pylstm.models.structure import named
+from pylstm.models.data.columns import (
+    Dense,
+    Sequences,
+    Stacked,
+    columns_of,
+    map_columns,
+    other_lengths,
+)
+from pylstm.models.data.meeting_inputs import check_meeting_inputs
+from pylstm.models.data.output_lengths import output_lengths
+from pylstm.models.graph.outputs import map_targets, output_shapes
+from pylstm.models.data.padded_targets import unpad_targets
+from pylstm.models.data.structure import named
 
 
 def fit_targets(model, columns):

@@ -9,8 +9,8 @@ from keras import tree
 from pylstm.array_types import dtype_name, may_equal, static_shape
 from pylstm.errors import DTypeError, PylstmError, RaggedError, RankError
 from pylstm.inputs.padding import PaddedBatch
-from pylstm.models.columns import Dense, Sequences, Stacked, columns_of, map_columns
-from pylstm.models.data import (
+from pylstm.models.data.columns import Dense, Sequences, Stacked, columns_of, map_columns
+from pylstm.models.data.reading import (
     batch_alone,
     for_model,
     ragged_obstacle,
@@ -18,9 +18,9 @@ from pylstm.models.data import (
     takes_ragged,
     unpack_batch,
 )
-from pylstm.models.dataset import SequenceDataset, open_time
-from pylstm.models.inputs import declared_shapes, map_inputs
-from pylstm.models.targets import fit_targets
+from pylstm.models.data.dataset import SequenceDataset, open_time
+from pylstm.models.graph.declared import declared_shapes, map_inputs
+from pylstm.models.data.targets import fit_targets
 
 
 def read_batches(model, batches, predicts=False):

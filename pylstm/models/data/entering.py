@@ -13,7 +13,7 @@ from pylstm.inputs.contract import Known, Origin
 from pylstm.inputs.masks import beside_features
 from pylstm.inputs.padding import PaddedBatch
 from pylstm.inputs.reading import apply_reading, choose_reading
-from pylstm.models.columns import Dense, Sequences
+from pylstm.models.data.columns import Dense, Sequences
 
 
 def enter(value, declared, report, padding_value):

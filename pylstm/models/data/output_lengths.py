@@ -6,9 +6,9 @@ import keras
 from keras import tree
 from keras.src.models.functional import Functional
 
-from pylstm.models.columns import Dense, Sequences
-from pylstm.models.inputs import declared_inputs, map_named
-from pylstm.models.steps import graph_of, output_spec
+from pylstm.models.data.columns import Dense, Sequences
+from pylstm.models.graph.declared import declared_inputs, map_named
+from pylstm.models.graph.steps import graph_of, output_spec
 
 
 def output_lengths(model, x, shapes):
