@@ -6,7 +6,7 @@ from pylstm.diagnosis.ragged import front_and_readers, has_ragged
 from pylstm.diagnosis.report import Finding, summary_of
 from pylstm.layer import LSTM
 from pylstm.models import SequenceInputs
-from pylstm.models.data.reading import strictest_validate
+from pylstm.models.data.entering import strictest_validate
 
 _CONTAINERS = ("PYL126", "PYL127")
 

@@ -33,22 +33,18 @@ from pylstm.models.data.batch_stream import (
     reads_dataset,
 )
 from pylstm.models.data.columns import Sequences, Text, read_column
-from pylstm.models.data.reading import (
-    count_samples,
-    for_model,
-    is_columns,
-    is_nothing,
-    unpack_batch,
-)
 from pylstm.models.data.dataset import SequenceDataset
-from pylstm.models.data.entering import enter_column
-from pylstm.models.foreign_errors import readable_errors
-from pylstm.models.graph.declared import declared_shapes, separate_inputs
-from pylstm.models.graph.mask_values import padding_value
+from pylstm.models.data.entering import enter_column, unpack_batch
+from pylstm.models.data.feeding import for_model
 from pylstm.models.data.meeting_inputs import check_meeting_inputs
-from pylstm.models.graph.steps import refused_steps
+from pylstm.models.data.reading import count_samples, is_columns, is_nothing
+from pylstm.models.data.separating import separate_inputs
 from pylstm.models.data.structure import map_parts, named
 from pylstm.models.data.text import read_text
+from pylstm.models.foreign_errors import readable_errors
+from pylstm.models.graph.declared import declared_shapes
+from pylstm.models.graph.mask_values import padding_value
+from pylstm.models.graph.steps import refused_steps
 
 _MAX_BATCHES = 16
 

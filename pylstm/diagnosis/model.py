@@ -7,7 +7,7 @@ from pylstm.diagnosis.report import Finding, of_error
 from pylstm.errors import CODES, PylstmError
 from pylstm.keras_graph import is_recurrent
 from pylstm.layer import LSTM
-from pylstm.models.data.reading import has_open_steps
+from pylstm.models.graph.steps import has_open_steps
 from pylstm.models.graph.time_distributed import check_time_distributed
 from pylstm.routing import choose_route
 

@@ -9,10 +9,11 @@ from pylstm.inputs.contract import Known
 from pylstm.keras_graph import is_of_keras, is_recurrent
 from pylstm.models import SequenceInputs
 from pylstm.models.data.columns import Dense, Sequences
-from pylstm.models.data.reading import strictest_validate, takes_ragged
-from pylstm.models.graph.declared import with_any_steps
+from pylstm.models.data.entering import strictest_validate
+from pylstm.models.data.feeding import takes_ragged
+
 from pylstm.models.graph.mask_values import layers_behind
-from pylstm.models.graph.steps import declares_steps
+from pylstm.models.graph.steps import declares_steps, with_any_steps
 
 
 def check_shape(model, name, where, column, shape, is_ragged):

@@ -9,13 +9,15 @@ from pylstm.diagnosis.values import check_classes
 from pylstm.errors import PylstmError
 from pylstm.models import SequenceInputs
 from pylstm.models.data.columns import Columns, columns_of, read_columns
-from pylstm.models.data.reading import count_samples, feed
+from pylstm.models.data.feeding import feed
+from pylstm.models.data.padded_targets import unpad_targets
+from pylstm.models.data.reading import count_samples
+from pylstm.models.data.separating import split_targets
+from pylstm.models.data.structure import named
+from pylstm.models.data.targets import other_steps, tells_classes
 from pylstm.models.graph.declared import declared_shapes
 from pylstm.models.graph.outputs import count_outputs, output_shapes
-from pylstm.models.data.padded_targets import unpad_targets
 from pylstm.models.graph.stateful import check_batch
-from pylstm.models.data.structure import named, split_targets
-from pylstm.models.data.targets import other_steps, tells_classes
 
 
 def check_targets(model, x, y, is_read, in_batches):

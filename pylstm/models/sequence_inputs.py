@@ -6,25 +6,15 @@ import keras
 
 from pylstm.models.data.batch_stream import check_is_no_list_of_sequences, read_batches
 from pylstm.models.data.class_weights import weigh_classes
-from pylstm.models.graph.convolutions import check_convolutions
-from pylstm.models.data.reading import (
-    by_length,
-    enter_batch,
-    enter_model,
-    feed,
-    feed_batch,
-    is_columns,
-    read_batch,
-    read_data,
-    read_held_out,
-    takes_ragged,
-)
 from pylstm.models.data.dataset import SequenceDataset
+from pylstm.models.data.entering import enter_batch, enter_model
+from pylstm.models.data.feeding import by_length, feed, feed_batch, takes_ragged
+from pylstm.models.data.reading import is_columns, read_batch, read_data, read_held_out
+from pylstm.models.data.targets import fit_targets
 from pylstm.models.foreign_errors import readable_errors
-from pylstm.models.kept_values import kept_values, note_values
 from pylstm.models.graph.mask_passing import MaskPassing
 from pylstm.models.graph.outputs import Masked
-from pylstm.models.data.targets import fit_targets
+from pylstm.models.kept_values import kept_values, note_values
 from pylstm.models.traces import make_by_rank
 from pylstm.models.unpadding import are_by_sample, as_lists, without_padding
 
@@ -66,17 +56,11 @@ class SequenceInputs:
     def _enter(self, args, kwargs):
         """The arguments of a call, the first of which, the model's input, may come by its name."""
         if args:
-            return (self._enter_one(args[0]), *args[1:]), kwargs
+            return (enter_model(self, args[0]), *args[1:]), kwargs
         name = next(iter(self._call_signature.parameters), None)
         if name in kwargs:
-            kwargs = {**kwargs, name: self._enter_one(kwargs[name])}
+            kwargs = {**kwargs, name: enter_model(self, kwargs[name])}
         return args, kwargs
-
-    def _enter_one(self, inputs):
-        inputs = enter_model(self, inputs)
-        if keras.backend.backend() == "jax":
-            check_convolutions(self, inputs)
-        return inputs
 
     compute_mask = MaskPassing.compute_mask
 

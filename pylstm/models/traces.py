@@ -8,8 +8,8 @@ import keras
 from keras import tree
 
 from pylstm.array_types import static_shape
-from pylstm.models.graph.declared import declared_shapes, takes_any_steps
-from pylstm.models.graph.steps import has_other_steps
+from pylstm.models.graph.declared import declared_shapes
+from pylstm.models.graph.steps import has_other_steps, takes_any_steps
 
 
 def make_by_rank(model, name, make, force):

@@ -15,7 +15,7 @@ import tensorflow as tf
 
 import pylstm
 from pylstm import errors
-from pylstm.models.data.reading import strictest_validate
+from pylstm.models.data.entering import strictest_validate
 from tests.models.stock import (
     PADDING,
     assert_fits_like_stock,

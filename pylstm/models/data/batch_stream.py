@@ -10,17 +10,13 @@ from pylstm.array_types import dtype_name, may_equal, static_shape
 from pylstm.errors import DTypeError, PylstmError, RaggedError, RankError
 from pylstm.inputs.padding import PaddedBatch
 from pylstm.models.data.columns import Dense, Sequences, Stacked, columns_of, map_columns
-from pylstm.models.data.reading import (
-    batch_alone,
-    for_model,
-    ragged_obstacle,
-    read_data,
-    takes_ragged,
-    unpack_batch,
-)
 from pylstm.models.data.dataset import SequenceDataset, open_time
-from pylstm.models.graph.declared import declared_shapes, map_inputs
+from pylstm.models.data.entering import unpack_batch
+from pylstm.models.data.feeding import batch_alone, for_model, ragged_obstacle, takes_ragged
+from pylstm.models.data.reading import read_data
+from pylstm.models.data.separating import map_inputs
 from pylstm.models.data.targets import fit_targets
+from pylstm.models.graph.declared import declared_shapes
 
 
 def read_batches(model, batches, predicts=False):

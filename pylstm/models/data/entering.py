@@ -1,19 +1,86 @@
-"""The input contract as a model applies it, before its first layer sees the input.
+"""What comes to a model's call, as Keras' layers compute on it.
 
 Layers in front of an LSTM know nothing of lists and ragged tensors. Here they become dense
 tensors with a Keras mask, as `keras.layers.Masking` would have made them.
 """
 
+from collections import OrderedDict
+
 import keras
+from keras import tree
 from keras.src.backend.common.masking import set_keras_mask
 
 from pylstm.array_types import dtype_name, is_real, static_shape
+from pylstm.errors import PylstmError
 from pylstm.inputs.containers import as_dense, as_numbers
 from pylstm.inputs.contract import Known, Origin
+from pylstm.inputs.corrections import Corrections
+from pylstm.inputs.knowledge import memory_of
 from pylstm.inputs.masks import beside_features
 from pylstm.inputs.padding import PaddedBatch
 from pylstm.inputs.reading import apply_reading, choose_reading
+from pylstm.layer import LSTM
 from pylstm.models.data.columns import Dense, Sequences
+from pylstm.models.data.separating import map_named, separate_inputs
+from pylstm.models.data.text import as_text, is_text
+from pylstm.models.graph.convolutions import check_convolutions
+from pylstm.models.graph.declared import declared_inputs
+from pylstm.models.graph.mask_values import padding_value
+from pylstm.models.graph.steps import has_open_steps, report_steps
+from pylstm.models.graph.time_distributed import check_time_distributed
+
+
+def enter_model(model, inputs):
+    """Makes the inputs of a model's call into what Keras' layers compute on; see `enter`."""
+    report = Corrections(model.name, Known(), strictest_validate(model))
+    try:
+        inputs = separate_inputs(model, inputs)
+        declared = declared_inputs(model)
+
+        def enter_one(x, name):
+            if is_text(x, declared.get(name)):
+                return as_text(x)
+            shape = declared[name].shape if name in declared else None
+            x = enter(x, shape, report, lambda: padding_value(model, name) or 0.0)
+            report_steps(model, x, shape, report)
+            check_convolutions(model, name, x)
+            return x
+
+        inputs = map_named(declared, enter_one, inputs)
+        struct = getattr(model, "input", None)
+        if isinstance(inputs, dict) and isinstance(struct, (list, tuple)):
+            # Keras would pair a None in it by the order of the keys.
+            inputs = tree.pack_sequence_as(struct, list(inputs.values()))
+        elif isinstance(inputs, dict) and isinstance(struct, OrderedDict):
+            inputs = OrderedDict(inputs)
+        if any(has_open_steps(x) for x in tree.flatten(inputs)):
+            check_time_distributed(model)
+    except PylstmError as error:
+        raise error.at(model.name) from None
+    report.warn(memory_of(model).warned)
+    return inputs
+
+
+def enter_batch(model, batch):
+    """The batch (x,), (x, y) or (x, y, sample_weight) of a step, with x as `enter_model` makes it.
+
+    Keras' steps take an array for x, and on JAX pass the model's own `__call__` by.
+    """
+    x, y, sample_weight = unpack_batch(batch)
+    return enter_model(model, x), y, sample_weight
+
+
+def unpack_batch(batch):
+    """x, y and sample_weight of a batch, None where it has none."""
+    if isinstance(batch, PaddedBatch):  # a tuple, which Keras would take for all three
+        batch = (batch,)
+    return keras.utils.unpack_x_y_sample_weight(batch)
+
+
+def strictest_validate(model):
+    """The strictest `validate` of a model's `pylstm.LSTM` layers."""
+    asked = [layer.validate for layer in model._flatten_layers() if isinstance(layer, LSTM)]
+    return next((choice for choice in ("strict", "warn") if choice in asked), "auto")
 
 
 def enter(value, declared, report, padding_value):

@@ -7,7 +7,8 @@ from keras import tree
 from keras.src.models.functional import Functional
 
 from pylstm.models.data.columns import Dense, Sequences
-from pylstm.models.graph.declared import declared_inputs, map_named
+from pylstm.models.data.separating import map_named
+from pylstm.models.graph.declared import declared_inputs
 from pylstm.models.graph.steps import graph_of, output_spec
 
 

@@ -1,12 +1,6 @@
-"""What a user gives to a model, as what Keras' trainer takes."""
+"""What a user gives to a model's methods, as `Columns`."""
 
-from collections import OrderedDict
 from collections.abc import Collection
-
-import keras
-import numpy as np
-from keras import tree
-from keras.src.backend.common.symbolic_scope import in_symbolic_scope
 
 from pylstm.errors import DTypeError, PylstmError, RankError
 from pylstm.inputs.contract import Known
@@ -14,81 +8,19 @@ from pylstm.inputs.corrections import Corrections
 from pylstm.inputs.explain import shape_text
 from pylstm.inputs.knowledge import memory_of
 from pylstm.inputs.padding import PaddedBatch
-from pylstm.layer import LSTM
-from pylstm.models.data.columns import Sequences, columns_of, read_column, read_columns
-from pylstm.models.data.dataset import SequenceDataset, longest_of
-from pylstm.models.data.entering import enter, enter_column
-from pylstm.models.graph.declared import (
-    declared_inputs,
-    declared_shapes,
+from pylstm.models.data.columns import columns_of, read_column, read_columns
+from pylstm.models.data.entering import enter_column, strictest_validate
+from pylstm.models.data.separating import (
     map_named,
     separate_inputs,
-    takes_any_steps,
+    split_targets,
     without_absent,
 )
-from pylstm.models.graph.mask_values import padding_value
-from pylstm.models.graph.outputs import count_outputs
-from pylstm.models.graph.stateful import check_batches, keeps_states
-from pylstm.models.graph.steps import report_steps
-from pylstm.models.data.structure import map_parts, split_targets
+from pylstm.models.data.structure import map_parts
 from pylstm.models.data.targets import fit_targets
-from pylstm.models.data.text import as_text, is_text, read_text
-from pylstm.models.graph.time_distributed import check_time_distributed
-
-_DEFAULT_BATCH_SIZE = 32  # as in keras.Model.fit
-_MANY_BATCHES = 50  # from which on another compilation takes less time than it saves
-
-
-def enter_model(model, inputs):
-    """Makes the inputs of a model's call into what Keras' layers compute on; see `enter`."""
-    report = Corrections(model.name, Known(), strictest_validate(model))
-    try:
-        inputs = separate_inputs(model, inputs)
-        declared = declared_inputs(model)
-
-        def enter_one(x, name):
-            if is_text(x, declared.get(name)):
-                return as_text(x)
-            shape = declared[name].shape if name in declared else None
-            x = enter(x, shape, report, lambda: padding_value(model, name) or 0.0)
-            report_steps(model, x, shape, report)
-            return x
-
-        inputs = map_named(declared, enter_one, inputs)
-        struct = getattr(model, "input", None)
-        if isinstance(inputs, dict) and isinstance(struct, (list, tuple)):
-            # Keras would pair a None in it by the order of the keys.
-            inputs = tree.pack_sequence_as(struct, list(inputs.values()))
-        elif isinstance(inputs, dict) and isinstance(struct, OrderedDict):
-            inputs = OrderedDict(inputs)
-        if any(has_open_steps(x) for x in tree.flatten(inputs)):
-            check_time_distributed(model)
-    except PylstmError as error:
-        raise error.at(model.name) from None
-    report.warn(memory_of(model).warned)
-    return inputs
-
-
-def strictest_validate(model):
-    """The strictest `validate` of a model's `pylstm.LSTM` layers."""
-    asked = [layer.validate for layer in model._flatten_layers() if isinstance(layer, LSTM)]
-    return next((choice for choice in ("strict", "warn") if choice in asked), "auto")
-
-
-def enter_batch(model, batch):
-    """The batch (x,), (x, y) or (x, y, sample_weight) of a step, with x as `enter_model` makes it.
-
-    Keras' steps take an array for x, and on JAX pass the model's own `__call__` by.
-    """
-    x, y, sample_weight = unpack_batch(batch)
-    return enter_model(model, x), y, sample_weight
-
-
-def unpack_batch(batch):
-    """x, y and sample_weight of a batch, None where it has none."""
-    if isinstance(batch, PaddedBatch):  # a tuple, which Keras would take for all three
-        batch = (batch,)
-    return keras.utils.unpack_x_y_sample_weight(batch)
+from pylstm.models.data.text import read_text
+from pylstm.models.graph.declared import declared_shapes
+from pylstm.models.graph.outputs import count_outputs
 
 
 def read_data(model, x, y=None, sample_weight=None):
@@ -188,118 +120,6 @@ def read_batch(model, x, y=None, sample_weight=None):
             "fit, evaluate or predict     for all batches",
         )
     return data
-
-
-def feed(model, data, batch_size=None, steps=None, shuffle=False):
-    """(x, y, sample_weight) for Keras' trainer: arrays, or a dataset instead of x.
-
-    Args:
-        model: The model that is to take them.
-        data: `Columns`.
-        batch_size: Samples in a batch; None for Keras' default, or as many as make `steps` batches.
-        steps: The number of batches that will be taken; None for all.
-        shuffle: Draw a new order for each epoch.
-
-    Raises:
-        BatchMismatchError: A batch does not fit the states of a stateful layer.
-    """
-    if not batch_size:
-        batch_size = -(-data.size // steps) if steps else _DEFAULT_BATCH_SIZE
-    if steps is None:  # of some batches, Keras may never come to the last
-        check_batches(model, data.size, batch_size)
-    if data.is_dense:
-        return tuple(data.values())
-    batches = SequenceDataset(data, batch_size, shuffle=shuffle)
-    return for_model(model, batches), None, None
-
-
-def by_length(model, data, batch_size):
-    """The samples with the longest first, so that those of a batch need little padding.
-
-    Returns:
-        The `Columns`, and which sample each was, (N,); None where they stay in their order: all
-        are equally long or in one batch, or the model keeps states from batch to batch.
-    """
-    longest = longest_of(data)
-    if longest is None or data.size <= (batch_size or _DEFAULT_BATCH_SIZE) or keeps_states(model):
-        return data, None
-    order = np.argsort(-longest, kind="stable")
-    return data.take(order), order
-
-
-def feed_batch(model, data):
-    """As `feed`, for the `*_on_batch` methods: all samples are one batch."""
-    if data.is_dense:
-        return tuple(data.values())
-    x, *rest = batch_alone(model, data)
-    rest = [tree.map_structure(np.asarray, part) for part in rest]
-    y, sample_weight = (*rest, None, None)[:2]
-    return x, y, sample_weight
-
-
-def batch_alone(model, data):
-    """All samples as one of several batches, of which nobody knows the longest sequence."""
-    return for_model(model, SequenceDataset(data, data.size))[0]
-
-
-def for_model(model, batches):
-    """A `SequenceDataset` in the form that suits a model."""
-    return batches.for_model(takes_ragged(model), _padded_lengths(model, batches))
-
-
-def _padded_lengths(model, batches):
-    """What batches are padded to where they are, as `SequenceDataset.for_model` takes it.
-
-    What is compiled by shape is compiled for few: a batch alone, which others may follow, gets a
-    power of two of steps. Of many, most are far from the longest sequence.
-    """
-    shapes = declared_shapes(model)
-    longest, is_open = 1, True
-
-    def note(column, name):
-        nonlocal longest, is_open
-        if isinstance(column, Sequences):
-            longest = max(longest, int(column.lengths.max()))
-            is_open &= name not in shapes or takes_any_steps(model, shapes[name])
-
-    map_named(shapes, note, batches.columns.x)
-    if not is_open:
-        return None
-    if keras.backend.backend() == "torch":  # which compiles nothing
-        return range(1, longest + 1)
-    if len(batches) == 1:
-        return [1 << (longest - 1).bit_length()]
-    if keras.backend.backend() == "jax" and len(batches) >= _MANY_BATCHES:
-        return [-(-longest // 4), -(-longest // 2), longest]
-    return None
-
-
-def takes_ragged(model):
-    """Whether there can be ragged tensors; padding comes with its mask else."""
-    return ragged_obstacle(model) is None
-
-
-def ragged_obstacle(model, predicts=False):
-    """A clause that says why batches for a model cannot be ragged tensors, or None.
-
-    Args:
-        model: A Keras model.
-        predicts: Whether they are for `predict`, which takes them on several replicas, too.
-    """
-    if keras.backend.backend() != "tensorflow":
-        return f"Keras has no ragged tensors on {keras.backend.backend()}"
-    if model.jit_compile:
-        return "XLA (jit_compile=True) has no ragged tensors"
-    if model.distribute_strategy.num_replicas_in_sync > 1 and not predicts:
-        return "Keras gives no ragged tensors to several replicas"
-    return None
-
-
-def has_open_steps(x):
-    """Whether x has steps, of a number not known in the graph that runs."""
-    if isinstance(x, keras.KerasTensor) or in_symbolic_scope() or not hasattr(x, "shape"):
-        return False
-    return len(x.shape) > 1 and x.shape[1] is None
 
 
 def is_columns(x):

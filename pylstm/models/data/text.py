@@ -7,7 +7,8 @@ from pylstm.array_types import dtype_name, static_shape
 from pylstm.errors import DTypeError, RankError
 from pylstm.inputs.containers import is_tensor
 from pylstm.models.data.columns import Text
-from pylstm.models.graph.declared import declared_inputs, map_named
+from pylstm.models.data.separating import map_named
+from pylstm.models.graph.declared import declared_inputs
 
 _OTHER_INPUT = "the text itself, or keras.Input(shape) without dtype='string' for numbers"
 

@@ -1,1 +1,1 @@
-"""What a model tells of itself, and the way of the mask through its graph."""
+"""What a model tells of itself, and how masks get through its graph. It knows of no data."""

@@ -7,39 +7,33 @@ import keras
 from keras.src.backend.common.masking import get_keras_mask
 
 from pylstm.errors import RaggedError
-from pylstm.models.graph.declared import CONVOLUTIONS, declared_inputs, map_named
+from pylstm.models.graph.declared import CONVOLUTIONS
 from pylstm.models.graph.mask_values import layers_behind
 
 
-def check_convolutions(model, inputs):
-    """Raises where a masked input comes to such a layer.
+def check_convolutions(model, name, x):
+    """Raises where an input comes to such a layer with a mask.
 
     Args:
-        model: A model, on JAX.
-        inputs: Tensors in the structure that it takes.
+        model: A Keras model.
+        name: The input's, as for `layers_behind`.
+        x: The input as it enters the model, a tensor or None.
 
     Raises:
-        RaggedError: One does.
+        RaggedError: It does.
     """
-
-    def check(x, name):
-        if isinstance(x, keras.KerasTensor) or get_keras_mask(x) is None:
-            return
-        for layer, _ in layers_behind(model, name):
-            if isinstance(layer, CONVOLUTIONS):
-                raise _mask_misplaced(layer)
-
-    map_named(declared_inputs(model), check, inputs)
-
-
-def _mask_misplaced(layer):
-    kind = type(layer).__name__
-    return RaggedError(
-        "PYL130",
-        f"Keras masks the wrong numbers of a {kind} on JAX",
-        layer=layer.name,
-        expected="sequences without padding",
-        got="lists of sequences, which come with a mask",
-        fix="((x[None], y[None]) for x, y in zip(sequences, targets))     one sequence a batch\n"
-        "KERAS_BACKEND=tensorflow, or torch     where the mask is right",
-    )
+    is_masked = not isinstance(x, keras.KerasTensor) and get_keras_mask(x) is not None
+    if keras.backend.backend() != "jax" or not is_masked:
+        return
+    for layer, _ in layers_behind(model, name):
+        if isinstance(layer, CONVOLUTIONS):
+            kind = type(layer).__name__
+            raise RaggedError(
+                "PYL130",
+                f"Keras masks the wrong numbers of a {kind} on JAX",
+                layer=layer.name,
+                expected="sequences without padding",
+                got="lists of sequences, which come with a mask",
+                fix="((x[None], y[None]) for x, y in zip(sequences, targets))     one sequence a "
+                "batch\nKERAS_BACKEND=tensorflow, or torch     where the mask is right",
+            )

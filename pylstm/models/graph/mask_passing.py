@@ -20,8 +20,8 @@ from pylstm.errors import PylstmError, RaggedError
 from pylstm.inputs.masks import beside_features, both
 from pylstm.keras_graph import is_of_keras, is_recurrent, producer
 from pylstm.models.graph.indexing import index_masked, keeps_steps, takes_end
-from pylstm.models.graph.declared import with_any_steps
-from pylstm.models.graph.steps import refused_steps
+
+from pylstm.models.graph.steps import refused_steps, with_any_steps
 
 # Operations of `keras.ops` that compute each number by itself, by the names of their classes.
 _POINTWISE = frozenset(

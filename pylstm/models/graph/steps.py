@@ -9,6 +9,7 @@ import functools
 import keras
 from keras import tree
 from keras.src.backend.common.masking import get_keras_mask
+from keras.src.backend.common.symbolic_scope import in_symbolic_scope
 from keras.src.models.functional import Functional
 
 from pylstm.array_types import static_shape
@@ -109,3 +110,22 @@ def graph_of(model):
     """The functional model that a model is, or that a `keras.Sequential` has inside, or None."""
     graph = getattr(model, "_functional", model)
     return graph if isinstance(graph, Functional) else None
+
+
+def takes_any_steps(model, shape):
+    """Whether a model takes any number of steps for an input of which it declares this shape."""
+    # Keras builds a `Sequential` from its first batch, whose sizes it then declares.
+    is_of_data = isinstance(model, keras.Sequential) and shape[0] is not None
+    return shape[1:2] == (None,) or is_of_data
+
+
+def with_any_steps(shape):
+    """The declared shape of an input, with any number of steps if it is one of sequences."""
+    return (shape[0], None, shape[2]) if len(shape) == 3 else shape
+
+
+def has_open_steps(x):
+    """Whether x has steps, of a number not known in the graph that runs."""
+    if isinstance(x, keras.KerasTensor) or in_symbolic_scope() or not hasattr(x, "shape"):
+        return False
+    return len(x.shape) > 1 and x.shape[1] is None
