@@ -11,7 +11,7 @@ from pylstm.errors import PylstmError
 from pylstm.keras_graph import is_recurrent, nodes_in_turn
 from pylstm.models import SequenceInputs
 from pylstm.models.graph.declared import declared_shapes
-from pylstm.models.graph.mask_passing import (
+from pylstm.models.graph.mask_rules import (
     computes_each_step,
     keeps_all_steps,
     mask_lost,

@@ -5,7 +5,7 @@ from keras.src.models.functional import Functional
 
 from pylstm.keras_graph import is_recurrent, nodes_in_turn
 from pylstm.models.graph.declared import declared_inputs
-from pylstm.models.graph.mask_passing import computes_each_step
+from pylstm.models.graph.mask_rules import computes_each_step
 
 _TAKE_RAGGED = (
     keras.layers.Activation,

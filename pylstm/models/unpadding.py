@@ -11,7 +11,7 @@ from keras import tree
 from keras.src.backend.common.masking import get_keras_mask
 
 from pylstm.inputs.sequences import split_rows
-from pylstm.models.graph.mask_passing import has_steps
+from pylstm.models.graph.mask_rules import has_steps
 
 
 class Rows(NamedTuple):

@@ -11,7 +11,7 @@ from keras import ops
 
 import pylstm
 from pylstm import errors
-from pylstm.models.graph import mask_passing
+from pylstm.models.graph import mask_rules
 from tests.models.stock import sequences
 from tests.tolerances import assert_close
 
@@ -197,7 +197,7 @@ def test_a_product_of_two_sequences_loses_it():
 
 def test_every_operation_along_an_axis_is_tested():
     kinds = {name.replace("_", "") for name in ALONG}
-    assert kinds == {kind.lower() for kind in mask_passing._ALONG_AXIS}
+    assert kinds == {kind.lower() for kind in mask_rules._ALONG_AXIS}
 
 
 @pytest.mark.parametrize("name", LAYERS)
@@ -868,4 +868,4 @@ def test_every_pointwise_operation_of_keras_passes_the_mask():
                 with contextlib.suppress(Exception):  # others want other arguments
                     if is_pointwise(kind, dtype):
                         found.add(kind.__name__)
-    assert sorted(found - REARRANGE) == sorted(mask_passing._POINTWISE)
+    assert sorted(found - REARRANGE) == sorted(mask_rules._POINTWISE)

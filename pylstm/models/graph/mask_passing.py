@@ -9,62 +9,25 @@ import functools
 import weakref
 
 import keras
-import numpy as np
 from keras import tree
 from keras.src.backend.common.masking import get_keras_mask, set_keras_mask
 from keras.src.models.functional import Functional
-from keras.src.ops.numpy import All, Any, GetItem, Max, Min
+from keras.src.ops.numpy import GetItem
 
 from pylstm.array_types import dtype_name
-from pylstm.errors import PylstmError, RaggedError
+from pylstm.errors import PylstmError
 from pylstm.inputs.masks import beside_features, both
-from pylstm.keras_graph import is_of_keras, is_recurrent, producer
-from pylstm.models.graph.indexing import index_masked, keeps_steps, takes_end
-
+from pylstm.keras_graph import is_of_keras, is_recurrent
+from pylstm.models.graph.indexing import index_masked
+from pylstm.models.graph.mask_rules import (
+    computes_each_step,
+    mask_lost,
+    passes_mask,
+    passes_or_makes_mask,
+    takes_average,
+    takes_maximum,
+)
 from pylstm.models.graph.steps import refused_steps, with_any_steps
-
-# Operations of `keras.ops` that compute each number by itself, by the names of their classes.
-_POINTWISE = frozenset(
-    """
-    Abs Absolute Add Angle Arccos Arccosh Arcsin Arcsinh Arctan Arctan2 Arctanh Array
-    BinaryCrossentropy BitwiseAnd BitwiseInvert BitwiseLeftShift BitwiseNot BitwiseOr
-    BitwiseRightShift BitwiseXor Cast Cbrt Ceil Celu Clip Conj Conjugate ConvertToTensor Copy
-    Cos Cosh Deg2rad Divide DivideNoNan Elu EmptyLike Equal Erf Erfc Erfinv Exp Exp2 Expm1
-    Fabs Floor FloorDivide Fmax Fmin Fmod FullLike Gcd Gelu Greater GreaterEqual HardShrink
-    HardSigmoid HardSilu HardTanh Heaviside Hypot I0 Imag Isclose Isfinite Isinf Isnan
-    Isneginf Isposinf Isreal Lcm Ldexp LeakyRelu LeftShift Less LessEqual Log Log10 Log1p Log2
-    LogSigmoid Logaddexp Logaddexp2 LogicalAnd LogicalNot LogicalOr LogicalXor Maximum Minimum
-    Mish Mod Multiply NanToNum Negative Nextafter NotEqual OnesLike Polar Power Rad2deg Real
-    ReLU Reciprocal Relu Relu6 RightShift Round Rsqrt SaturateCast Selu Sigmoid Sign Signbit Silu
-    Sin Sinc Sinh SoftShrink Softplus Softsign SparsePlus SparseSigmoid Sqrt Square Squareplus
-    StopGradient Subtract Tan Tanh TanhShrink Threshold TrueDivide Trunc Where ZerosLike
-    """.split()  # noqa: SIM905  (a list has a line for each)
-)
-# Those that compute numbers along an axis, which may be behind the steps.
-_ALONG_AXIS = frozenset(
-    """
-    Argmax Argmin Argsort Average Concatenate CountNonzero Cumprod Cumsum Diff Flip Glu LogSoftmax
-    Logsumexp Max Mean Median Min Norm Normalize Prod Repeat Softmax Sort Sparsemax
-    Split Std Sum Take TakeAlongAxis Var
-    """.split()  # noqa: SIM905
-)
-_OF_NEW_AXIS = ("ExpandDims", "OneHot", "Squeeze", "Stack")
-# Keras passes the mask of these on only if all their inputs have one.
-_POINTWISE_LAYERS = tuple(
-    getattr(keras.layers, name)
-    for name in ("Add", "Average", "Maximum", "Minimum", "Multiply", "Subtract", "Softmax")
-)
-_NORMALIZATIONS = ("LayerNormalization", "RMSNormalization", "UnitNormalization")
-_OVER_LAST_AXIS = tuple(
-    getattr(keras.activations, name) for name in ("log_softmax", "softmax", "sparsemax")
-)
-# What does over the steps that count what `keras.ops` does over all, by the names of its classes.
-_POOLINGS = {
-    "All": "~keras.layers.GlobalMaxPooling1D()(~x)",
-    "Any": "keras.layers.GlobalMaxPooling1D()(x)",
-    "Max": "keras.layers.GlobalMaxPooling1D()(x)",
-    "Mean": "keras.layers.GlobalAveragePooling1D()(x)",
-}
 
 
 class MaskPassing(Functional):
@@ -118,110 +81,6 @@ class MaskPassing(Functional):
 _passing = weakref.WeakKeyDictionary()  # of the same layers, by Keras' graph
 
 
-def passes_mask(operation):
-    """Whether a layer or operation passes on the mask of its input, or needs none behind it."""
-    if isinstance(operation, keras.Model):
-        return True
-    if computes_each_step(operation) or takes_maximum(operation):
-        return True
-    if type(operation) is GetItem:
-        return keeps_all_steps(operation) or takes_end(_index_of(operation)[0])
-    return getattr(operation, "supports_masking", False) and not _mixes(operation)
-
-
-def keeps_all_steps(operation):
-    """Whether an index in a graph, such as `x[..., 0]`, is behind the steps."""
-    return keeps_steps(*_index_of(operation))
-
-
-def _index_of(operation):
-    """The key of an `x[key]` in a graph, and the number of axes of x."""
-    x, key = operation._inbound_nodes[0].arguments.args
-    return key, len(x.shape)
-
-
-def takes_maximum(operation):
-    """Whether a layer takes the largest of all steps: masked ones can be made too small for it."""
-    return _pools_steps(operation, keras.layers.GlobalMaxPooling1D)
-
-
-def _takes_average(operation):
-    """Whether a layer divides by the number of steps that count."""
-    return _pools_steps(operation, keras.layers.GlobalAveragePooling1D)
-
-
-def _pools_steps(operation, kind):
-    return type(operation) is kind and operation.data_format == "channels_last"
-
-
-def computes_each_step(operation):
-    """Whether every step of the output is of that step of the inputs, with or without a mask."""
-    if isinstance(operation, keras.layers.Embedding):
-        return not operation.mask_zero  # else it makes a mask itself
-    if isinstance(operation, keras.Layer):
-        return isinstance(operation, _POINTWISE_LAYERS)
-    if not is_of_keras(operation):
-        return False
-    kind = type(operation).__name__
-    if kind in _ALONG_AXIS:
-        return all(axis > 1 for axis in _axes_from_front(operation))
-    if kind in _OF_NEW_AXIS:
-        return _is_behind_steps(operation)
-    return kind in _POINTWISE or (kind == "Matmul" and _multiplies_features(operation))
-
-
-def reduces_steps(operation):
-    """Whether an operation, of booleans too, makes one of all steps, such as `keras.ops.any`."""
-    if type(operation) not in (All, Any, Max, Min):
-        return False
-    return operation.axis is None or not _step_axes(operation).isdisjoint(operation.axis)
-
-
-def _step_axes(operation):
-    """The axis of the steps in the inputs of a layer or operation, from the front and the end."""
-    inputs = [node.input_tensors[0] for node in operation._inbound_nodes if node.input_tensors]
-    ranks = {len(x.shape) for x in inputs if has_steps(x)} if inputs else {3}
-    return {1} | {1 - rank for rank in ranks} if ranks else set()
-
-
-def has_steps(symbolic):
-    """Whether a tensor has steps where it carries a mask: as some layers keep it, they may have
-    pooled (batch, time, features) to (batch, features)."""
-    while len(symbolic.shape) == 2 and symbolic.shape[1] is not None:
-        operation = producer(symbolic)
-        node = operation._inbound_nodes[symbolic._keras_history.node_index]
-        source = next(iter(node.input_tensors), None)
-        if source is None or len(source.shape) > 2:
-            return not isinstance(operation, keras.Layer)  # indexing drops no steps
-        symbolic = source
-    return True
-
-
-def _is_behind_steps(operation):
-    """Whether the axes that an operation adds or drops come behind the batch and the steps."""
-    return all(axis is not None and (axis > 1 or axis == -1) for axis in _axes(operation))
-
-
-def _axes(operation):
-    return operation.axis if isinstance(operation.axis, (list, tuple)) else (operation.axis,)
-
-
-def _axes_from_front(operation):
-    """The axes along which an operation computes, of its calls with tensors of several ranks all.
-
-    Without an axis it computes along all: the first stands for them.
-    """
-    ranks = {len(node.input_tensors[0].shape) for node in operation._inbound_nodes}
-    axes = _axes(operation)
-    return {0 if axis is None else axis % rank for axis in axes for rank in ranks} or {0}
-
-
-def _multiplies_features(operation):
-    """Whether a matrix product is with a constant, such as `x @ weights`."""
-    arguments = [node.arguments.args for node in operation._inbound_nodes]
-    return all(not isinstance(b, keras.KerasTensor) and np.ndim(b) == 2 for _, b in arguments)
-
-
 def _call_and_pass(operation, call, *args, **kwargs):
     """Calls an operation; its outputs get the mask of its inputs where each step is of that step.
 
@@ -237,7 +96,7 @@ def _call_and_pass(operation, call, *args, **kwargs):
     if not masked:
         return call(*args, **kwargs)
     is_layer = isinstance(operation, keras.Layer)
-    if not (passes_mask(operation) if is_layer else _passes_or_makes_mask(operation)):
+    if not (passes_mask(operation) if is_layer else passes_or_makes_mask(operation)):
         raise mask_lost(operation)
     mask = None  # layers that take tensors of several lengths have each its own
     if type(operation) is GetItem or computes_each_step(operation):
@@ -261,15 +120,6 @@ def _call_and_pass(operation, call, *args, **kwargs):
     return outputs
 
 
-def _passes_or_makes_mask(operation):
-    """Whether an operation that is no layer passes a mask on, or may be part of one: what `Masking`
-    computes is in the graph, too."""
-    if type(operation) is GetItem or computes_each_step(operation):
-        return True
-    outputs = [output for node in operation._inbound_nodes for output in node.outputs]
-    return not reduces_steps(operation) and all(dtype_name(y) == "bool" for y in outputs)
-
-
 def _mask_of_all(masked):
     masks = {id(mask): mask for _, mask in masked}
     return functools.reduce(keras.ops.logical_and, masks.values())
@@ -282,12 +132,12 @@ def _leaves_masks_to_keras(layer):
         return isinstance(layer, keras.layers.Lambda)
     if isinstance(layer, (Functional, keras.Sequential)):
         return False
-    return getattr(layer.compute_mask, "_is_default", False) or _is_of_pylstm(layer)
+    return getattr(layer.compute_mask, "_is_default", False) or _makes_no_output_mask(layer)
 
 
-def _is_of_pylstm(model):
-    """Whether a model is subclassed from `pylstm.Model`: Keras then takes it that it says of the
-    masks of its outputs that there are none."""
+def _makes_no_output_mask(model):
+    """Whether Keras takes a model to say that its outputs have no mask, as it does of subclasses of
+    `pylstm.Model`."""
     return getattr(model.compute_mask, "__func__", None) is MaskPassing.compute_mask
 
 
@@ -299,7 +149,7 @@ def _complete_masks(layer, outputs, masked):
     """
     for place, output in enumerate(tree.flatten(outputs)):
         if _mask_of(output) is None and _keeps_steps(layer, place):
-            if not layer.supports_masking or _is_of_pylstm(layer):
+            if not layer.supports_masking or _makes_no_output_mask(layer):
                 raise mask_lost(layer)
             set_keras_mask(output, _mask_of_all(masked))
 
@@ -326,7 +176,7 @@ def _prepared(operation, args, kwargs, x, mask):
         args, kwargs = tree.map_structure(_without_masked_steps, (args, kwargs))
     elif takes_maximum(operation):
         args, kwargs = tree.map_structure(_with_small_masked_steps, (args, kwargs))
-    elif _takes_average(operation):
+    elif takes_average(operation):
         given = kwargs.get("mask")
         zeroed, counted = _with_steps_to_count(x, _mask_of(x) if given is None else given)
         args, kwargs = tree.map_structure(lambda a: zeroed if a is x else a, (args, kwargs))
@@ -379,22 +229,6 @@ def _mask_of(x):
     return None if isinstance(x, keras.KerasTensor) else get_keras_mask(x)
 
 
-def _mixes(layer):
-    """Whether a layer of Keras' counts masked steps in others, though it passes the mask on."""
-    kind = type(layer).__name__ if is_of_keras(layer) else None
-    if kind in _NORMALIZATIONS:
-        axes = getattr(layer, "axis", -1)
-        axes = axes if isinstance(axes, (list, tuple)) else (axes,)
-        return not _step_axes(layer).isdisjoint(axes)
-    if kind == "Dense" or (kind == "Activation" and layer.activation in _OVER_LAST_AXIS):
-        return -1 in _step_axes(layer)  # of (batch, time)
-    if kind == "Dot":  # over the steps it is a sum, to which masked ones can be made to add 0
-        return layer.axes not in (1, [1, 1], (1, 1))
-    if is_recurrent(layer):  # its outputs are in reverse, but not the mask that comes with them
-        return getattr(layer, "go_backwards", False) and layer.return_sequences
-    return kind == "GroupNormalization"
-
-
 def _without_masked_steps(x):
     mask = _mask_of(x)
     return x if mask is None else keras.ops.where(beside_features(mask, x), x, 0)
@@ -418,36 +252,3 @@ def _with_small_masked_steps(x):
         return keras.ops.logical_and(mask, x)
     least = keras.ops.where(keras.ops.any(mask, axis=1, keepdims=True), float("-inf"), 0.0)
     return keras.ops.where(mask, x, keras.ops.cast(least, x.dtype))
-
-
-def mask_lost(operation):
-    """The error for a layer or operation that does not pass the mask on."""
-    kind = type(operation).__name__
-    if isinstance(operation, keras.layers.Lambda):
-        fix = (
-            "keras.layers.Lambda(function, mask=lambda x, mask: mask)     if it takes steps one by "
-            "one\nx[:, -1] without Lambda, in pylstm.Model     if it takes the last step"
-        )
-    elif is_recurrent(operation):
-        fix = f"keras.layers.Bidirectional({kind}(units, return_sequences=True)), which puts the "
-        fix += "backward outputs in the order of the mask"
-    elif is_of_keras(operation) and kind in _POOLINGS and operation.axis in ([1], [-2]):
-        fix = f"{_POOLINGS[kind]}     over the steps that count"
-    elif is_of_keras(operation) and kind == "Softmax":
-        fix = f"keras.layers.Softmax(axis={operation.axis})(x)     over the steps that count"
-    elif kind in ("Activation", "UnitNormalization") and -1 in _step_axes(operation):
-        fix = "keras.layers.Softmax()(x)     for weights of the steps that count"
-    elif isinstance(operation, keras.Model):
-        fix = "def compute_mask(self, inputs, previous_mask): return previous_mask     "
-        fix += f"in {kind}, if it takes steps one by one"
-    elif isinstance(operation, keras.Layer) and not is_of_keras(operation):
-        fix = f"self.supports_masking = True in {kind}.__init__, if it takes steps one by one"
-    else:
-        fix = "pylstm.pad(sequences).x instead of the sequences, if padding may count as steps"
-    return RaggedError(
-        "PYL130",
-        layer=operation.name,
-        expected="a layer that passes the mask of padded steps on",
-        got=f"{kind}, which does not, behind sequences of different lengths",
-        fix=fix,
-    )
