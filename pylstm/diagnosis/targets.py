@@ -34,13 +34,14 @@ def check_targets(model, x, y, is_read, in_batches):
         A list of `Finding`.
     """
     try:
-        y = None if y is None else split_targets(y, count_outputs(model), columns_of(x)[0].size)
+        y = split_targets(y, count_outputs(model), columns_of(x)[0].size)
         columns = read_columns(x, y)
     except PylstmError as error:
         return [of_error("y", error)]
     findings, is_own = [], has_own_loss(model)
     for (where, raw), (_, column) in zip(named("y", y), named("y", columns.y), strict=True):
-        findings += check_finite(where, raw, column, is_own)
+        if column is not None:
+            findings += check_finite(where, raw, column, is_own)
     try:
         size = next((shape[0] for shape in declared_shapes(model).values()), None)
         if in_batches:

@@ -8,13 +8,13 @@ from keras import tree
 
 from pylstm.array_types import dtype_name, may_equal, static_shape
 from pylstm.errors import DTypeError, PylstmError, RaggedError, RankError
-from pylstm.inputs.padding import PaddedBatch
 from pylstm.models.data.columns import Dense, Sequences, Stacked, columns_of, map_columns
 from pylstm.models.data.dataset import SequenceDataset, open_time
 from pylstm.models.data.entering import unpack_batch
 from pylstm.models.data.feeding import batch_alone, for_model, ragged_obstacle, takes_ragged
 from pylstm.models.data.reading import read_data
 from pylstm.models.data.separating import map_inputs
+from pylstm.models.data.structure import is_several
 from pylstm.models.data.targets import fit_targets
 from pylstm.models.graph.declared import declared_shapes
 
@@ -83,11 +83,9 @@ class _ReadDataset(keras.utils.PyDataset):
 
 def is_of_arrays(batch):
     """Whether a batch holds arrays and tensors of numbers alone, as Keras takes them."""
-    if isinstance(batch, PaddedBatch) or type(batch).__name__ == "PackedSequence":
-        return False  # but a tuple
     if isinstance(batch, dict):
         batch = tuple(batch.values())
-    if isinstance(batch, tuple):
+    if is_several(batch):
         return all(map(is_of_arrays, batch))
     if batch is None:
         return True
@@ -162,7 +160,7 @@ _OF_ALONE = {
 def check_is_no_list_of_sequences(model, source, batch):
     """Refuses x instead of (x,): of a list, Keras takes the parts for x, y and weights."""
     is_list = isinstance(batch, list)  # of which Keras may have made a tuple
-    if not is_list and (type(batch) is not tuple or len(batch) == 1):
+    if not is_list and (not is_several(batch) or len(batch) == 1):
         return
     shapes = [_shape_of(part) or () for part in batch]
     sizes = {shape[0] for shape in shapes if shape}

@@ -7,7 +7,6 @@ from pylstm.inputs.contract import Known
 from pylstm.inputs.corrections import Corrections
 from pylstm.inputs.explain import shape_text
 from pylstm.inputs.knowledge import memory_of
-from pylstm.inputs.padding import PaddedBatch
 from pylstm.models.data.columns import columns_of, read_column, read_columns
 from pylstm.models.data.entering import enter_column, strictest_validate
 from pylstm.models.data.separating import (
@@ -16,7 +15,7 @@ from pylstm.models.data.separating import (
     split_targets,
     without_absent,
 )
-from pylstm.models.data.structure import map_parts
+from pylstm.models.data.structure import is_several, map_parts
 from pylstm.models.data.targets import fit_targets
 from pylstm.models.data.text import read_text
 from pylstm.models.graph.declared import declared_shapes
@@ -62,7 +61,7 @@ def read_held_out(model, data, has_targets):
     Raises:
         RankError: It is none of these.
     """
-    is_tuple = isinstance(data, (tuple, list)) and not isinstance(data, PaddedBatch)
+    is_tuple = isinstance(data, list) or is_several(data)
     parts = data if is_tuple else (data,)
     if len(parts) in (2, 3) or (len(parts) == 1 and not has_targets):
         return read_data(model, *parts)

@@ -4,11 +4,12 @@ import keras
 from keras import tree
 from keras.src.models.functional import Functional
 
+from pylstm.array_types import is_dense
 from pylstm.errors import RankError, warn_user
 from pylstm.inputs.padding import PaddedBatch
 from pylstm.inputs.sequences import unpacked
 from pylstm.keras_graph import is_of_keras, producer
-from pylstm.models.data.structure import map_parts
+from pylstm.models.data.structure import is_several, map_parts
 from pylstm.models.graph.declared import count_inputs, declared_inputs, declared_shapes
 
 # Of Keras' layers, those that may take a dict.
@@ -39,7 +40,7 @@ def separate_inputs(model, x, samples=None):
     declared = list(declared_shapes(model).values())
     axes = len(declared[0]) if len(declared) == 1 else 3
     x = split_inputs(x, count_inputs(model), samples, axes)
-    if type(x) is tuple and _needs_names(model):
+    if is_several(x) and _needs_names(model):
         raise _without_names(
             "the model takes a dict of its inputs",
             f"a tuple or list of {len(x)}",
@@ -64,8 +65,8 @@ def split_inputs(x, count, samples=None, axes=3):
         RankError: It can be either, or there are too many or too few inputs.
     """
     x = unpacked(x)
-    is_several = isinstance(x, (list, tuple)) and not isinstance(x, PaddedBatch)
-    if isinstance(x, dict) or (not is_several and count in (None, 1)):
+    holds_parts = isinstance(x, list) or is_several(x)
+    if isinstance(x, dict) or (not holds_parts and count in (None, 1)):
         return x
     if count is None:
         return _split_by_sizes(x, samples)
@@ -73,12 +74,12 @@ def split_inputs(x, count, samples=None, axes=3):
         first = next(iter(x), None)
         is_wrapped = len(x) == 1 and (_is_batch(first, axes) or _has_size(first, samples))
         return first if is_wrapped else list(x)
-    if not is_several or len(x) != count:
+    if not holds_parts or len(x) != count:
         raise RankError(
             "PYL101",
             f"the model has {count} inputs",
             expected=f"a tuple or list of {count} inputs, or a dict of them",
-            got=f"a {type(x).__name__}" + (f" of {len(x)}" if is_several else ""),
+            got=f"a {type(x).__name__}" + (f" of {len(x)}" if holds_parts else ""),
             fix=f"(x1, {'..., ' * (count > 2)}x{count})     a part for each input of the model",
         )
     return tuple(x)
@@ -86,7 +87,7 @@ def split_inputs(x, count, samples=None, axes=3):
 
 def split_targets(y, count, samples):
     """As `split_inputs`, for targets or sample weights of `samples` samples."""
-    if not isinstance(y, (list, tuple)) or isinstance(y, PaddedBatch):
+    if not (isinstance(y, list) or is_several(y)):
         return y
     if count is None:
         count = 1 if isinstance(y, list) and len(y) == samples else len(y)
@@ -118,7 +119,7 @@ def map_named(names, function, inputs):
     each = iter(names)
 
     def visit(part):
-        if type(part) is tuple:
+        if is_several(part):
             return tuple(map(visit, part))
         name = next(each, None)
         return map_parts(lambda x: function(x, name), part)
@@ -151,9 +152,9 @@ def _split_by_sizes(x, samples):
 
 def _is_batch(x, axes):
     """Whether x alone is a batch of so many axes."""
-    if isinstance(x, (list, tuple)) and not isinstance(x, PaddedBatch):
+    if isinstance(x, list) or is_several(x):
         return any(_rank(part) >= axes - 1 for part in x)
-    return _rank(x) >= axes or isinstance(x, PaddedBatch)
+    return isinstance(x, PaddedBatch) or not is_dense(x) or _rank(x) >= axes
 
 
 def _has_size(x, samples):

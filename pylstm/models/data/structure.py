@@ -1,17 +1,21 @@
 """The parts of data: one, or a tuple or dict of several. A list is one part, of samples."""
 
+from pylstm.array_types import is_dense
 from pylstm.inputs.padding import PaddedBatch
 from pylstm.inputs.sequences import unpacked
 
 
+def is_several(x):
+    """Whether x is a tuple of parts. `PaddedBatch` and torch's `PackedSequence` are but tuples."""
+    return isinstance(x, tuple) and not isinstance(x, PaddedBatch) and is_dense(x)
+
+
 def named(name, structure):
     """Pairs of a name, such as `x['audio']` or `x[0]`, and a part of a structure."""
-    if structure is None:
-        return []
     if isinstance(structure, dict):
         return [(f"{name}[{key!r}]", part) for key, part in structure.items()]
-    if type(structure) is tuple:  # and no `PaddedBatch`
-        return [(f"{name}[{index}]", part) for index, part in enumerate(structure)]
+    if is_several(structure):
+        return [pair for i, part in enumerate(structure) for pair in named(f"{name}[{i}]", part)]
     return [(name, structure)]
 
 
@@ -22,6 +26,6 @@ def map_parts(function, structure, name="x"):
         return None
     if isinstance(structure, dict):
         return {key: map_parts(function, part, name) for key, part in structure.items()}
-    if isinstance(structure, tuple) and not isinstance(structure, PaddedBatch):
+    if is_several(structure):
         return tuple(map_parts(function, part, name) for part in structure)
     return function(structure)

@@ -18,7 +18,7 @@ from pylstm.models.data.meeting_inputs import check_meeting_inputs
 from pylstm.models.data.output_lengths import output_lengths
 from pylstm.models.graph.outputs import map_targets, output_shapes
 from pylstm.models.data.padded_targets import unpad_targets
-from pylstm.models.data.structure import named
+from pylstm.models.data.structure import is_several, named
 
 
 def fit_targets(model, columns):
@@ -249,7 +249,7 @@ def _arranged(part, model):
     """
     output = getattr(model, "output", None)
     names = getattr(model, "output_names", None) or ()
-    if isinstance(output, dict) and type(part) is tuple and len(part) == len(output):
+    if isinstance(output, dict) and is_several(part) and len(part) == len(output):
         return tree.pack_sequence_as(output, list(part))
     if not isinstance(part, dict) or isinstance(output, dict) or not set(part) <= set(names):
         return part
