@@ -38,8 +38,8 @@ from pylstm.models.data.entering import enter_column, unpack_batch
 from pylstm.models.data.feeding import for_model
 from pylstm.models.data.meeting_inputs import check_meeting_inputs
 from pylstm.models.data.reading import count_samples, is_columns, is_nothing
-from pylstm.models.data.separating import separate_inputs
-from pylstm.models.data.structure import map_parts, named
+from pylstm.models.data.separating import named_inputs, separate_inputs
+from pylstm.models.data.structure import map_parts
 from pylstm.models.data.text import read_text
 from pylstm.models.foreign_errors import readable_errors
 from pylstm.models.graph.declared import declared_shapes
@@ -124,7 +124,7 @@ def _batches(data):
 
 def _check_padding(model, dataset):
     """Compares what a dataset pads with to what a model of Keras' own masks."""
-    for name, where, column in _named_inputs(model, dataset.columns.x):
+    for name, where, column in named_inputs(model, dataset.columns.x):
         if not isinstance(column, Sequences):
             continue
         masked = padding_value(model, name)
@@ -137,12 +137,6 @@ def _check_padding(model, dataset):
         yield from check_masked_steps(model, name, where, dict(enumerate(column.values)))
 
 
-def _named_inputs(model, x):
-    """Triples of an input's name in the model or None, what the user calls it, and its part."""
-    names = x if isinstance(x, dict) else (*declared_shapes(model), *[None] * len(named("x", x)))
-    return [(name, *pair) for name, pair in zip(names, named("x", x), strict=False)]
-
-
 def _check_samples(model, x, y, padded, in_batches=False):
     try:
         x = read_text(model, separate_inputs(model, x, count_samples(y)))
@@ -150,7 +144,7 @@ def _check_samples(model, x, y, padded, in_batches=False):
         return [of_error("x", error)]
     findings, columns, fitting = [], [], True
     shapes = declared_shapes(model)
-    inputs = [each for each in _named_inputs(model, x) if each[2] is not None]
+    inputs = list(named_inputs(model, x))
     for name, where, part in inputs:
         is_ragged = hasattr(part, "row_splits")
         is_ragged |= isinstance(part, PaddedBatch) and isinstance(model, SequenceInputs)

@@ -8,12 +8,13 @@ from keras import tree
 
 from pylstm.array_types import dtype_name, may_equal, static_shape
 from pylstm.errors import DTypeError, PylstmError, RaggedError, RankError
+from pylstm.inputs.sequences import unpacked
 from pylstm.models.data.columns import Dense, Sequences, Stacked, columns_of, map_columns
 from pylstm.models.data.dataset import SequenceDataset, open_time
 from pylstm.models.data.entering import unpack_batch
 from pylstm.models.data.feeding import batch_alone, for_model, ragged_obstacle, takes_ragged
 from pylstm.models.data.reading import read_data
-from pylstm.models.data.separating import map_inputs
+from pylstm.models.data.separating import map_inputs, named_inputs
 from pylstm.models.data.structure import is_several
 from pylstm.models.data.targets import fit_targets
 from pylstm.models.graph.declared import declared_shapes
@@ -201,15 +202,14 @@ def check_is_flat(model, dataset):
 
 def check_is_batch(model, source, x, y):
     """Checks that what a `source`, by its name, yields is a batch, as far as shapes tell."""
-    targets = _shape_of(y)
-    samples = [targets == ()]
+    targets, shapes = _shape_of(y), declared_shapes(model)
     sizes = targets[:1] if targets and source == "dataset" else ()
-
-    def note_sample(part, declared):
-        samples.append(_is_sample(_shape_of(part), declared, sizes))
-
-    map_inputs(model, note_sample, x if isinstance(x, dict) or hasattr(x, "shape") else None)
-    if any(samples):
+    given = x if isinstance(x, dict) or hasattr(x, "shape") else None
+    samples = [
+        _is_sample(_shape_of(unpacked(part)), shapes.get(name), sizes)
+        for name, _, part in named_inputs(model, given)
+    ]
+    if targets == () or any(samples):
         raise RankError(
             "PYL101",
             f"the {source} yields single samples",

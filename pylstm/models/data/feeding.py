@@ -6,7 +6,7 @@ from keras import tree
 
 from pylstm.models.data.columns import Sequences
 from pylstm.models.data.dataset import SequenceDataset, longest_of
-from pylstm.models.data.separating import map_named
+from pylstm.models.data.separating import named_inputs
 from pylstm.models.graph.declared import declared_shapes
 from pylstm.models.graph.stateful import check_batches, keeps_states
 from pylstm.models.graph.steps import takes_any_steps
@@ -78,18 +78,13 @@ def _padded_lengths(model, batches):
     What is compiled by shape is compiled for few: a batch alone, which others may follow, gets a
     power of two of steps. Of many, most are far from the longest sequence.
     """
-    shapes = declared_shapes(model)
-    longest, is_open = 1, True
-
-    def note(column, name):
-        nonlocal longest, is_open
-        if isinstance(column, Sequences):
-            longest = max(longest, int(column.lengths.max()))
-            is_open &= name not in shapes or takes_any_steps(model, shapes[name])
-
-    map_named(shapes, note, batches.columns.x)
-    if not is_open:
-        return None
+    shapes, longest = declared_shapes(model), 1
+    for name, _, column in named_inputs(model, batches.columns.x):
+        if not isinstance(column, Sequences):
+            continue
+        if name in shapes and not takes_any_steps(model, shapes[name]):
+            return None
+        longest = max(longest, int(column.lengths.max()))
     if keras.backend.backend() == "torch":  # which compiles nothing
         return range(1, longest + 1)
     if len(batches) == 1:

@@ -7,7 +7,7 @@ from keras import tree
 from keras.src.models.functional import Functional
 
 from pylstm.models.data.columns import Dense, Sequences
-from pylstm.models.data.separating import map_named
+from pylstm.models.data.separating import named_inputs
 from pylstm.models.graph.declared import declared_inputs
 from pylstm.models.graph.steps import graph_of, output_spec
 
@@ -62,21 +62,18 @@ def with_own_steps(model, x, shapes):
     """
     spacing = 10 + max((size for shape in shapes.values() for size in shape if size), default=0)
     declared, sizes, lengths, replaced = declared_inputs(model), {}, {}, {}
-
-    def give_steps(column, name):
+    for name, _, column in named_inputs(model, x):
         symbol = declared.get(name)
         if symbol is None:
-            return
+            continue
         if isinstance(column, Sequences):
             key, own = column.lengths.tobytes(), column.lengths
         elif isinstance(column, Dense) and symbol.shape[1:2] == (None,):
             key, own = column.shape[1:2], None
         else:
-            return
+            continue
         steps = sizes.setdefault(key, spacing * (len(sizes) + 1))
         lengths[steps] = own
         shape = (symbol.shape[0], steps, *symbol.shape[2:])
         replaced[id(symbol)] = keras.KerasTensor(shape, symbol.dtype)
-
-    map_named(declared, give_steps, x)
     return [replaced.get(id(symbol), symbol) for symbol in graph_of(model).inputs], lengths

@@ -9,7 +9,7 @@ from pylstm.errors import RankError, warn_user
 from pylstm.inputs.padding import PaddedBatch
 from pylstm.inputs.sequences import unpacked
 from pylstm.keras_graph import is_of_keras, producer
-from pylstm.models.data.structure import is_several, map_parts
+from pylstm.models.data.structure import is_several, map_parts, named
 from pylstm.models.graph.declared import count_inputs, declared_inputs, declared_shapes
 
 # Of Keras' layers, those that may take a dict.
@@ -104,6 +104,15 @@ def without_absent(model, x):
         return x
     x = x if isinstance(x, dict) else dict(zip(declared_inputs(model), x, strict=True))
     return {name: part for name, part in x.items() if part is not None}
+
+
+def named_inputs(model, x):
+    """Triples of an input's name in the model or None, what the user calls it, and its part of x."""
+    parts = named("x", x)
+    names = x if isinstance(x, dict) else (*declared_inputs(model), *[None] * len(parts))
+    for name, (where, part) in zip(names, parts, strict=False):
+        if part is not None:
+            yield name, where, part
 
 
 def map_inputs(model, function, inputs):
