@@ -2,8 +2,8 @@
 
 import keras
 from keras import ops
-from keras.src.backend.common.variables import AutocastScope
 
+from pylstm.keras_graph import AutocastScope
 from pylstm.ops import load_ops
 from pylstm.ops.loop import started
 from pylstm.routing import activation_name

@@ -1,10 +1,54 @@
-"""Reading the graph of a Keras model."""
+"""Reading the graph of a Keras model. All of Keras' private API that pylstm calls is here."""
+
+from keras.src import backend
+from keras.src.backend.common.global_state import get_global_attribute
+from keras.src.backend.common.masking import get_keras_mask, set_keras_mask
+from keras.src.backend.common.symbolic_scope import in_symbolic_scope
+from keras.src.backend.common.variables import AutocastScope
+from keras.src.models.functional import Functional
+from keras.src.models.model import functional_init_arguments
+from keras.src.ops.numpy import All, Any, GetItem, Max, Min
+
+
+def layers_of(layer):
+    """A layer or model, and behind it all layers inside it."""
+    return layer._flatten_layers()
+
+
+def nodes_of(operation):
+    """The nodes of the graph at which a layer or operation is called, in turn."""
+    return operation._inbound_nodes
+
+
+def producer(symbolic):
+    """The operation that a symbolic tensor comes from, or None."""
+    history = getattr(symbolic, "_keras_history", None)
+    return history and history.operation
+
+
+def node_of(symbolic):
+    """The node of the graph that a symbolic tensor comes from, or None."""
+    operation = producer(symbolic)
+    if operation is None:
+        return None
+    return nodes_of(operation)[symbolic._keras_history.node_index]
 
 
 def nodes_in_turn(model):
     """The nodes of a functional model's graph, each behind those whose outputs it takes."""
     by_depth = model._nodes_by_depth
     return [node for depth in sorted(by_depth, reverse=True) for node in by_depth[depth]]
+
+
+def run_graph(model, inputs, operation_fn):
+    """Runs the graph of a functional model as Keras does, whatever a subclass makes of that.
+
+    Args:
+        model: The model.
+        inputs: Its inputs, symbolic or not.
+        operation_fn: Called with each operation; what it returns is called in its place.
+    """
+    return Functional._run_through_graph(model, inputs, operation_fn)
 
 
 def is_of_keras(thing):
@@ -20,19 +64,12 @@ def is_recurrent(layer):
 def last_step_layer(symbolic):
     """The recurrent layer whose last step a symbolic (batch, features) tensor comes from."""
     while len(symbolic.shape) == 2:
-        operation = producer(symbolic)
-        if operation is None:
+        node = node_of(symbolic)
+        if node is None:
             return None
-        if getattr(operation, "return_sequences", None) is False:
-            return operation.name
-        node = operation._inbound_nodes[symbolic._keras_history.node_index]
+        if getattr(node.operation, "return_sequences", None) is False:
+            return node.operation.name
         if len(node.input_tensors) != 1:
             return None
         symbolic = node.input_tensors[0]
     return None
-
-
-def producer(symbolic):
-    """The operation that a symbolic tensor comes from, or None."""
-    history = getattr(symbolic, "_keras_history", None)
-    return history and history.operation

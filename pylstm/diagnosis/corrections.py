@@ -4,6 +4,7 @@ import keras
 
 from pylstm.diagnosis.ragged import front_and_readers, has_ragged
 from pylstm.diagnosis.report import Finding, summary_of
+from pylstm.keras_graph import layers_of
 from pylstm.layer import LSTM
 from pylstm.models import SequenceInputs
 from pylstm.models.data.entering import strictest_validate
@@ -47,7 +48,7 @@ class CorrectionFindings:
             return silent or strictest_validate(self._model) != "strict"
         if getattr(self._model, "inputs", None):
             return silent  # Keras itself adds or drops a last axis of size 1, and no other
-        return any(isinstance(layer, LSTM) for layer in self._model._flatten_layers())
+        return any(isinstance(layer, LSTM) for layer in layers_of(self._model))
 
     def _is_taken(self):
         if isinstance(self._model, SequenceInputs):

@@ -2,13 +2,11 @@
 
 import keras
 from keras import tree
-from keras.src.models.functional import Functional
-from keras.src.ops.numpy import GetItem
 
 from pylstm.diagnosis.ragged import front_and_readers
 from pylstm.diagnosis.report import Finding, of_error
 from pylstm.errors import PylstmError
-from pylstm.keras_graph import is_recurrent, nodes_in_turn
+from pylstm.keras_graph import Functional, GetItem, is_recurrent, layers_of, nodes_in_turn
 from pylstm.models import SequenceInputs
 from pylstm.models.graph.declared import declared_shapes
 from pylstm.models.graph.mask_rules import (
@@ -119,7 +117,7 @@ def _keys(tensors):
 
 
 def _layers_of(operation):
-    return operation._flatten_layers() if isinstance(operation, keras.Layer) else ()
+    return layers_of(operation) if isinstance(operation, keras.Layer) else ()
 
 
 def _makes_mask(operation):

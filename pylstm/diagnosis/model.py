@@ -5,7 +5,7 @@ from keras import tree
 
 from pylstm.diagnosis.report import Finding, of_error
 from pylstm.errors import CODES, PylstmError
-from pylstm.keras_graph import is_recurrent
+from pylstm.keras_graph import is_recurrent, layers_of
 from pylstm.layer import LSTM
 from pylstm.models.graph.steps import has_open_steps
 from pylstm.models.graph.time_distributed import check_time_distributed
@@ -47,7 +47,7 @@ def check_steps(model, x, padded):
 def check_routes(model):
     """Says which LSTM layers do not run the fused kernel, and why."""
     anything = keras.ops.zeros((1, 1, 1))  # where Keras puts tensors
-    for layer in model._flatten_layers():
+    for layer in layers_of(model):
         where = f"layer '{layer.name}'"
         if isinstance(layer, LSTM):
             try:

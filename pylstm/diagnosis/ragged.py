@@ -1,9 +1,8 @@
 """How far ragged tensors come in a model of Keras' own."""
 
 import keras
-from keras.src.models.functional import Functional
 
-from pylstm.keras_graph import is_recurrent, nodes_in_turn
+from pylstm.keras_graph import Functional, is_recurrent, layers_of, nodes_in_turn
 from pylstm.models.graph.declared import declared_inputs
 from pylstm.models.graph.mask_rules import computes_each_step
 
@@ -47,7 +46,7 @@ def front_and_readers(model, name):
             front.append(layer)
         return front, []
     if not isinstance(model, Functional):  # of which is not known what comes in front
-        recurrent = [layer for layer in model._flatten_layers(False) if is_recurrent(layer)]
+        recurrent = [layer for layer in layers_of(model)[1:] if is_recurrent(layer)]
         return [], recurrent[:1]
     reached = {id(declared_inputs(model).get(name, model.inputs[0]))}
     front, readers = [], []

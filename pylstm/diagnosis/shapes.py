@@ -1,12 +1,11 @@
 """Compares the axes of an input with those that a model declares."""
 
 import keras
-from keras.src.models.functional import Functional
 
 from pylstm.diagnosis.report import Finding, of_error, summary_of
 from pylstm.inputs import explain
 from pylstm.inputs.contract import Known
-from pylstm.keras_graph import is_of_keras, is_recurrent
+from pylstm.keras_graph import Functional, is_of_keras, is_recurrent, layers_of
 from pylstm.models import SequenceInputs
 from pylstm.models.data.columns import Dense, Sequences
 from pylstm.models.data.entering import strictest_validate
@@ -94,7 +93,7 @@ def _check_declared(where, given, shape):
 
 
 def _drops_steps(model):
-    layers = model._flatten_layers()
+    layers = layers_of(model)
     return any(is_recurrent(layer) and not layer.return_sequences for layer in layers)
 
 

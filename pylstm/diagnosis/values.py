@@ -4,11 +4,10 @@ import itertools
 
 import keras
 import numpy as np
-from keras.src.models.functional import Functional
 
 from pylstm.diagnosis.report import Finding
 from pylstm.errors import RaggedError
-from pylstm.keras_graph import is_of_keras, is_recurrent
+from pylstm.keras_graph import Functional, is_of_keras, is_recurrent
 from pylstm.models.data.columns import Dense, Sequences
 from pylstm.models.graph.mask_values import layers_behind, padding_value
 

@@ -4,7 +4,6 @@ from typing import Any, NamedTuple
 
 import keras
 import numpy as np
-from keras.src.backend.common.masking import get_keras_mask
 
 from pylstm.array_types import FLOATS, dtype_name, is_dense, name_of, static_shape
 from pylstm.errors import PylstmError
@@ -25,7 +24,7 @@ from pylstm.inputs.knowledge import (
 from pylstm.inputs.masks import as_mask, both, from_lengths, from_value
 from pylstm.inputs.reading import apply_reading, choose_reading
 from pylstm.inputs.states import as_states
-from pylstm.keras_graph import last_step_layer
+from pylstm.keras_graph import get_keras_mask, last_step_layer
 
 
 class Prepared(NamedTuple):

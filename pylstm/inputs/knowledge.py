@@ -3,10 +3,9 @@
 from dataclasses import dataclass, field
 
 import keras
-from keras.src.backend.common.global_state import get_global_attribute
 
 from pylstm.inputs.contract import Known, Origin
-from pylstm.keras_graph import is_recurrent, producer
+from pylstm.keras_graph import get_global_attribute, is_recurrent, producer
 
 
 @dataclass

@@ -1,13 +1,12 @@
 """`pylstm.Sequential` and `pylstm.Model`."""
 
 import keras
-from keras.src.models.functional import Functional as KerasFunctional
-from keras.src.models.model import functional_init_arguments
 
 from pylstm.errors import RankError
 from pylstm.inputs.contract import Known
 from pylstm.inputs.explain import last_step_only
-from pylstm.keras_graph import last_step_layer
+from pylstm.keras_graph import Functional as KerasFunctional
+from pylstm.keras_graph import functional_init_arguments, last_step_layer, nodes_of
 from pylstm.models.graph.mask_passing import MaskPassing
 from pylstm.models.sequence_inputs import SequenceInputs
 
@@ -68,7 +67,7 @@ def _naming_what_is_in_front(error, layers):
     names = [layer.name for layer in layers]
     if error.layer not in names[1:]:
         return error
-    x = layers[names.index(error.layer) - 1]._inbound_nodes[-1].outputs[0]
+    x = nodes_of(layers[names.index(error.layer) - 1])[-1].outputs[0]
     previous = last_step_layer(x)
     if previous is None:
         return error

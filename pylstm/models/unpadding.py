@@ -8,9 +8,9 @@ from typing import NamedTuple
 import keras
 import numpy as np
 from keras import tree
-from keras.src.backend.common.masking import get_keras_mask
 
 from pylstm.inputs.sequences import split_rows
+from pylstm.keras_graph import get_keras_mask
 from pylstm.models.graph.mask_rules import has_steps
 
 

@@ -6,9 +6,9 @@ of Keras' loop, and its speed, for that part alone.
 
 import keras
 from keras import ops
-from keras.src import backend
 
 from pylstm.errors import PylstmError
+from pylstm.keras_graph import backend
 
 
 def lstm_loop(

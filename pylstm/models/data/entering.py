@@ -8,7 +8,6 @@ from collections import OrderedDict
 
 import keras
 from keras import tree
-from keras.src.backend.common.masking import set_keras_mask
 
 from pylstm.array_types import dtype_name, is_real, static_shape
 from pylstm.errors import PylstmError
@@ -19,6 +18,7 @@ from pylstm.inputs.knowledge import memory_of
 from pylstm.inputs.masks import beside_features
 from pylstm.inputs.padding import PaddedBatch
 from pylstm.inputs.reading import apply_reading, choose_reading
+from pylstm.keras_graph import layers_of, set_keras_mask
 from pylstm.layer import LSTM
 from pylstm.models.data.columns import Dense, Sequences
 from pylstm.models.data.separating import map_named, separate_inputs
@@ -79,7 +79,7 @@ def unpack_batch(batch):
 
 def strictest_validate(model):
     """The strictest `validate` of a model's `pylstm.LSTM` layers."""
-    asked = [layer.validate for layer in model._flatten_layers() if isinstance(layer, LSTM)]
+    asked = [layer.validate for layer in layers_of(model) if isinstance(layer, LSTM)]
     return next((choice for choice in ("strict", "warn") if choice in asked), "auto")
 
 

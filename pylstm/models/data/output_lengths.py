@@ -4,8 +4,9 @@ import functools
 
 import keras
 from keras import tree
-from keras.src.models.functional import Functional
 
+
+from pylstm.keras_graph import run_graph
 from pylstm.models.data.columns import Dense, Sequences
 from pylstm.models.data.separating import named_inputs
 from pylstm.models.graph.declared import declared_inputs
@@ -34,7 +35,7 @@ def output_lengths(model, x, shapes):
         return functools.partial(output_spec, ask, operation)
 
     try:
-        outputs = Functional._run_through_graph(graph, inputs, ask)
+        outputs = run_graph(graph, inputs, ask)
     except Exception:  # of any kind: a layer takes no such steps
         return {}
     outputs = outputs if isinstance(outputs, dict) else tree.flatten(outputs)

@@ -2,13 +2,12 @@
 
 import keras
 from keras import tree
-from keras.src.models.functional import Functional
 
 from pylstm.array_types import is_dense
 from pylstm.errors import RankError, warn_user
 from pylstm.inputs.padding import PaddedBatch
 from pylstm.inputs.sequences import unpacked
-from pylstm.keras_graph import is_of_keras, producer
+from pylstm.keras_graph import Functional, is_of_keras, producer
 from pylstm.models.data.structure import is_several, map_parts, named
 from pylstm.models.graph.declared import count_inputs, declared_inputs, declared_shapes
 

@@ -4,9 +4,9 @@ Keras 3.15 lays a mask (batch, 1) over what is (batch, rows, columns, filters).
 """
 
 import keras
-from keras.src.backend.common.masking import get_keras_mask
 
 from pylstm.errors import RaggedError
+from pylstm.keras_graph import get_keras_mask
 from pylstm.models.graph.declared import CONVOLUTIONS
 from pylstm.models.graph.mask_values import layers_behind
 

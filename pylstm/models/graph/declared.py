@@ -3,9 +3,8 @@
 from collections import OrderedDict
 
 import keras
-from keras.src.models.functional import Functional
 
-from pylstm.keras_graph import is_recurrent
+from pylstm.keras_graph import Functional, is_recurrent
 
 # Their steps have more axes than features.
 CONVOLUTIONS = (keras.layers.ConvLSTM1D, keras.layers.ConvLSTM2D, keras.layers.ConvLSTM3D)

@@ -1,7 +1,8 @@
 """`x[:, -1]` and other indexing of masked steps in a model's graph."""
 
 from keras import ops
-from keras.src.backend.common.masking import set_keras_mask
+
+from pylstm.keras_graph import set_keras_mask
 
 
 def index_masked(x, key, mask):

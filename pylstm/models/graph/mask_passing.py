@@ -10,14 +10,19 @@ import weakref
 
 import keras
 from keras import tree
-from keras.src.backend.common.masking import get_keras_mask, set_keras_mask
-from keras.src.models.functional import Functional
-from keras.src.ops.numpy import GetItem
 
 from pylstm.array_types import dtype_name
 from pylstm.errors import PylstmError
 from pylstm.inputs.masks import beside_features, both
-from pylstm.keras_graph import is_of_keras, is_recurrent
+from pylstm.keras_graph import (
+    Functional,
+    GetItem,
+    get_keras_mask,
+    is_of_keras,
+    is_recurrent,
+    nodes_of,
+    set_keras_mask,
+)
 from pylstm.models.graph.indexing import index_masked
 from pylstm.models.graph.mask_rules import (
     computes_each_step,
@@ -162,7 +167,7 @@ def _keeps_steps(layer, place):
 
     return any(
         steps(node.outputs[place]) & set().union(*map(steps, node.input_tensors))
-        for node in layer._inbound_nodes
+        for node in nodes_of(layer)
     )
 
 

@@ -2,11 +2,20 @@
 
 import keras
 import numpy as np
-from keras.src.ops.numpy import All, Any, GetItem, Max, Min
 
 from pylstm.array_types import dtype_name
 from pylstm.errors import RaggedError
-from pylstm.keras_graph import is_of_keras, is_recurrent, producer
+from pylstm.keras_graph import (
+    All,
+    Any,
+    GetItem,
+    Max,
+    Min,
+    is_of_keras,
+    is_recurrent,
+    node_of,
+    nodes_of,
+)
 from pylstm.models.graph.indexing import keeps_steps, takes_end
 
 # Operations of `keras.ops` that compute each number by itself, by the names of their classes.
@@ -69,7 +78,7 @@ def passes_or_makes_mask(operation):
     computes is in the graph, too."""
     if type(operation) is GetItem or computes_each_step(operation):
         return True
-    outputs = [output for node in operation._inbound_nodes for output in node.outputs]
+    outputs = [output for node in nodes_of(operation) for output in node.outputs]
     return not reduces_steps(operation) and all(dtype_name(y) == "bool" for y in outputs)
 
 
@@ -80,7 +89,7 @@ def keeps_all_steps(operation):
 
 def _index_of(operation):
     """The key of an `x[key]` in a graph, and the number of axes of x."""
-    x, key = operation._inbound_nodes[0].arguments.args
+    x, key = nodes_of(operation)[0].arguments.args
     return key, len(x.shape)
 
 
@@ -123,7 +132,7 @@ def reduces_steps(operation):
 
 def _step_axes(operation):
     """The axis of the steps in the inputs of a layer or operation, from the front and the end."""
-    inputs = [node.input_tensors[0] for node in operation._inbound_nodes if node.input_tensors]
+    inputs = [node.input_tensors[0] for node in nodes_of(operation) if node.input_tensors]
     ranks = {len(x.shape) for x in inputs if has_steps(x)} if inputs else {3}
     return {1} | {1 - rank for rank in ranks} if ranks else set()
 
@@ -132,11 +141,10 @@ def has_steps(symbolic):
     """Whether a tensor has steps where it carries a mask: as some layers keep it, they may have
     pooled (batch, time, features) to (batch, features)."""
     while len(symbolic.shape) == 2 and symbolic.shape[1] is not None:
-        operation = producer(symbolic)
-        node = operation._inbound_nodes[symbolic._keras_history.node_index]
+        node = node_of(symbolic)
         source = next(iter(node.input_tensors), None)
         if source is None or len(source.shape) > 2:
-            return not isinstance(operation, keras.Layer)  # indexing drops no steps
+            return not isinstance(node.operation, keras.Layer)  # indexing drops no steps
         symbolic = source
     return True
 
@@ -155,14 +163,14 @@ def _axes_from_front(operation):
 
     Without an axis it computes along all: the first stands for them.
     """
-    ranks = {len(node.input_tensors[0].shape) for node in operation._inbound_nodes}
+    ranks = {len(node.input_tensors[0].shape) for node in nodes_of(operation)}
     axes = _axes(operation)
     return {0 if axis is None else axis % rank for axis in axes for rank in ranks} or {0}
 
 
 def _multiplies_features(operation):
     """Whether a matrix product is with a constant, such as `x @ weights`."""
-    arguments = [node.arguments.args for node in operation._inbound_nodes]
+    arguments = [node.arguments.args for node in nodes_of(operation)]
     return all(not isinstance(b, keras.KerasTensor) and np.ndim(b) == 2 for _, b in arguments)
 
 

@@ -5,10 +5,9 @@
 """
 
 import keras
-from keras.src.models.functional import Functional
 
 from pylstm.errors import RaggedError
-from pylstm.keras_graph import is_recurrent, nodes_in_turn
+from pylstm.keras_graph import Functional, is_recurrent, layers_of, nodes_in_turn
 from pylstm.models.graph.declared import declared_inputs
 
 
@@ -64,7 +63,7 @@ def layers_behind(model, name=None):
         return _layers_in_turn(model.layers)
     if isinstance(model, Functional):
         return _layers_of_graph(model, declared_inputs(model).get(name))
-    return ((layer, True) for layer in model._flatten_layers(include_self=False))
+    return ((layer, True) for layer in layers_of(model)[1:])
 
 
 def _layers_in_turn(layers):
@@ -96,7 +95,7 @@ def _opened(layer, place, reads_input):
     elif isinstance(layer, keras.Model):
         inner = layers_behind(layer)
     else:
-        layers = layer._flatten_layers() if isinstance(layer, keras.Layer) else (layer,)
+        layers = layers_of(layer) if isinstance(layer, keras.Layer) else (layer,)
         inner = ((each, True) for each in layers)
     for each, reads_its_input in inner:
         yield each, reads_input and reads_its_input

@@ -5,10 +5,9 @@ from typing import NamedTuple
 
 import keras
 from keras import tree
-from keras.src.backend.common.masking import get_keras_mask, set_keras_mask
-from keras.src.models.functional import Functional
 
 from pylstm.errors import PylstmError
+from pylstm.keras_graph import Functional, get_keras_mask, set_keras_mask
 
 
 class Masked(NamedTuple):

@@ -3,6 +3,7 @@
 from pylstm.errors import BatchMismatchError
 from pylstm.inputs import explain
 from pylstm.inputs.contract import Known
+from pylstm.keras_graph import layers_of
 
 
 def check_batches(model, size, batch_size):
@@ -53,7 +54,7 @@ def _number_of_states(model):
 
 
 def _stateful_layers(model):
-    return [layer for layer in model._flatten_layers() if getattr(layer, "stateful", False)]
+    return [layer for layer in layers_of(model) if getattr(layer, "stateful", False)]
 
 
 def _fix(size, states):

@@ -8,14 +8,12 @@ import functools
 
 import keras
 from keras import tree
-from keras.src.backend.common.masking import get_keras_mask
-from keras.src.backend.common.symbolic_scope import in_symbolic_scope
-from keras.src.models.functional import Functional
 
 from pylstm.array_types import static_shape
 from pylstm.inputs import explain
 from pylstm.inputs.contract import Known
 from pylstm.inputs.knowledge import memory_of
+from pylstm.keras_graph import Functional, get_keras_mask, in_symbolic_scope, layers_of, run_graph
 from pylstm.layer import LSTM
 
 
@@ -52,7 +50,7 @@ def has_other_steps(x, declared):
 
 def declares_steps(model):
     """Whether a layer knows the number of steps that someone wrote down, and tells of others."""
-    layers = (layer for layer in model._flatten_layers() if isinstance(layer, LSTM))
+    layers = (layer for layer in layers_of(model) if isinstance(layer, LSTM))
     declared = (memory_of(layer).timesteps for layer in layers)
     return any(steps and None not in steps for steps in declared)
 
@@ -102,7 +100,7 @@ def output_spec(ask, operation, *args, **kwargs):
         keras.layers.Concatenate(operation.axis).build([x.shape for x in first])
     graph = graph_of(operation)
     if graph is not None:  # by Keras' own: that of `MaskPassing` would ask again
-        return Functional._run_through_graph(graph, first, ask)
+        return run_graph(graph, first, ask)
     return operation.compute_output_spec(*args, **kwargs)
 
 

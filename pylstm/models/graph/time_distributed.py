@@ -10,6 +10,7 @@ from functools import lru_cache
 import keras
 
 from pylstm.errors import TimestepError
+from pylstm.keras_graph import layers_of, nodes_of
 
 
 def check_time_distributed(model):
@@ -18,7 +19,7 @@ def check_time_distributed(model):
     Raises:
         TimestepError: It has one, and this version of Keras is wrong.
     """
-    for layer in model._flatten_layers():
+    for layer in layers_of(model):
         if not isinstance(layer, keras.layers.TimeDistributed) or _knows_steps(layer):
             continue
         if not _counts_steps():
@@ -36,7 +37,7 @@ def check_time_distributed(model):
 
 def _knows_steps(layer):
     """Whether all its calls in a model's graph get a fixed number of steps, as of RepeatVector."""
-    inputs = [tensor for node in layer._inbound_nodes for tensor in node.input_tensors]
+    inputs = [tensor for node in nodes_of(layer) for tensor in node.input_tensors]
     return bool(inputs) and all(tensor.shape[1] is not None for tensor in inputs)
 
 
