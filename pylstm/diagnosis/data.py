@@ -24,14 +24,7 @@ from pylstm.inputs import explain
 from pylstm.inputs.contract import Known
 from pylstm.inputs.padding import PaddedBatch
 from pylstm.models import SequenceInputs
-from pylstm.models.data.batch_stream import (
-    check_inputs_stay_ragged,
-    check_is_batch,
-    check_is_flat,
-    is_of_arrays,
-    read_batches,
-    reads_dataset,
-)
+from pylstm.models.data.batch_stream import check_dataset, is_of_arrays, reads_dataset
 from pylstm.models.data.columns import Sequences, Text, read_column
 from pylstm.models.data.dataset import SequenceDataset
 from pylstm.models.data.entering import enter_column, unpack_batch
@@ -71,24 +64,15 @@ def check_data(model, x, y, padded):
     if is_nothing(x) or not (hasattr(x, "__iter__") or hasattr(x, "__getitem__")):
         fix = "an array, a list of arrays (time, features), or a dataset of batches"
         return [Finding("error", "PYL118", "x", f"{type(x).__name__} holds no samples", fix)]
-    if hasattr(x, "element_spec"):
-        try:
-            check_is_flat(model, x)
-        except PylstmError as error:
-            return [of_error("x", error)]
     findings = list(_check_ranks(x))
     reads_lists = isinstance(model, SequenceInputs)
     if isinstance(x, SequenceDataset) and reads_lists:
         x = for_model(model, x)
     try:
+        if hasattr(x, "element_spec"):
+            check_dataset(model, x, targets=reads_lists or not has_own_loss(model))
         if isinstance(x, SequenceDataset) and x.padding is not None:
             findings += _check_padding(model, x)
-        if hasattr(x, "element_spec") and (reads_lists or not has_own_loss(model)):
-            read_batches(model, x)  # for what it raises, as Keras does
-        elif hasattr(x, "element_spec"):
-            spec = keras.utils.unpack_x_y_sample_weight(x.element_spec)
-            check_is_batch(model, "dataset", *spec[:2])
-            check_inputs_stay_ragged(model, spec[0])
         with readable_errors():
             for batch in itertools.islice(_batches(x), _MAX_BATCHES):
                 is_read = reads_lists and _reads_lists_of(x, batch)
@@ -103,7 +87,7 @@ def check_data(model, x, y, padded):
 
 def _check_ranks(dataset):
     for spec in tree.flatten(getattr(dataset, "element_spec", ())):
-        if spec.shape.rank is None:
+        if hasattr(spec, "shape") and spec.shape.rank is None:
             yield of_error("x", explain.unknown_rank(spec.dtype.name, Known()))
 
 

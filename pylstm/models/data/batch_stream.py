@@ -30,18 +30,11 @@ def read_batches(model, batches, predicts=False):
         predicts: Whether they are for `predict`.
 
     Raises:
-        RankError: A `tf.data.Dataset` holds single samples, or datasets. Those of an iterator raise
+        PylstmError: As `check_dataset`, for a `tf.data.Dataset`. The batches of an iterator raise
             later.
-        RaggedError: A `tf.data.Dataset` has ragged targets, which no loss of Keras takes, or
-            inputs where there are no ragged tensors: on other backends, under XLA, on replicas.
-        DTypeError: A `tf.data.Dataset` has targets of strings.
     """
     if hasattr(batches, "element_spec"):
-        check_is_flat(model, batches)
-        x, y, _ = keras.utils.unpack_x_y_sample_weight(batches.element_spec)
-        check_is_batch(model, "dataset", x, y)
-        check_inputs_stay_ragged(model, x, predicts)
-        _check_targets(model, y)
+        check_dataset(model, batches, predicts)
     if isinstance(batches, SequenceDataset):
         batches = batches.with_columns(fit_targets(model, batches.columns))
         return for_model(model, batches)
@@ -50,6 +43,29 @@ def read_batches(model, batches, predicts=False):
     if not isinstance(batches, Iterator):
         return batches
     return (_read_batch(model, batch, "generator") for batch in batches)
+
+
+def check_dataset(model, dataset, predicts=False, targets=True):
+    """Checks the batches of a `tf.data.Dataset`, as far as their specification tells.
+
+    Args:
+        model: The model that is to take them.
+        dataset: The dataset.
+        predicts: Whether they are for `predict`.
+        targets: Whether the targets are for a loss of Keras'.
+
+    Raises:
+        RankError: It holds single samples, or datasets.
+        RaggedError: It has ragged targets, which no loss of Keras takes, or inputs where there are
+            no ragged tensors: on other backends, under XLA, on replicas.
+        DTypeError: It has targets of strings.
+    """
+    _check_is_flat(model, dataset)
+    x, y, _ = keras.utils.unpack_x_y_sample_weight(dataset.element_spec)
+    _check_is_batch(model, "dataset", x, y)
+    _check_inputs_stay_ragged(model, x, predicts)
+    if targets:
+        _check_targets(model, y)
 
 
 def reads_dataset(batches):
@@ -99,7 +115,7 @@ def _read_batch(model, batch, source):
     try:
         check_is_no_list_of_sequences(model, source, batch)
         x, y, sample_weight = unpack_batch(batch)
-        check_is_batch(model, source, x, y)
+        _check_is_batch(model, source, x, y)
         data = read_data(model, x, y, sample_weight)
         parts = (x, y, sample_weight)
         if data is not None:
@@ -178,7 +194,7 @@ def check_is_no_list_of_sequences(model, source, batch):
         )
 
 
-def check_is_flat(model, dataset):
+def _check_is_flat(model, dataset):
     """Checks that a `tf.data.Dataset` yields no datasets, as `window` makes them."""
     if not any(hasattr(spec, "element_spec") for spec in tree.flatten(dataset.element_spec)):
         return
@@ -200,7 +216,7 @@ def check_is_flat(model, dataset):
     )
 
 
-def check_is_batch(model, source, x, y):
+def _check_is_batch(model, source, x, y):
     """Checks that what a `source`, by its name, yields is a batch, as far as shapes tell."""
     targets, shapes = _shape_of(y), declared_shapes(model)
     sizes = targets[:1] if targets and source == "dataset" else ()
@@ -220,7 +236,7 @@ def check_is_batch(model, source, x, y):
         )
 
 
-def check_inputs_stay_ragged(model, x, predicts=False):
+def _check_inputs_stay_ragged(model, x, predicts):
     """Checks that no input is ragged where none can be: Keras makes zeros that count as steps of
     it, or stops."""
     ragged = _ragged(x)
