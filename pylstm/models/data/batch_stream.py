@@ -9,11 +9,18 @@ from keras import tree
 from pylstm.array_types import dtype_name, may_equal, static_shape
 from pylstm.errors import DTypeError, PylstmError, RaggedError, RankError
 from pylstm.inputs.sequences import unpacked
-from pylstm.models.data.columns import Dense, Sequences, Stacked, columns_of, map_columns
+from pylstm.models.data.columns import (
+    Columns,
+    Dense,
+    Sequences,
+    Stacked,
+    columns_of,
+    map_columns,
+)
 from pylstm.models.data.dataset import SequenceDataset, open_time
 from pylstm.models.data.entering import unpack_batch
 from pylstm.models.data.feeding import batch_alone, for_model, ragged_obstacle, takes_ragged
-from pylstm.models.data.reading import read_data
+from pylstm.models.data.reading import read_parts
 from pylstm.models.data.separating import map_inputs, named_inputs
 from pylstm.models.data.structure import is_several
 from pylstm.models.data.targets import fit_targets
@@ -116,7 +123,7 @@ def _read_batch(model, batch, source):
         check_is_no_list_of_sequences(model, source, batch)
         x, y, sample_weight = unpack_batch(batch)
         _check_is_batch(model, source, x, y)
-        data = read_data(model, x, y, sample_weight)
+        data = read_parts(model, x, y, sample_weight)
         parts = (x, y, sample_weight)
         if data is not None:
             data = _of_any_length(model, data)
@@ -133,35 +140,36 @@ def _of_any_length(model, data):
 
     Keras takes for fixed what the first two batches have in common.
     """
-    if not takes_ragged(model):
-        return fit_targets(model, data._replace(x=map_inputs(model, _as_sequences, data.x)))
     steps = {column.shape[1] for column in columns_of(data.x) if len(column.shape) > 1}
     steps -= {1}  # An axis of 1 that Keras knows of, its losses may drop.
-    data = data._replace(x=map_inputs(model, _with_open_steps, data.x))
-    data = fit_targets(model, data)
+    data = fit_targets(model, data._replace(x=map_inputs(model, _as_sequences, data.x)))
+    if not takes_ragged(model):
+        return data
 
     def opened_beside(column):
         is_open = isinstance(column, Dense) and len(column.shape) > 1 and column.shape[1] in steps
-        return Dense(open_time(np.asarray(column.values))) if is_open else column
+        return _opened(column) if is_open else column
 
+    def opened_as_declared(column, declared):
+        is_open = isinstance(column, Dense) and _may_differ(column, declared)
+        return _opened(column) if is_open else column
+
+    x = map_inputs(model, opened_as_declared, data.x)
     y, sample_weight = map_columns(opened_beside, (data.y, data.sample_weight))
-    return data._replace(y=y, sample_weight=sample_weight)
-
-
-def _with_open_steps(column, declared):
-    column = _as_sequences(column, declared)
-    if isinstance(column, Dense) and _has_open_steps(column, declared):
-        return Dense(open_time(np.asarray(column.values)))
-    return column
+    return Columns(x, y, sample_weight)
 
 
 def _as_sequences(column, declared):
-    if isinstance(column, Stacked) and _has_open_steps(column, declared):
-        return Sequences(list(column.values))
-    return column
+    is_open = isinstance(column, Stacked) and _may_differ(column, declared)
+    return Sequences(list(column.values)) if is_open else column
 
 
-def _has_open_steps(column, declared):
+def _opened(column):
+    return Dense(open_time(np.asarray(column.values)))
+
+
+def _may_differ(column, declared):
+    """Whether an input of this declared shape, or None, may have other steps in other batches."""
     rank = len(column.shape)
     return rank > 2 if declared is None else rank == len(declared) > 1 and declared[1] is None
 

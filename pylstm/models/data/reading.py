@@ -28,6 +28,17 @@ def read_data(model, x, y=None, sample_weight=None):
     Raises:
         PylstmError: The data cannot be read, can be read in several ways, or does not fit together.
     """
+    columns = read_parts(model, x, y, sample_weight)
+    if columns is None:
+        return None
+    try:
+        return fit_targets(model, columns)
+    except PylstmError as error:
+        raise error.at(model.name) from None
+
+
+def read_parts(model, x, y=None, sample_weight=None):
+    """As `read_data`, with the targets as they were given, whatever the model's outputs are."""
     if is_nothing(x):
         expected, got = "the model's input, or a dataset", repr(x)
         what, fix = "there is no x", "model.fit(x, y), and so on"
@@ -43,7 +54,7 @@ def read_data(model, x, y=None, sample_weight=None):
         columns = read_columns(x, y, sample_weight, report)
         x = _enter_columns(model, columns.x, report)
         x = x if columns.is_dense else without_absent(model, x)
-        columns = fit_targets(model, columns._replace(x=x))
+        columns = columns._replace(x=x)
     except PylstmError as error:
         raise error.at(model.name) from None
     report.warn(memory_of(model).warned)

@@ -56,7 +56,7 @@ def other_steps(model, columns, shapes):
         it is broadcast, and may be meant so.
     """
     y = columns.y
-    steps = {size for column in columns_of(columns.x) for size in column.shape[1:2]}
+    steps = set().union(*map(_steps_of, columns_of(columns.x)))
     parts, of_all = named("y", y), getattr(model, "loss", None)
     losses = _of_each_output(model, of_all, y) or [of_all] * len(parts)
     inputs = [pair for pair in named("x", columns.x) if isinstance(pair[1], Sequences)]
@@ -82,6 +82,12 @@ def other_steps(model, columns, shapes):
             may_be_meant = target.shape[1:] == (1,) == output[2:] and None not in steps
             may_be_meant &= not _is(loss, "BinaryCrossentropy", "binary_crossentropy")
             yield where, error, by_class or (_compares(loss) and not may_be_meant)
+
+
+def _steps_of(column):
+    """The number of steps of a column, if it is one, and None where other samples may have more."""
+    lengths = {*column.lengths} if isinstance(column, Sequences) else ()
+    return {*column.shape[1:2], *(lengths if len(lengths) == 1 else ())}
 
 
 def _has_other_lengths(target, lengths):
