@@ -8,7 +8,7 @@ import types
 import keras
 
 from pylstm.errors import DTypeError, OptionError, warn_user
-from pylstm.keras_graph import is_of_keras
+from pylstm.keras_graph import is_of_keras, layers_of
 from pylstm.layer import LSTM
 
 # What the pylstm layer's configuration has and Keras' does not.
@@ -51,7 +51,7 @@ def to_keras(model: keras.Layer) -> keras.Layer:
     """
     copy = _rebuild(model, _to_keras, LSTM)
     stateful = [
-        layer.name for layer in model._flatten_layers() if type(layer) is LSTM and layer.stateful
+        layer.name for layer in layers_of(model) if type(layer) is LSTM and layer.stateful
     ]
     if stateful and keras.backend.backend() == "jax":
         warn_user(
@@ -74,7 +74,7 @@ def _rebuild(model, swap, swapped):
             got=type(model).__name__,
             fix="keras.saving.load_model(path)     for a saved one",
         )
-    layers = model._flatten_layers()
+    layers = layers_of(model)
     original, known = _serialize(model, layers)
     serialized = _map_objects(original, swap)
     try:
@@ -85,7 +85,7 @@ def _rebuild(model, swap, swapped):
             _refuse_leftovers(model, swapped)
         raise
     _refuse_leftovers(copy, swapped)
-    pairs = list(zip(layers, copy._flatten_layers(), strict=True))
+    pairs = list(zip(layers, layers_of(copy), strict=True))
     for source, target in pairs:
         target.trainable = source.trainable
         if isinstance(source, keras.layers.LSTM):  # whose configuration lacks both
@@ -215,7 +215,7 @@ def _own_copy(option):
 
 def _variables(model):
     """All but the states of recurrent layers, which on JAX only those of pylstm have in here."""
-    layers = [layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.RNN)]
+    layers = [layer for layer in layers_of(model) if isinstance(layer, keras.layers.RNN)]
     states = {id(state) for layer in layers for state in keras.tree.flatten(layer.states)}
     return [variable for variable in model.variables if id(variable) not in states]
 
@@ -239,7 +239,7 @@ def _pass_on_what_is_saved(source, target):
 
 
 def _refuse_leftovers(model, layer_class):
-    for layer in model._flatten_layers():
+    for layer in layers_of(model):
         if type(layer) is layer_class:
             raise OptionError(
                 "PYL145",

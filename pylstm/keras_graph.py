@@ -1,5 +1,6 @@
-"""Reading the graph of a Keras model. All of Keras' private API that pylstm calls is here."""
+"""Reading the graph of a Keras model. Whatever is imported from `keras.src` comes from here."""
 
+import keras
 from keras.src import backend
 from keras.src.backend.common.global_state import get_global_attribute
 from keras.src.backend.common.masking import get_keras_mask, set_keras_mask
@@ -11,8 +12,8 @@ from keras.src.ops.numpy import All, Any, GetItem, Max, Min
 
 
 def layers_of(layer):
-    """A layer or model, and behind it all layers inside it."""
-    return layer._flatten_layers()
+    """A layer, model or operation, and behind it all layers inside it."""
+    return layer._flatten_layers() if isinstance(layer, keras.Layer) else [layer]
 
 
 def nodes_of(operation):
@@ -61,13 +62,23 @@ def is_recurrent(layer):
     return hasattr(layer, "return_sequences")
 
 
+def drops_steps(layer):
+    """Whether a layer is recurrent and gives its last step alone."""
+    return is_recurrent(layer) and not layer.return_sequences
+
+
+def has_ragged():
+    """Whether Keras has ragged tensors on this backend."""
+    return keras.backend.backend() == "tensorflow"
+
+
 def last_step_layer(symbolic):
     """The recurrent layer whose last step a symbolic (batch, features) tensor comes from."""
     while len(symbolic.shape) == 2:
         node = node_of(symbolic)
         if node is None:
             return None
-        if getattr(node.operation, "return_sequences", None) is False:
+        if drops_steps(node.operation):
             return node.operation.name
         if len(node.input_tensors) != 1:
             return None

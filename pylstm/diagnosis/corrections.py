@@ -2,9 +2,9 @@
 
 import keras
 
-from pylstm.diagnosis.ragged import front_and_readers, has_ragged
+from pylstm.diagnosis.ragged import front_and_readers
 from pylstm.diagnosis.report import Finding, summary_of
-from pylstm.keras_graph import layers_of
+from pylstm.keras_graph import has_ragged, layers_of
 from pylstm.layer import LSTM
 from pylstm.models import SequenceInputs
 from pylstm.models.data.entering import strictest_validate

@@ -1,7 +1,5 @@
 """NaN and infinity in the data, and the line that makes them 0 in what holds the data."""
 
-import itertools
-
 import keras
 import numpy as np
 from keras import tree
@@ -10,9 +8,9 @@ from pylstm.array_types import is_real
 from pylstm.diagnosis.report import Finding
 from pylstm.diagnosis.values import counted, rows_of
 from pylstm.inputs.padding import PaddedBatch
-from pylstm.keras_graph import is_of_keras, is_recurrent
+from pylstm.keras_graph import is_of_keras
 from pylstm.models.data.columns import Dense
-from pylstm.models.graph.mask_values import layers_behind
+from pylstm.models.graph.mask_values import front_of
 from pylstm.models.data.structure import named
 
 _OF_NAN = ("Isfinite", "Isnan", "NanToNum", "Where")  # operations of `keras.ops`
@@ -52,12 +50,11 @@ def _check_rows(where, rows, line, may_be_meant):
 
 def may_replace(model, name):
     """Whether something in front of the first recurrent layer may replace what is not finite."""
-    front = (operation for operation, _ in layers_behind(model, name))
     return any(
         isinstance(operation, keras.layers.Lambda)
         or type(operation).__name__ in _OF_NAN
         or not is_of_keras(operation)
-        for operation in itertools.takewhile(lambda each: not is_recurrent(each), front)
+        for operation in front_of(model, name)
     )
 
 

@@ -17,7 +17,7 @@ from pylstm.models.graph.mask_rules import (
     reduces_steps,
     takes_maximum,
 )
-from pylstm.models.graph.mask_values import padding_value
+from pylstm.models.graph.mask_values import makes_mask, padding_value
 
 
 def check_masks(model, padded):
@@ -72,14 +72,14 @@ def _follow(model, masked, passes):
         if is_boolean and not (passes is passes_mask and _goes_by_mask(operation)):
             continue  # it computes a mask
         losers = set().union(*(behind.get(source, ()) for source in sources))
-        if any(is_recurrent(layer) for layer in _layers_of(operation)):
+        if any(is_recurrent(layer) for layer in layers_of(operation)):
             lost.update(dict.fromkeys(losers, True))
         places = {place for place, source in enumerate(sources) if source in carried}
         if isinstance(operation, (keras.Sequential, Functional)):
             lost_inside, places = _follow(operation, places, passes)
             lost.update(lost_inside)
             carried |= {results[place] for place in places if place < len(results)}
-        elif _makes_mask(operation):
+        elif makes_mask(operation):
             carried.update(results)
         elif places and passes(operation):
             carried |= _with_steps(operation, results, len(places) == len(sources))
@@ -114,14 +114,6 @@ def _graph(model):
 
 def _keys(tensors):
     return [id(tensor) for tensor in tensors]
-
-
-def _layers_of(operation):
-    return layers_of(operation) if isinstance(operation, keras.Layer) else ()
-
-
-def _makes_mask(operation):
-    return isinstance(operation, keras.layers.Masking) or getattr(operation, "mask_zero", False)
 
 
 def _goes_by_mask(operation):

@@ -2,7 +2,7 @@
 
 import keras
 
-from pylstm.keras_graph import Functional, is_recurrent, layers_of, nodes_in_turn
+from pylstm.keras_graph import Functional, has_ragged, is_recurrent, layers_of, nodes_in_turn
 from pylstm.models.graph.declared import declared_inputs
 from pylstm.models.graph.mask_rules import computes_each_step
 
@@ -21,11 +21,6 @@ _TAKE_RAGGED = (
     keras.layers.UnitNormalization,
 )
 _REFUSE_RAGGED = ("NanToNum", "Where")  # of those that compute each step by itself
-
-
-def has_ragged():
-    """Whether Keras knows ragged tensors at all."""
-    return keras.backend.backend() == "tensorflow"
 
 
 def front_and_readers(model, name):

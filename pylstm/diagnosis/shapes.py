@@ -5,7 +5,7 @@ import keras
 from pylstm.diagnosis.report import Finding, of_error, summary_of
 from pylstm.inputs import explain
 from pylstm.inputs.contract import Known
-from pylstm.keras_graph import Functional, is_of_keras, is_recurrent, layers_of
+from pylstm.keras_graph import Functional, drops_steps, is_of_keras, is_recurrent, layers_of
 from pylstm.models import SequenceInputs
 from pylstm.models.data.columns import Dense, Sequences
 from pylstm.models.data.entering import strictest_validate
@@ -40,7 +40,7 @@ def check_shape(model, name, where, column, shape, is_ragged):
     steps = column.shape[1:2] if isinstance(column, Dense) else column.lengths
     if len(shape) != 3 or not len(steps):
         return []
-    if isinstance(column, Dense) and max(steps) == 0 and _drops_steps(model):
+    if isinstance(column, Dense) and max(steps) == 0 and any(map(drops_steps, layers_of(model))):
         error = explain.no_steps(column.shape, None, Known(features=shape[2]))
         return [of_error(where, error)]
     if _warns_of_steps(model, column) and any(shape[1] not in (None, each) for each in steps):
@@ -90,11 +90,6 @@ def _check_declared(where, given, shape):
         code, fix = "PYL103", f"keras.Input({given[1:]})"
     what = f"{summary_of(code)}: {given}, declared as {shape}"
     return Finding("error", code, where, what, fix)
-
-
-def _drops_steps(model):
-    layers = layers_of(model)
-    return any(is_recurrent(layer) and not layer.return_sequences for layer in layers)
 
 
 def _warns_of_steps(model, column):

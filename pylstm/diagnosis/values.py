@@ -1,7 +1,5 @@
 """What the numbers themselves tell: unscaled integers, tokens, empty sequences, padding."""
 
-import itertools
-
 import keras
 import numpy as np
 
@@ -9,7 +7,7 @@ from pylstm.diagnosis.report import Finding
 from pylstm.errors import RaggedError
 from pylstm.keras_graph import Functional, is_of_keras, is_recurrent
 from pylstm.models.data.columns import Dense, Sequences
-from pylstm.models.graph.mask_values import layers_behind, padding_value
+from pylstm.models.graph.mask_values import front_of, layers_behind, masked_value, padding_value
 
 _LARGEST_CODE = 30  # larger whole numbers are hardly flags or one-hot codes of features
 _PADDING_SHARE = 0.75  # of the steps of zeros are at the ends, if they are padding
@@ -168,12 +166,11 @@ def _check_tokens(model, name, where, rows):
 
 def _is_scaled(model, name):
     """Whether something in front of the first recurrent layer may scale the input."""
-    front = (operation for operation, _ in layers_behind(model, name))
     return any(
         isinstance(operation, (*_SCALING, *_CODING))
         or not isinstance(operation, keras.Layer)
         or not is_of_keras(operation)
-        for operation in itertools.takewhile(lambda each: not is_recurrent(each), front)
+        for operation in front_of(model, name)
     )
 
 
@@ -193,8 +190,7 @@ def _mask_zeros(layers):
     """Whether one of `layers_behind` an input masks its steps of zeros, as they came to it."""
     are_kept = True
     for layer, reads_input in layers:
-        value = 0 if getattr(layer, "mask_zero", False) else getattr(layer, "mask_value", None)
-        if value == 0 and (reads_input or are_kept):
+        if masked_value(layer) == 0 and (reads_input or are_kept):
             return True
         are_kept &= isinstance(layer, _KEEPING_ZEROS)
     return False

@@ -10,6 +10,7 @@ import keras
 from pylstm.errors import DTypeError, PylstmError, RaggedError, quoted_error
 from pylstm.inputs import explain
 from pylstm.inputs.contract import Known
+from pylstm.keras_graph import has_ragged
 
 # Whose code may raise what is explained here.
 _LIBRARIES = {"jax", "jaxlib", "keras", "numpy", "optree", "pylstm", "tensorflow", "torch", "tree"}
@@ -87,7 +88,7 @@ def _unequal(found):
         got=f"{' and '.join(shapes)} in one batch",
         fix="dataset.ragged_batch(batch_size) instead of batch, "
         "or pylstm.dataset(sequences, labels)"
-        if keras.backend.backend() == "tensorflow"
+        if has_ragged()
         else "pylstm.dataset(sequences, labels)     from the original lists",
     )
 

@@ -9,6 +9,7 @@ from keras import tree
 from pylstm.array_types import dtype_name, may_equal, static_shape
 from pylstm.errors import DTypeError, PylstmError, RaggedError, RankError
 from pylstm.inputs.sequences import unpacked
+from pylstm.keras_graph import has_ragged
 from pylstm.models.data.columns import (
     Columns,
     Dense,
@@ -330,7 +331,7 @@ def _way_to_batches(source, x, y):
         is_open = any(None in shape for shape in shapes)
         if not is_open:
             return "dataset.batch(32)"
-        if keras.backend.backend() == "tensorflow":
+        if has_ragged():
             is_by_step = hasattr(y, "shape") and None in (_shape_of(y) or ())
             to_dense = ".map(lambda x, y: (x, y.to_tensor()))" if is_by_step else ""
             return f"dataset.ragged_batch(32){to_dense}"

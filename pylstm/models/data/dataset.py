@@ -11,6 +11,7 @@ from pylstm.array_types import FLOATS, dtype_name
 from pylstm.errors import OptionError, RaggedError
 from pylstm.inputs.masks import check_mask_value
 from pylstm.inputs.padding import pad_arrays, ragged_of_arrays
+from pylstm.keras_graph import has_ragged
 from pylstm.models.data.columns import (
     Dense,
     Sequences,
@@ -146,7 +147,7 @@ class SequenceDataset(keras.utils.PyDataset):
         self._drop_remainder = drop_remainder
         self._mask_value = mask_value
         self._longest = longest_of(columns)
-        self._set_form(keras.backend.backend() == "tensorflow", has_mask=False)
+        self._set_form(has_ragged(), has_mask=False)
         self._rows = self._draw_batches()
 
     def with_columns(self, columns):

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 from keras import tree
 
+from pylstm.keras_graph import has_ragged
 from pylstm.models.data.columns import Sequences
 from pylstm.models.data.dataset import SequenceDataset, longest_of
 from pylstm.models.data.separating import named_inputs
@@ -106,7 +107,7 @@ def ragged_obstacle(model, predicts=False):
         model: A Keras model.
         predicts: Whether they are for `predict`, which takes them on several replicas, too.
     """
-    if keras.backend.backend() != "tensorflow":
+    if not has_ragged():
         return f"Keras has no ragged tensors on {keras.backend.backend()}"
     if model.jit_compile:
         return "XLA (jit_compile=True) has no ragged tensors"

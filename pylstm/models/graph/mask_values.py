@@ -4,10 +4,12 @@
 `Embedding` with `mask_zero`. Padding must come to them with the value that they look for.
 """
 
+import itertools
+
 import keras
 
 from pylstm.errors import RaggedError
-from pylstm.keras_graph import Functional, is_recurrent, layers_of, nodes_in_turn
+from pylstm.keras_graph import Functional, drops_steps, is_recurrent, layers_of, nodes_in_turn
 from pylstm.models.graph.declared import declared_inputs
 
 
@@ -24,10 +26,10 @@ def padding_value(model, name):
     """
     values = []
     for layer, reads_input in layers_behind(model, name):
-        value = 0.0 if _masks_zero(layer) else getattr(layer, "mask_value", None)
+        value = masked_value(layer)
         if reads_input and value is not None and value not in values:
             values.append(value)
-        elif not reads_input and (_masks_zero(layer) or isinstance(layer, keras.layers.Masking)):
+        elif not reads_input and makes_mask(layer):
             raise RaggedError(
                 "PYL114",
                 "another layer changes the padding before this one looks for it",
@@ -47,6 +49,22 @@ def padding_value(model, name):
             fix=f"keras.layers.Masking({values[-1]}) instead of each",
         )
     return values[0] if values else None
+
+
+def makes_mask(layer):
+    """Whether a layer makes a mask of the values that come to it."""
+    return isinstance(layer, keras.layers.Masking) or getattr(layer, "mask_zero", False)
+
+
+def masked_value(layer):
+    """The value of the steps that a layer masks; None if it masks none."""
+    return 0.0 if getattr(layer, "mask_zero", False) else getattr(layer, "mask_value", None)
+
+
+def front_of(model, name):
+    """What comes in front of the first recurrent layer, of `layers_behind` an input."""
+    operations = (operation for operation, _ in layers_behind(model, name))
+    return itertools.takewhile(lambda each: not is_recurrent(each), operations)
 
 
 def layers_behind(model, name=None):
@@ -70,7 +88,7 @@ def _layers_in_turn(layers):
     reads_input = True
     for layer in layers:
         yield from _opened(layer, 0, reads_input)
-        if _drops_steps(layer):
+        if drops_steps(layer):
             return
         reads_input = False
 
@@ -82,7 +100,7 @@ def _layers_of_graph(model, source):
         for place in places:
             reads_input = node.input_tensors[place] is source
             yield from _opened(node.operation, place, reads_input)
-        if places and not _drops_steps(node.operation):
+        if places and not drops_steps(node.operation):
             reached.update(id(x) for x in node.outputs)
 
 
@@ -95,15 +113,6 @@ def _opened(layer, place, reads_input):
     elif isinstance(layer, keras.Model):
         inner = layers_behind(layer)
     else:
-        layers = layers_of(layer) if isinstance(layer, keras.Layer) else (layer,)
-        inner = ((each, True) for each in layers)
+        inner = ((each, True) for each in layers_of(layer))
     for each, reads_its_input in inner:
         yield each, reads_input and reads_its_input
-
-
-def _drops_steps(layer):
-    return is_recurrent(layer) and not layer.return_sequences
-
-
-def _masks_zero(layer):
-    return getattr(layer, "mask_zero", False)
