@@ -106,7 +106,7 @@ def without_absent(model, x):
 
 
 def named_inputs(model, x):
-    """Triples of an input's name in the model or None, what the user calls it, and its part of x."""
+    """Triples of an input's name in the model or None, what the user calls it, and its data."""
     parts = named("x", x)
     names = x if isinstance(x, dict) else (*declared_inputs(model), *[None] * len(parts))
     for name, (where, part) in zip(names, parts, strict=False):
