@@ -50,9 +50,7 @@ def to_keras(model: keras.Layer) -> keras.Layer:
         OptionError: Also where a layer has a `mask_value`, which `keras.layers.LSTM` lacks.
     """
     copy = _rebuild(model, _to_keras, LSTM)
-    stateful = [
-        layer.name for layer in layers_of(model) if type(layer) is LSTM and layer.stateful
-    ]
+    stateful = [layer.name for layer in layers_of(model) if type(layer) is LSTM and layer.stateful]
     if stateful and keras.backend.backend() == "jax":
         warn_user(
             f"On JAX, predict, evaluate and fit lose the states of keras.layers.LSTM after each "

@@ -10,8 +10,8 @@ from pylstm.diagnosis.values import counted, rows_of
 from pylstm.inputs.padding import PaddedBatch
 from pylstm.keras_graph import is_of_keras
 from pylstm.models.data.columns import Dense
-from pylstm.models.graph.mask_values import front_of
 from pylstm.models.data.structure import named
+from pylstm.models.graph.mask_values import front_of
 
 _OF_NAN = ("Isfinite", "Isnan", "NanToNum", "Where")  # operations of `keras.ops`
 

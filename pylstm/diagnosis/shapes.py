@@ -10,7 +10,6 @@ from pylstm.models import SequenceInputs
 from pylstm.models.data.columns import Dense, Sequences
 from pylstm.models.data.entering import strictest_validate
 from pylstm.models.data.feeding import takes_ragged
-
 from pylstm.models.graph.mask_values import layers_behind
 from pylstm.models.graph.steps import declares_steps, with_any_steps
 

@@ -4,10 +4,10 @@ import numpy as np
 
 from pylstm.errors import TimestepError
 from pylstm.models.data.columns import Sequences, Stacked
-from pylstm.models.graph.declared import declared_shapes
 from pylstm.models.data.output_lengths import with_own_steps
-from pylstm.models.graph.steps import graph_of, refusing
 from pylstm.models.data.structure import named
+from pylstm.models.graph.declared import declared_shapes
+from pylstm.models.graph.steps import graph_of, refusing
 
 
 def check_meeting_inputs(model, x):

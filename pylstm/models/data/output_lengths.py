@@ -5,7 +5,6 @@ import functools
 import keras
 from keras import tree
 
-
 from pylstm.keras_graph import run_graph
 from pylstm.models.data.columns import Dense, Sequences
 from pylstm.models.data.separating import named_inputs

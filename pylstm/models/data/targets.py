@@ -16,9 +16,9 @@ from pylstm.models.data.columns import (
 )
 from pylstm.models.data.meeting_inputs import check_meeting_inputs
 from pylstm.models.data.output_lengths import output_lengths
-from pylstm.models.graph.outputs import map_targets, output_shapes
 from pylstm.models.data.padded_targets import unpad_targets
 from pylstm.models.data.structure import is_several, named
+from pylstm.models.graph.outputs import map_targets, output_shapes
 
 
 def fit_targets(model, columns):
