@@ -46,10 +46,10 @@ def main(arguments=None):
     sanitizer = shutil.which("compute-sanitizer")
     after_timings = end - (len(TOOLS) * TOOL if sanitizer else 0)
     for section, module, until in (
-        ("checks", "check", min(time.time() + CHECKS, after_timings)),
-        ("timings", "timing", after_timings),
+        ("checks", "tests.cuda.on_gpu", min(time.time() + CHECKS, after_timings)),
+        ("timings", "benchmarks.gpu.timing", after_timings),
     ):
-        command = [sys.executable, "-m", f"benchmarks.gpu.{module}", results.path, str(until)]
+        command = [sys.executable, "-m", module, results.path, str(until)]
         tasks.supervise(command, results, section, until)
     for tool in TOOLS:
         results.put("sanitizer", tool, sanitize(sanitizer, tool, TOOL))
@@ -75,7 +75,7 @@ def sanitize(sanitizer, tool, seconds):
     command = [sanitizer, f"--tool={tool}", "--error-exitcode=9"]
     if tool == "memcheck":
         command.append("--report-api-errors=no")  # torch asks the driver for what it may refuse
-    command += [sys.executable, "-m", "benchmarks.gpu.check", "--sanitize"]
+    command += [sys.executable, "-m", "tests.cuda.on_gpu", "--sanitize"]
     # Each tensor is an allocation of its own, whose ends the tool knows.
     environment = os.environ | {"PYTORCH_NO_CUDA_MEMORY_CACHING": "1"}
     process = subprocess.Popen(

@@ -105,7 +105,7 @@ def chosen_kernel(problem):
         dtype=problem.x.dtype.name,
         shapes={name: list(array.shape) for name, array in arrays.items() if array is not None},
         activation=problem.case.activation,
-        allow_tf32=torch_ops._Cuda.allow_tf32(),
+        allow_tf32=torch_ops.Cuda.allow_tf32(),
     )
     return call.kernel
 

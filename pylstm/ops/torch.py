@@ -203,7 +203,7 @@ def _backward(
 def _forward_cuda(*arguments):
     tensors, options, save_for_backward = arguments[:8], arguments[8:-1], arguments[-1]
     options = dict(zip(OPTIONS, options, strict=True))
-    y, h, c, reserve = cuda.forward(_Cuda, tensors, save_for_backward=save_for_backward, **options)
+    y, h, c, reserve = cuda.forward(Cuda, tensors, save_for_backward=save_for_backward, **options)
     reserve = y.new_empty(0, dtype=torch.uint8) if reserve is None else reserve
     return y, h, c, reserve
 
@@ -212,11 +212,11 @@ def _forward_cuda(*arguments):
 def _backward_cuda(*arguments):
     inputs, (reserve, dy, dh, dc), options = arguments[:8], arguments[8:12], arguments[12:]
     options = dict(zip(_GRADIENT_OPTIONS, options, strict=True))
-    gradients = cuda.backward(_Cuda, inputs, reserve, (dy, dh, dc), **options)
+    gradients = cuda.backward(Cuda, inputs, reserve, (dy, dh, dc), **options)
     return tuple(arguments[0].new_empty(0) if g is None else g for g in gradients)
 
 
-class _Cuda:
+class Cuda:
     """What `pylstm.ops.cuda` asks of a framework."""
 
     OutOfMemory = torch.OutOfMemoryError

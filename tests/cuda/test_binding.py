@@ -4,14 +4,14 @@ import contextlib
 import subprocess
 import sys
 
-import harness
 import numpy as np
 import pytest
-from harness import Case
 
 from pylstm import reference
 from pylstm.errors import DeviceError
 from pylstm.ops import cuda
+from tests.cuda import harness
+from tests.cuda.harness import Case
 
 NAMES = ("x", "h0", "c0", "kernel", "recurrent_kernel", "bias", "mask", "recurrent_dropout")
 

@@ -1,7 +1,8 @@
 """Which kernel runs what on which GPU, without any of them."""
 
 import pytest
-from harness import Case
+
+from tests.cuda.harness import Case
 
 # compute capability, multiprocessors, shared memory per block with opt-in, clusters at once
 DEVICES = {

@@ -6,14 +6,14 @@ import sys
 import types
 from typing import ClassVar
 
-import harness
 import numpy as np
 import pytest
-from harness import Case
 
 from pylstm import functional, ops, reference
 from pylstm.errors import DeviceError
 from pylstm.ops import cuda
+from tests.cuda import harness
+from tests.cuda.harness import Case
 
 STREAM = 4096  # what the shim gets and leaves alone
 
@@ -206,7 +206,7 @@ def test_torch_says_whether_tf32_is_allowed(setting, value, allowed):
     before = matmul.fp32_precision
     try:
         setattr(matmul, setting, value)
-        assert op._Cuda.allow_tf32() is allowed
+        assert op.Cuda.allow_tf32() is allowed
     finally:
         matmul.allow_tf32, matmul.fp32_precision = False, before
 

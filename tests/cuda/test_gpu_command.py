@@ -169,12 +169,12 @@ class Gpu:
 def test_the_whole_command(tmp_path, monkeypatch, capsys, failing):
     """With a made-up device, and processes that record a result each."""
     made = {
-        "check": {"failed": "NaN"} if failing else {"error": 1.0},
-        "timing": timing({"pylstm": 1e-4, "cudnn": 2e-4}),
+        "tests.cuda.on_gpu": {"failed": "NaN"} if failing else {"error": 1.0},
+        "benchmarks.gpu.timing": timing({"pylstm": 1e-4, "cudnn": 2e-4}),
     }
 
     def supervise(line, results, section, until):
-        results.put(section, "A inference", made[line[2].rpartition(".")[2]])
+        results.put(section, "A inference", made[line[2]])
 
     tools = {"nvidia-smi", "nvcc", "cmake", "ninja"}
     monkeypatch.setattr(command.shutil, "which", lambda tool: tool if tool in tools else None)
@@ -196,9 +196,9 @@ def test_it_runs_without_keras_and_tensorflow():
     code = """
         import sys
         sys.modules |= dict.fromkeys(["keras", "tensorflow"])  # as if they were not installed
-        import benchmarks.gpu.check, benchmarks.gpu.timing, torch
+        import tests.cuda.on_gpu, benchmarks.gpu.timing, torch
         x, kernel, recurrent_kernel = torch.ones(2, 3, 4), torch.ones(4, 20), torch.ones(5, 20)
-        y = benchmarks.gpu.check.functional.lstm(x.requires_grad_(), kernel, recurrent_kernel)
+        y = tests.cuda.on_gpu.functional.lstm(x.requires_grad_(), kernel, recurrent_kernel)
         y.sum().backward()
         """
     done = subprocess.run(

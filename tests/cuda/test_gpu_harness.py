@@ -1,9 +1,8 @@
-"""`benchmarks.gpu.check` and `.timing` on a CPU: the kernels run through the shim."""
+"""`on_gpu.py` and `benchmarks.gpu.timing` on a CPU: the kernels run through the shim."""
 
 import contextlib
 import itertools
 
-import harness
 import pytest
 
 from benchmarks import problem
@@ -11,14 +10,15 @@ from benchmarks.cases import Case
 from benchmarks.gpu import report
 from benchmarks.gpu.__main__ import DONE
 from pylstm.ops import cuda
+from tests.cuda import harness
 
-check = pytest.importorskip("benchmarks.gpu.check", reason="torch is not installed")
+on_gpu = pytest.importorskip("tests.cuda.on_gpu", reason="torch is not installed")
 peers = pytest.importorskip("benchmarks.gpu.peers")
 reference = pytest.importorskip("benchmarks.gpu.reference")
 timing = pytest.importorskip("benchmarks.gpu.timing")
 
 
-class OnHost(check.Guarded):
+class OnHost(on_gpu.Guarded):
     """torch's CPU tensors, for the shim."""
 
     def __init__(self, case, **options):
@@ -40,23 +40,23 @@ def shim_in_place(binding, monkeypatch):
     return binding
 
 
-SMALL = check.cases([(3, 3, 5, 7), (5, 3, 4, 40)], check.VARIANTS)
+SMALL = on_gpu.cases([(3, 3, 5, 7), (5, 3, 4, 40)], on_gpu.VARIANTS)
 
 
 @pytest.mark.parametrize("name", SMALL)
 def test_the_check_passes_on_the_shim(shim_in_place, name):
-    result = check.check(SMALL[name], OnHost(SMALL[name]))
+    result = on_gpu.check(SMALL[name], OnHost(SMALL[name]))
     assert 0 < result["error"] <= 1
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
 def test_what_overlaps_and_is_captured(monkeypatch, dtype):
     """Torch's tensors on the CPU stand for those on a GPU."""
-    monkeypatch.setattr(check, "Guarded", OnHost)
+    monkeypatch.setattr(on_gpu, "Guarded", OnHost)
     size = (3, 4, 5, 6)
-    (y,) = check._call(size, dtype, training=False)()
+    (y,) = on_gpu._call(size, dtype, training=False)()
     assert not y.requires_grad
-    call = check._call(size, dtype, training=True)
+    call = on_gpu._call(size, dtype, training=True)
     first, second = call(), call()
     assert [tuple(value.shape) for value in first] == [
         (3, 4, 6),
@@ -65,36 +65,36 @@ def test_what_overlaps_and_is_captured(monkeypatch, dtype):
         (6, 24),
         (24,),
     ]
-    assert check._equal(first, second)
-    assert check._equal(first[:1], (y,))
+    assert on_gpu._equal(first, second)
+    assert on_gpu._equal(first[:1], (y,))
     second[-1].add_(1)
-    assert not check._equal(first, second)
+    assert not on_gpu._equal(first, second)
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
 def test_a_long_sequence_passes_on_the_shim(shim_in_place, dtype):
     case = harness.Case(dtype=dtype, batch=2, time=200, features=3, units=8)
-    assert 0 < check.check(case, OnHost(case))["error"] <= 1
+    assert 0 < on_gpu.check(case, OnHost(case))["error"] <= 1
 
 
 def test_what_the_sanitizer_watches(shim_in_place, monkeypatch, capsys):
-    monkeypatch.setattr(check, "Guarded", OnHost)
-    monkeypatch.setattr(check, "SANITIZED_SIZES", check.SANITIZED_SIZES[:2])
-    check.sanitize()
+    monkeypatch.setattr(on_gpu, "Guarded", OnHost)
+    monkeypatch.setattr(on_gpu, "SANITIZED_SIZES", on_gpu.SANITIZED_SIZES[:2])
+    on_gpu.sanitize()
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 2 * len(check.SANITIZED_VARIANTS) * len(check.DTYPES)
+    assert len(lines) == 2 * len(on_gpu.SANITIZED_VARIANTS) * len(on_gpu.DTYPES)
     assert all(line.startswith(DONE) for line in lines)
 
 
 def test_the_check_sees_a_wrong_number(shim_in_place, monkeypatch):
-    right = check.reference.lstm_forward
+    right = on_gpu.reference.lstm_forward
 
     def wrong(*args, **options):
         return tuple(1.001 * value for value in right(*args, **options))
 
-    monkeypatch.setattr(check.reference, "lstm_forward", wrong)
+    monkeypatch.setattr(on_gpu.reference, "lstm_forward", wrong)
     case = harness.Case()
-    assert "times the tolerance" in check.check(case, OnHost(case))["failed"]
+    assert "times the tolerance" in on_gpu.check(case, OnHost(case))["failed"]
 
 
 def test_the_check_sees_what_was_not_written(shim_in_place, monkeypatch):
@@ -107,7 +107,7 @@ def test_the_check_sees_what_was_not_written(shim_in_place, monkeypatch):
 
     monkeypatch.setattr(cuda, "forward", unwritten)
     case = harness.Case()
-    assert "inf times the tolerance" in check.check(case, OnHost(case))["failed"]
+    assert "inf times the tolerance" in on_gpu.check(case, OnHost(case))["failed"]
 
 
 def test_the_check_sees_what_was_written_outside(shim_in_place):
@@ -119,7 +119,7 @@ def test_the_check_sees_what_was_written_outside(shim_in_place):
 
     case = harness.Case(dtype="float16")
     with pytest.raises(AssertionError, match="written outside of a buffer"):
-        check.check(case, TooSmall(case))
+        on_gpu.check(case, TooSmall(case))
 
 
 def test_the_check_sees_a_result_that_moves(shim_in_place, monkeypatch):
@@ -132,7 +132,7 @@ def test_the_check_sees_a_result_that_moves(shim_in_place, monkeypatch):
 
     monkeypatch.setattr(cuda, "forward", moving)
     with pytest.raises(AssertionError, match="the second call gave another result"):
-        check.check(harness.Case(), OnHost(harness.Case()))
+        on_gpu.check(harness.Case(), OnHost(harness.Case()))
 
 
 CASES = [

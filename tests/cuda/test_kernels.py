@@ -2,14 +2,14 @@
 
 import dataclasses
 
-import harness
 import hypothesis
 import numpy as np
 import pytest
-from harness import Case
 from hypothesis import strategies
 
 from pylstm import reference
+from tests.cuda import harness
+from tests.cuda.harness import Case
 
 SIZES = {
     "odd": {"batch": 3, "time": 4, "features": 5, "units": 7},

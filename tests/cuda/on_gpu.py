@@ -1,4 +1,4 @@
-"""`python -m benchmarks.gpu.check RECORD UNTIL`: values and gradients on the GPU against float64.
+"""`python -m tests.cuda.on_gpu RECORD UNTIL`: values and gradients on the GPU against float64.
 
 Every buffer lies between guards and holds NaN until it is written.
 """
@@ -115,7 +115,7 @@ def _same_bits(one, other):
     return (one is None and other is None) or one.tobytes() == other.tobytes()
 
 
-class Guarded(torch_ops._Cuda):
+class Guarded(torch_ops.Cuda):
     """The framework that `pylstm.ops.cuda` asks for memory: torch, with guards around each buffer.
 
     Under compute-sanitizer, which sees what leaves an allocation, there must be none.
@@ -206,7 +206,7 @@ def a_captured_call_agrees():
 
 def a_captured_first_call_agrees():
     """Even the first call, which loads the kernel: in a process that has none yet."""
-    command = [sys.executable, "-m", "benchmarks.gpu.check", "--capture"]
+    command = [sys.executable, "-m", "tests.cuda.on_gpu", "--capture"]
     limit = tasks.LIMIT - 15  # it must not outlive this task
     done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=limit)
     assert done.returncode == 0, done.stderr[-2000:]
