@@ -14,15 +14,10 @@ import pylstm
 from pylstm.diagnosis import Report, diagnose
 from pylstm.diagnosis.report import HINTS, Finding
 from pylstm.errors import CODES, RaggedError
+from tests.data import LENGTHS, object_array, sequences
 from tests.tolerances import assert_close
 
-LENGTHS = (3, 2, 4, 2, 3, 1)
 LABELS = [0, 1, 1, 0, 1, 0]
-
-
-def sequences(lengths=LENGTHS, features=5):
-    rng = np.random.default_rng(0)
-    return [rng.normal(size=(t, features)).astype(np.float32) for t in lengths]
 
 
 def dense(steps=4, features=5):
@@ -538,12 +533,6 @@ def test_targets_per_step_beside_an_output_per_sample():
     assert diagnose(per_step(return_sequences=True), dense(), np.zeros((6, 4, 1))).ok
 
 
-def as_object_array(samples):
-    array = np.empty(len(samples), object)
-    array[:] = samples
-    return array
-
-
 def without_nan(report, **data):
     """What the line of the fix makes of the data."""
     line = found(report, "PYL201").fix.removesuffix(", or leave these samples out")
@@ -554,7 +543,7 @@ def without_nan(report, **data):
 @pytest.mark.parametrize(
     "container",
     [
-        *(list, tuple, as_object_array, pd.Series, pylstm.pad, pylstm.ragged),
+        *(list, tuple, object_array, pd.Series, pylstm.pad, pylstm.ragged),
         lambda samples: [sample.tolist() for sample in samples],
         lambda samples: pylstm.pad(samples).x,
         lambda samples: tf.constant(pylstm.pad(samples).x),

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 import pylstm
 from pylstm import errors
+from tests.data import object_array
 from tests.inputs.support import (
     UNITS,
     assert_close,
@@ -24,12 +25,6 @@ from tests.inputs.support import (
 
 EQUAL = list(data(3, 5, 3))
 RAGGED = [data(5, 3), data(2, 3), data(4, 3)]
-
-
-def objects(sequences):
-    array = np.empty(len(sequences), object)
-    array[:] = sequences
-    return array
 
 
 def assert_reads(container, sequences, *codes, features=3, **options):
@@ -69,8 +64,8 @@ def test_a_padded_batch(padding):
 
 
 def test_an_object_array():
-    assert_reads(objects(RAGGED), RAGGED)
-    assert_reads(objects(EQUAL), EQUAL)
+    assert_reads(object_array(RAGGED), RAGGED)
+    assert_reads(object_array(EQUAL), EQUAL)
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from pylstm.errors import CODES, PylstmError
 from pylstm.reference import lstm_forward
+from tests.data import object_array
 from tests.inputs.support import UNITS, lstm
 from tests.tolerances import assert_close
 
@@ -117,13 +118,6 @@ def draw_state(draw, batch):
 def is_without_objects(array):
     """Whether there is no object in an object array, and so none that is wrong."""
     return array.dtype == object and not array.size
-
-
-def object_array(sequences):
-    array = np.empty(len(sequences), object)
-    for i, sequence in enumerate(sequences):
-        array[i] = sequence
-    return array
 
 
 def nested(value):

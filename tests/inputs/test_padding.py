@@ -1,5 +1,6 @@
 """Padding and its inverse, over every container in which people keep sequences."""
 
+import functools
 import warnings
 
 import ml_dtypes
@@ -10,41 +11,23 @@ import tensorflow as tf
 
 from pylstm import errors
 from pylstm.inputs.padding import PaddedBatch, pad, ragged, unpad
+from tests import data
 
 LENGTHS = (2, 5, 1, 3)
+sequences = functools.partial(data.sequences, LENGTHS, 3)
 
-
-def sequences(features=3, dtype=np.float32):
-    rng = np.random.default_rng(0)
-    return [rng.normal(size=(t, features)).astype(dtype) for t in LENGTHS]
-
-
-def object_array(seqs):
-    array = np.empty(len(seqs), object)
-    array[:] = seqs
-    return array
-
-
-CONTAINERS = {
-    "list": lambda s: s,
-    "tuple": tuple,
+FORMS = data.CONTAINERS | {
     "generator": lambda s: (a for a in s),
-    "object array": object_array,
-    "nested lists": lambda s: [a.tolist() for a in s],
-    "series": pd.Series,
-    "data frames": lambda s: [pd.DataFrame(a) for a in s],
     "data frame of lists": lambda s: pd.DataFrame([[list(column) for column in a.T] for a in s]),
-    "tensors": lambda s: [tf.constant(a) for a in s],
-    "ragged": lambda s: tf.ragged.stack(list(s)),
-    "ragged_rank 1": ragged,
+    "ragged_rank 2": lambda s: tf.ragged.stack(list(s)),
 }
 
 
-@pytest.mark.parametrize("container", CONTAINERS)
+@pytest.mark.parametrize("container", FORMS)
 @pytest.mark.parametrize("padding", ["post", "pre"])
 def test_unpad_inverts_pad(container, padding):
     seqs = sequences()
-    batch = pad(CONTAINERS[container](seqs), padding=padding)
+    batch = pad(FORMS[container](seqs), padding=padding)
     assert isinstance(batch, PaddedBatch)
     assert batch.x.shape == (4, 5, 3)
     assert batch.mask.dtype == bool

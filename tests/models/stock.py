@@ -8,12 +8,6 @@ import pylstm
 PADDING = -99.0  # a value that no sequence holds
 
 
-def sequences(lengths=(3, 2, 4, 2, 3, 1), features=5, seed=0):
-    """Random sequences, one for each length."""
-    rng = np.random.default_rng(seed)
-    return [rng.normal(size=(t, features)).astype(np.float32) for t in lengths]
-
-
 def classifier(
     model_type=pylstm.Sequential, lstm=pylstm.LSTM, front=(), built=True, **lstm_options
 ):

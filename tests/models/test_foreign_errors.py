@@ -10,7 +10,8 @@ import tensorflow as tf
 
 import pylstm
 from pylstm import errors
-from tests.models.stock import classifier, sequences
+from tests.data import sequences
+from tests.models.stock import classifier
 
 X = np.zeros((4, 3, 5), np.float32)
 Y = np.array([0, 1, 1, 0])

@@ -5,34 +5,20 @@ import warnings
 
 import keras
 import numpy as np
-import pandas as pd
-import tensorflow as tf
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 import pylstm
 from pylstm.errors import PylstmError, ShapeCorrectionWarning
+from tests.data import CONTAINERS
 from tests.models.stock import each_alone
 
 EXAMPLES = int(os.environ.get("PYLSTM_FUZZ_EXAMPLES", "400")) // 10
 FEATURES = 3
 
-
-def object_array(seqs):
-    array = np.empty(len(seqs), object)
-    array[:] = seqs
-    return array
-
-
-CONTAINERS = {
-    "list": list,
-    "nested": lambda seqs: [s.tolist() for s in seqs],
-    "objects": object_array,
-    "series": pd.Series,
-    "ragged": pylstm.ragged,
+FORMS = CONTAINERS | {
     "padded": pylstm.pad,
     "pre-padded": lambda seqs: pylstm.pad(seqs, padding="pre"),
-    "tensors": lambda seqs: [tf.constant(s) for s in seqs],
     "batch axes": lambda seqs: [s[None] for s in seqs],
     "wrapped": lambda seqs: [np.stack(seqs)],
     "transposed": lambda seqs: [s.T for s in seqs],
@@ -50,11 +36,11 @@ def cases(draw):
     dtype = draw(st.sampled_from(["float32", "float64", "float16", "int64", "uint8", "bool"]))
     rng = np.random.default_rng(draw(st.integers(0, 9)))
     seqs = [np.abs(3 * rng.normal(size=(t, features))).astype(dtype) for t in lengths]
-    return seqs, draw(st.sampled_from(sorted(CONTAINERS)))
+    return seqs, draw(st.sampled_from(sorted(FORMS)))
 
 
 def _has_one_reading(seqs, container):
-    plain = {"list", "nested", "objects", "series", "ragged", "padded", "tensors"}
+    plain = {*CONTAINERS, "padded"}
     return container in plain and all(seq.shape[1] == FEATURES and len(seq) for seq in seqs)
 
 
@@ -86,7 +72,7 @@ for _model, _stock in STOCK.items():
 def test_predict_is_right_or_explains(case, model, batch_size):
     seqs, container = case
     try:
-        x = CONTAINERS[container](seqs)
+        x = FORMS[container](seqs)
     except ValueError:
         return  # NumPy or pylstm make no such container of these
     with warnings.catch_warnings():
@@ -119,7 +105,7 @@ def test_fit_trains_or_explains(case, surplus, per_step):
     assume(surplus == 0 or len(y) != 1)  # [y] is Keras' way to give a single output its targets
     weights = model.get_weights()
     try:
-        x = CONTAINERS[container](seqs)
+        x = FORMS[container](seqs)
     except ValueError:
         return
     with warnings.catch_warnings():

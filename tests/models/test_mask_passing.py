@@ -12,7 +12,7 @@ from keras import ops
 import pylstm
 from pylstm import errors
 from pylstm.models.graph import mask_rules
-from tests.models.stock import sequences
+from tests.data import sequences
 from tests.tolerances import assert_close
 
 POINTWISE = {

@@ -7,7 +7,7 @@ from keras import ops
 
 import pylstm
 from pylstm import errors
-from tests.models.stock import sequences
+from tests.data import sequences
 from tests.tolerances import assert_close
 
 MEETINGS = {

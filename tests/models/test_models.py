@@ -16,13 +16,13 @@ import tensorflow as tf
 import pylstm
 from pylstm import errors
 from pylstm.models.data.entering import strictest_validate
+from tests.data import sequences
 from tests.models.stock import (
     PADDING,
     assert_fits_like_stock,
     assert_predicts_each_alone,
     classifier,
     each_alone,
-    sequences,
     stock_of,
 )
 from tests.tolerances import assert_close

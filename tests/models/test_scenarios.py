@@ -16,11 +16,11 @@ import tensorflow as tf
 
 import pylstm
 from pylstm import errors
+from tests.data import CONTAINERS, object_array, sequences
 from tests.models.stock import (
     assert_fits_like_stock,
     assert_predicts_each_alone,
     classifier,
-    sequences,
 )
 
 LABELS = [0, 1, 1, 0, 1, 0]
@@ -32,12 +32,6 @@ def no_other_warning():
     with warnings.catch_warnings():
         warnings.simplefilter("error", errors.ShapeCorrectionWarning)
         yield
-
-
-def object_array(seqs):
-    array = np.empty(len(seqs), object)
-    array[:] = seqs
-    return array
 
 
 def assert_fixed(x, seqs, y=LABELS):
@@ -389,21 +383,17 @@ def test_another_number_of_features_in_the_list():
         assert caught.value.got == "sequence 0 is (3, 5), sequence 6 is (3, 4)"
 
 
-CONTAINERS = {
-    "series": pd.Series,
-    "data frames": lambda seqs: [pd.DataFrame(s) for s in seqs],
-    "tensors": lambda seqs: [tf.constant(s) for s in seqs],
+FORMS = CONTAINERS | {
     "padded batch": pylstm.pad,
-    "tuple": tuple,
     "deque": collections.deque,
     "values": lambda seqs: dict(enumerate(seqs)).values(),
 }
 
 
-@pytest.mark.parametrize("container", CONTAINERS)
-def test_other_containers(container):
+@pytest.mark.parametrize("container", FORMS)
+def test_containers(container):
     seqs = sequences()
-    x = CONTAINERS[container](seqs)
+    x = FORMS[container](seqs)
     assert_fits_like_stock(classifier(), x, pd.Series(LABELS), seqs)
     want = classifier().predict(seqs, verbose=0)
     np.testing.assert_array_equal(classifier().predict(x, verbose=0), want)
@@ -673,13 +663,7 @@ class Batches(keras.utils.PyDataset):
         self.epochs += 1
 
 
-def of_objects(seqs):
-    array = np.empty(len(seqs), object)
-    array[:] = seqs
-    return array
-
-
-@pytest.mark.parametrize("form", [list, of_objects, pylstm.pad, pylstm.ragged])
+@pytest.mark.parametrize("form", [list, object_array, pylstm.pad, pylstm.ragged])
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_dataset_whose_batches_are_no_arrays(form, workers):
     # The first two batches are equally long, which Keras would take for the length of all.

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 import pylstm
 from pylstm import errors
-from tests.models.stock import sequences
+from tests.data import sequences
 
 SEQS = sequences()
 LABELS = [(seq[:, 0] > 0).astype(int) for seq in SEQS]
