@@ -1,5 +1,7 @@
 """`pylstm.dataset`: what a batch holds, in which order, and that Keras takes it."""
 
+import pickle
+
 import keras
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ import tensorflow as tf
 from pylstm import errors
 from pylstm.inputs.padding import pad, unpad
 from pylstm.models.data.dataset import dataset
+from tests import data
 
 LENGTHS = np.random.default_rng(1).integers(1, 30, 200)
 
@@ -226,3 +229,21 @@ def test_numpys_global_generator_is_drawn_from_for_shuffling_alone():
     np.random.seed(0)
     dataset(sequences(), batch_size=32)
     np.testing.assert_equal(np.random.get_state()[1:3], expected)
+
+
+def test_batches_of_a_dataset_are_ordinary_arrays():
+    seqs = data.sequences([3, 6, 1, 6])
+    _, y, weight = dataset(seqs, seqs, batch_size=4, shuffle=False)[0]
+    padded = pad(seqs)
+    for got, want in ((y, padded.x), (weight, padded.mask)):
+        assert got.shape == np.zeros(got.shape).shape == pickle.loads(pickle.dumps(got)).shape
+        assert got.mean() == pytest.approx(want.mean())
+        assert got.std() == pytest.approx(want.std())
+        assert str(got).startswith("[[")
+        np.testing.assert_array_equal(got, want)
+
+
+def test_a_dataset_of_no_batch():
+    with pytest.raises(errors.OptionError, match="drop_remainder=False"):
+        dataset(sequences(), batch_size=201, drop_remainder=True)
+    assert len(dataset(sequences(), batch_size=200, drop_remainder=True)) == 1

@@ -8,6 +8,13 @@ import tensorflow as tf
 import pylstm
 from pylstm import errors
 from tests.data import sequences
+from tests.models.stock import (
+    PLAIN,
+    assert_fits_like_stock,
+    assert_same_weights,
+    classifier,
+    per_step,
+)
 
 SEQS = sequences()
 LABELS = [(seq[:, 0] > 0).astype(int) for seq in SEQS]
@@ -367,3 +374,45 @@ def test_an_entry_of_x_that_no_input_is_named_as(unused):
     with pytest.warns(UserWarning, match=f"has no input '{unused}'; left out"):
         got = model.predict({**x, unused: np.arange(3.0)}, verbose=0)
     np.testing.assert_array_equal(got, want)
+
+
+@pytest.mark.parametrize("kind", [iter, lambda labels: (label for label in labels)])
+def test_labels_of_a_generator(kind):
+    got, want = classifier(), classifier()
+    labels = np.array([0, 1, 1, 0, 1, 0])
+    got.fit(sequences(), kind(list(labels)), **PLAIN)
+    want.fit(sequences(), labels, **PLAIN)
+    assert_same_weights(got, want)
+
+
+@pytest.mark.parametrize("more", [1, -1])
+def test_labels_of_one_step_too_many_or_few(more):
+    """The fix cuts what goes on where the other has ended."""
+    x = sequences([3, 6, 2])
+    y = [np.zeros(len(s) + more, int) for s in x]
+    model = classifier(return_sequences=True)
+    with pytest.raises(errors.TimestepError, match="PYL120") as caught:
+        model.fit(x, y, verbose=0)
+    names = {"x": x, "y": y}
+    exec(caught.value.fix.partition("     ")[0], names)
+    model.fit(names["x"], names["y"], verbose=0)
+
+
+def test_targets_by_step():
+    seqs = sequences()
+    padded_labels = pylstm.pad(per_step(seqs)).x
+    model = classifier(return_sequences=True)
+    assert_fits_like_stock(model, seqs, per_step(seqs), seqs, stock_y=padded_labels)
+
+
+def test_ragged_targets_of_a_dataset():
+    seqs = sequences()
+    y = tf.ragged.constant([list(steps) for steps in per_step(seqs)])
+    data = tf.data.Dataset.from_tensor_slices((pylstm.ragged(seqs), y)).batch(3)
+    model = classifier(return_sequences=True)
+    for run in (model.fit, model.evaluate, lambda data: model.fit(seqs, y, validation_data=data)):
+        with pytest.raises(errors.RaggedError, match=r"PYL114.*targets are ragged") as caught:
+            run(data)
+    padded = eval(caught.value.fix.splitlines()[-1], {"dataset": data})
+    want = model.evaluate(seqs, per_step(seqs), batch_size=3, verbose=0)
+    assert model.evaluate(padded, verbose=0) == pytest.approx(want, rel=1e-5)
