@@ -3,14 +3,8 @@
 import numpy as np
 import pytest
 
-from tests.cpu.cases import (
-    GRADIENTS,
-    Case,
-    make_inputs,
-    make_output_gradients,
-    run_backward,
-    run_forward,
-)
+from tests.cases import GRADIENTS, Case, make_inputs, make_output_gradients
+from tests.cpu.calls import run_backward, run_forward
 
 
 @pytest.mark.parametrize(

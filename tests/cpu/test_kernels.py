@@ -5,7 +5,8 @@ import pytest
 
 from pylstm import _core
 from pylstm.reference import ACTIVATIONS, lstm_forward
-from tests.cpu.cases import Case, check, make_inputs, run_forward
+from tests.cases import Case, make_inputs
+from tests.cpu.calls import check, run_forward
 from tests.tolerances import assert_close
 
 DTYPES = ("float32", "float64", "float16", "bfloat16")

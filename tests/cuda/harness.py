@@ -5,6 +5,7 @@ import dataclasses
 import ml_dtypes
 import numpy as np
 
+from pylstm.ops import INPUTS
 from tests import tolerances
 
 GUARD_BYTES = 256
@@ -174,7 +175,7 @@ def backward(shim, case, device, inputs, reserve, output_gradients, *, input_gra
     dtype = DTYPES[case.dtype]
     gradients = {
         "d" + name: guarded(inputs[name].shape, dtype)
-        for name in ("x", "h0", "c0", "kernel", "recurrent_kernel", "bias")
+        for name in INPUTS[:6]
         if inputs[name] is not None and (input_gradient or name != "x")
     }
     workspace = guarded((shim.backward_workspace_bytes(problem, device),), np.uint8)

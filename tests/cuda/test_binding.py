@@ -9,11 +9,9 @@ import pytest
 
 from pylstm import reference
 from pylstm.errors import DeviceError
-from pylstm.ops import cuda
+from pylstm.ops import INPUTS, cuda
 from tests.cuda import harness
 from tests.cuda.harness import Case
-
-NAMES = ("x", "h0", "c0", "kernel", "recurrent_kernel", "bias", "mask", "recurrent_dropout")
 
 
 class HostFramework:
@@ -67,7 +65,7 @@ def framework(binding, monkeypatch):
 def test_forward_and_backward(framework, dtype, options):
     case = Case(dtype=dtype, **options)
     inputs, output_gradients = case.inputs(), case.output_gradients()
-    tensors = [inputs[name] for name in NAMES]
+    tensors = [inputs[name] for name in INPUTS]
     *outputs, reserve = cuda.forward(framework, tensors, save_for_backward=True, **case.options())
     expected = reference.lstm_forward(**inputs, **case.options())
     for name, value, want in zip("yhc", outputs, expected, strict=True):
@@ -96,19 +94,19 @@ def test_forward_and_backward(framework, dtype, options):
 
 def test_inference_keeps_no_reserve(framework):
     inputs = Case().inputs()
-    assert cuda.forward(framework, [inputs[name] for name in NAMES])[-1] is None
+    assert cuda.forward(framework, [inputs[name] for name in INPUTS])[-1] is None
 
 
 def test_a_shape_that_does_not_fit(framework):
     inputs = Case().inputs()
     inputs["kernel"] = inputs["kernel"][:-1]
     with pytest.raises(ValueError, match=r"feature"):
-        cuda.forward(framework, [inputs[name] for name in NAMES])
+        cuda.forward(framework, [inputs[name] for name in INPUTS])
 
 
 def test_an_output_gradient_that_does_not_fit(framework):
     inputs = Case().inputs()
-    tensors = [inputs[name] for name in NAMES]
+    tensors = [inputs[name] for name in INPUTS]
     *_, reserve = cuda.forward(framework, tensors, save_for_backward=True)
     with pytest.raises(ValueError, match=r"dh"):
         cuda.backward(framework, tensors, reserve, (None, inputs["h0"][:1], None))
@@ -128,10 +126,10 @@ def test_a_dtype_that_does_not_fit(framework, name, dtype, message):
     case = Case(mask="right", recurrent_dropout=True)
     arrays = case.inputs() | case.output_gradients()
     arrays[name] = arrays[name].astype(dtype)
-    tensors = [arrays[name] for name in NAMES]
+    tensors = [arrays[name] for name in INPUTS]
     with pytest.raises(TypeError, match=message):
         cuda.backward(framework, tensors, None, [arrays[name] for name in ("dy", "dh", "dc")])
-    if name in NAMES:
+    if name in INPUTS:
         with pytest.raises(TypeError, match=message):
             cuda.forward(framework, tensors)
 
@@ -140,7 +138,7 @@ def test_an_array_on_another_device(framework):
     inputs = Case().inputs()
     framework.elsewhere.add(id(inputs["bias"]))
     with pytest.raises(DeviceError, match=r"PYL138(.|\n)*kernel on cuda:0(.|\n)*bias on cuda:1"):
-        cuda.forward(framework, [inputs[name] for name in NAMES])
+        cuda.forward(framework, [inputs[name] for name in INPUTS])
 
 
 @pytest.mark.parametrize(
@@ -155,7 +153,7 @@ def test_an_array_on_another_device(framework):
 )
 def test_a_reserve_that_is_not_that_of_forward(framework, spoil, message):
     inputs = Case().inputs()
-    tensors = [inputs[name] for name in NAMES]
+    tensors = [inputs[name] for name in INPUTS]
     *_, reserve = cuda.forward(framework, tensors, save_for_backward=True)
     with pytest.raises(ValueError, match=message):
         cuda.backward(framework, tensors, spoil(reserve), (None, None, None))
@@ -163,7 +161,7 @@ def test_a_reserve_that_is_not_that_of_forward(framework, spoil, message):
 
 def test_a_reserve_on_another_device(framework):
     inputs = Case().inputs()
-    tensors = [inputs[name] for name in NAMES]
+    tensors = [inputs[name] for name in INPUTS]
     *_, reserve = cuda.forward(framework, tensors, save_for_backward=True)
     framework.elsewhere.add(id(reserve))
     with pytest.raises(ValueError, match=r"on cuda:1, expected .* on cuda:0"):
@@ -173,7 +171,7 @@ def test_a_reserve_on_another_device(framework):
 def test_a_reserve_that_is_not_dense_is_copied(framework):
     case = Case()
     inputs, upstream = case.inputs(), case.output_gradients().values()
-    tensors = [inputs[name] for name in NAMES]
+    tensors = [inputs[name] for name in INPUTS]
     *_, reserve = cuda.forward(framework, tensors, save_for_backward=True)
     framework.dense = lambda array: array if array.flags.c_contiguous else aligned_copy(array)
     expected = cuda.backward(framework, tensors, reserve, upstream)
@@ -195,7 +193,7 @@ def test_a_workspace_that_is_not_aligned(framework, monkeypatch):
     monkeypatch.setattr(framework, "empty", empty)
     inputs = Case().inputs()
     with pytest.raises(ValueError, match="workspace is not aligned"):
-        cuda.forward(framework, [inputs[name] for name in NAMES])
+        cuda.forward(framework, [inputs[name] for name in INPUTS])
 
 
 def test_the_device_is_current_before_an_array_is_copied(framework, monkeypatch):
@@ -217,7 +215,7 @@ def test_the_device_is_current_before_an_array_is_copied(framework, monkeypatch)
     monkeypatch.setattr(framework, "on_device", on_device)
     monkeypatch.setattr(framework, "dense", dense)
     inputs = Case().inputs()
-    tensors = [inputs[name] for name in NAMES]
+    tensors = [inputs[name] for name in INPUTS]
     with pytest.raises(DeviceError, match=r"PYL136(.|\n)*7 GiB"):
         cuda.forward(framework, tensors)
     with pytest.raises(DeviceError, match=r"PYL136(.|\n)*7 GiB"):
@@ -231,7 +229,7 @@ def test_no_memory_left(framework, monkeypatch):
     monkeypatch.setattr(framework, "empty", empty)
     inputs = Case().inputs()
     with pytest.raises(DeviceError, match=r"PYL136(.|\n)*7 GiB(.|\n)*fix: +a smaller batch"):
-        cuda.forward(framework, [inputs[name] for name in NAMES])
+        cuda.forward(framework, [inputs[name] for name in INPUTS])
 
 
 def test_an_error_of_cuda(framework, binding, monkeypatch):
@@ -243,7 +241,7 @@ def test_an_error_of_cuda(framework, binding, monkeypatch):
     monkeypatch.setattr(framework, "current_stream", failing)
     inputs = Case().inputs()
     with pytest.raises(DeviceError, match=r"PYL137(.|\n)*got: +CUDA: lstm_forward: an illegal"):
-        cuda.forward(framework, [inputs[name] for name in NAMES])
+        cuda.forward(framework, [inputs[name] for name in INPUTS])
 
 
 def test_the_devices(binding):
@@ -254,7 +252,7 @@ def test_the_devices(binding):
 def test_an_unknown_activation(framework):
     inputs = Case().inputs()
     with pytest.raises(ValueError, match="unknown activation 'tanhh'"):
-        cuda.forward(framework, [inputs[name] for name in NAMES], activation="tanhh")
+        cuda.forward(framework, [inputs[name] for name in INPUTS], activation="tanhh")
 
 
 def test_a_missing_pointer(binding):

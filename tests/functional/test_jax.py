@@ -6,7 +6,7 @@ import pytest
 import pylstm
 from pylstm.errors import DeviceError, FeatureMismatchError, MaskError, PylstmError, ShapeError
 from tests import backends
-from tests.cpu.cases import Case, make_inputs
+from tests.cases import Case, make_inputs
 from tests.functional import frameworks
 
 jax = pytest.importorskip("jax", reason="jax is not installed")

@@ -10,7 +10,7 @@ import pylstm
 from pylstm import errors
 from pylstm.ops import load_ops
 from pylstm.reference import lstm_backward, lstm_forward
-from tests.cpu.cases import GRADIENTS, RESULTS, Case, make_inputs, make_output_gradients
+from tests.cases import GRADIENTS, RESULTS, Case, make_inputs, make_output_gradients
 from tests.functional import frameworks
 from tests.tolerances import assert_close
 

@@ -6,7 +6,7 @@ import pytest
 import pylstm
 from pylstm.errors import FeatureMismatchError
 from pylstm.reference import lstm_forward
-from tests.cpu.cases import Case, make_inputs
+from tests.cases import Case, make_inputs
 from tests.tolerances import assert_close
 
 tf = pytest.importorskip("tensorflow", reason="tensorflow is not installed")

@@ -7,7 +7,7 @@ import pytest
 import pylstm
 from pylstm.errors import DeviceError, DTypeError, PylstmError
 from pylstm.ops import OPTIONS
-from tests.cpu.cases import Case, make_inputs
+from tests.cases import Case, make_inputs
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 op = pytest.importorskip("pylstm.ops.torch")

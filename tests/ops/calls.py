@@ -5,10 +5,8 @@ import tensorflow as tf
 
 from pylstm.ops.tensorflow import lstm
 from pylstm.reference import lstm_backward, lstm_forward
+from tests.cases import GRADIENTS, RESULTS
 from tests.tolerances import assert_close
-
-RESULTS = ("y", "h", "c")
-GRADIENTS = ("dx", "dh0", "dc0", "dkernel", "drecurrent_kernel", "dbias")
 
 
 class Call:

@@ -17,7 +17,7 @@ import pytest
 from pylstm import _core
 from pylstm.ops.numpy import lstm
 from pylstm.reference import lstm_forward
-from tests.cpu.cases import Case, make_inputs, make_output_gradients
+from tests.cases import Case, make_inputs, make_output_gradients
 from tests.tolerances import assert_close
 
 NAMES = ("x", "h0", "c0", "kernel", "recurrent_kernel", "bias", "mask", "recurrent_dropout")

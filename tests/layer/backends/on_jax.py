@@ -8,7 +8,7 @@ from jax.test_util import check_grads
 
 import pylstm
 from pylstm.ops import jax as op
-from tests.cpu.cases import Case, make_inputs
+from tests.cases import Case, make_inputs
 from tests.layer.compare import assert_close, pair
 
 

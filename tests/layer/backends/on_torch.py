@@ -9,7 +9,7 @@ import torch
 
 import pylstm
 from pylstm.ops import torch as op
-from tests.cpu.cases import Case, make_inputs
+from tests.cases import Case, make_inputs
 from tests.layer.compare import assert_close, pair
 
 
