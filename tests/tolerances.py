@@ -1,7 +1,8 @@
-"""The largest error that a test accepts, by dtype and pass: one table for every suite.
+"""How far a result may be from the exact one, by dtype and pass: one table for every suite.
 
 An error is the largest absolute difference, as a fraction of the largest absolute value of the
-exact result (or of 1, whichever is greater).
+exact result (or of 1, whichever is greater). Where another computation stands in place of the exact
+one, such as Keras' training, a test has a tolerance of its own.
 """
 
 import numpy as np

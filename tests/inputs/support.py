@@ -9,6 +9,7 @@ import tensorflow as tf
 import pylstm
 from pylstm.errors import ShapeCorrectionWarning
 from pylstm.reference import lstm_forward
+from tests import tolerances
 
 UNITS = 4
 
@@ -47,7 +48,7 @@ def masked_outputs(layer, x, mask, **options):
 
 
 def assert_close(actual, expected):
-    np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-5)
+    tolerances.assert_close(actual, expected, "float32")
 
 
 def eager(layer, x):
