@@ -1,10 +1,12 @@
 // Forward pass. Compiled once per instruction set.
 #include <atomic>
+#include <new>
 #include <type_traits>
 
 #include "core/cell.h"
 #include "cpu/batch.h"
 #include "cpu/gate_weights.h"
+#include "cpu/handoff.h"
 #include "cpu/input_rows.h"
 #include "cpu/kernels.h"
 #include "cpu/lstm.h"
@@ -36,6 +38,7 @@ template <class S>
 struct Scratch {
   using T = Compute<S>;
   using E = Element<Operand<S>>;
+  int64_t* rows;         // [B], those that it computes
   ActiveRow<S>* active;  // [B], of this step
   uint8_t* current;      // [B]: which of a row's two h is the newest
   uint8_t* started;      // [B]: an active step has been
@@ -89,10 +92,12 @@ class Forward {
     if (streams_) streamed_.take(arena);
     projection_.take(arena, threads);
     scratch_ = arena.take<Scratch<S>>(threads);
+    handoffs_ = arena.take<Handoff>(threads);
     for (int i = 0; i < threads; ++i) {
       arena.skip(kPageBytes);
       const Scratch<S> s = take_scratch(arena);
       if (scratch_) scratch_[i] = s;
+      if (handoffs_) new (handoffs_ + i) Handoff;
     }
     bytes_ = arena.used();
   }
@@ -113,21 +118,17 @@ class Forward {
     const bool works = rank < split.threads();
     const Range units{panels_.begin(member, split.unit_groups),
                       panels_.begin(member + 1, split.unit_groups)};
-    const Share share{team, group, member, split.unit_groups, units};
     Scratch<S> s = scratch_[rank];
     if (projection_.runs()) projection_.join(group, split.row_groups, &s.projection);
     team.barrier();  // weights, the batch
     if (!works) return;
-    begin(group, units, s);
-    for (int64_t step = 0, ready = 0, entry = 0; step < p_.time; ++step) {
-      if (projection_.runs() && step == ready) {
-        ready = projection_.run(step, group, units, s.projection);
-        entry = 0;
-      }
-      team.barrier(group, split.unit_groups);  // h
-      entry += run_step(step, projection_.runs() ? entry : kNotProjected, share, s);
-    }
-    end(group, units, s);
+    Share share{team, group, member, split.unit_groups, units, s.rows, 0};
+    batch_.for_each_row(group, [&](int64_t row) { share.rows[share.count++] = row; });
+    begin(share, s);
+    run_steps(0, rank, &share, s);
+    end(share, s);
+    if (split.unit_groups > 1) return;
+    while (take_rows(rank, split.row_groups, &share, s)) end(share, s);
   }
 
  private:
@@ -140,6 +141,8 @@ class Forward {
     Team& team;
     int group, member, members;
     Range units;
+    int64_t* rows;
+    int64_t count;  // of the rows
   };
 
   static bool projects(const Problem& problem, int threads) {
@@ -147,28 +150,20 @@ class Forward {
   }
 
   Scratch<S> take_scratch(Arena& arena) const {
+    auto* rows = arena.take<int64_t>(p_.batch);
     auto* active = arena.take<ActiveRow<S>>(p_.batch);
     auto* current = arena.take<uint8_t>(p_.batch);
     auto* started = arena.take<uint8_t>(p_.batch);
     const InputRows<S> x(p_, buffers_.x, projection_.runs() ? 0 : p_.batch, arena);
     auto* h_rows = arena.take<const E*>(p_.batch);
     auto* part_rows = arena.take<T*>(streams_ ? p_.batch : 0);
-    const int64_t rows = min(p_.batch, kStepRows);
+    const int64_t at_once = min(p_.batch, kStepRows);
     const int64_t panels = streams_ ? panels_.count() : panels_.together();
-    auto* from_rows = arena.take<const T*>(rows);
-    auto* z_rows = arena.take<T*>(rows * panels_.together());
-    auto* z = arena.take<T>(rows * panels * panels_.kGateWidth);
-    return {active,
-            current,
-            started,
-            x,
-            x.rows(),
-            h_rows,
-            part_rows,
-            from_rows,
-            z_rows,
-            z,
-            projection_.take_scratch(arena)};
+    auto* from_rows = arena.take<const T*>(at_once);
+    auto* z_rows = arena.take<T*>(at_once * panels_.together());
+    auto* z = arena.take<T>(at_once * panels * panels_.kGateWidth);
+    return {rows,   active,    current,   started, x, x.rows(),
+            h_rows, part_rows, from_rows, z_rows,  z, projection_.take_scratch(arena)};
   }
 
   // Of the smallest array of states.
@@ -185,11 +180,13 @@ class Forward {
     return batch_.output(static_cast<S*>(buffers_.y), row, step);
   }
 
-  void begin(int group, Range units, const Scratch<S>& s) {
+  void begin(const Share& share, const Scratch<S>& s) {
+    const Range units = share.units;
     const S* h0 = static_cast<const S*>(buffers_.h0);
     const S* c0 = static_cast<const S*>(buffers_.c0);
     const S* masks = static_cast<const S*>(buffers_.recurrent_dropout);
-    batch_.for_each_row(group, [&](int64_t row) {
+    for (int64_t i = 0; i < share.count; ++i) {
+      const int64_t row = share.rows[i];
       s.current[row] = 0;
       s.started[row] = 0;
       for (int64_t panel = units.first; panel < units.last; ++panel) {
@@ -207,7 +204,7 @@ class Forward {
           }
         }
       }
-    });
+    }
   }
 
   // What a row's z starts from in a panel: x W + b, or b.
@@ -216,14 +213,57 @@ class Forward {
                                   : projection_.sum(panel, entry + i, s.projection);
   }
 
-  // One step of a group's rows; `entry` is the place of the first in the projection. Returns how
+  void run_steps(int64_t step, int rank, Share* share, Scratch<S>& s) {
+    Handoff& handoff = handoffs_[rank];
+    handoff.open();
+    for (int64_t ready = step, entry = 0; step < p_.time; ++step) {
+      if (!projection_.runs() || step == ready) {
+        if (handoff.asked()) hand_over(step, rank, share, s);
+      }
+      handoff.offer(share->count > 1 ? p_.time - step : 0);
+      if (projection_.runs() && step == ready) {
+        ready = projection_.run(step, share->rows, share->count, share->units, s.projection);
+        entry = 0;
+      }
+      share->team.barrier(share->group, share->members);  // h
+      entry += run_step(step, projection_.runs() ? entry : kNotProjected, *share, s);
+    }
+    handoff.close(handoffs_);
+  }
+
+  // The last of a thread's rows to one that asks, from `step` on.
+  void hand_over(int64_t step, int rank, Share* share, const Scratch<S>& s) {
+    const int asker = handoffs_[rank].asker();
+    const Scratch<S>& to = scratch_[asker];
+    const int64_t given = share->count / 2;
+    share->count -= given;
+    for (int64_t i = 0; i < given; ++i) {
+      const int64_t row = share->rows[share->count + i];
+      to.rows[i] = row;
+      to.current[row] = s.current[row];
+      to.started[row] = s.started[row];
+    }
+    handoffs_[rank].answer(handoffs_, step, given);
+  }
+
+  // Goes on with rows of another thread that has more than a few steps to do; false if none has.
+  bool take_rows(int rank, int threads, Share* share, Scratch<S>& s) {
+    const int64_t step =
+        Handoff::take(handoffs_, threads, rank, max(2, p_.time / 16), &share->count);
+    if (step == Handoff::kNothing) return false;
+    run_steps(step, rank, share, s);
+    return true;
+  }
+
+  // One step of a thread's rows; `entry` is the place of the first in the projection. Returns how
   // many rows are active.
   int64_t run_step(int64_t step, int64_t entry, const Share& share, const Scratch<S>& s) {
     int64_t n = 0;
-    batch_.for_each_row(share.group, [&](int64_t row) {
+    for (int64_t i = 0; i < share.count; ++i) {
+      const int64_t row = share.rows[i];
       if (!batch_.active(row, step)) {
         repeat_output(step, row, share.units, s);
-        return;
+        continue;
       }
       if (entry == kNotProjected) s.x.set(n, batch_.input(row, step));
       s.h_rows[n] = dropout_ ? dropped_h(row, s.current[row]) : h(row, s.current[row]);
@@ -231,7 +271,7 @@ class Forward {
       s.current[row] ^= 1;
       s.started[row] = 1;
       s.active[n++] = active_row(row, step, s.current[row]);
-    });
+    }
     Scratch<S> part = s;
     for (int64_t first = 0, block = step; first < n; first += kStepRows, ++block) {
       part.active = s.active + first;
@@ -378,10 +418,12 @@ class Forward {
     }
   }
 
-  void end(int group, Range units, const Scratch<S>& s) {
+  void end(const Share& share, const Scratch<S>& s) {
+    const Range units = share.units;
     S* h_out = static_cast<S*>(buffers_.h);
     S* c_out = static_cast<S*>(buffers_.c);
-    batch_.for_each_row(group, [&](int64_t row) {
+    for (int64_t i = 0; i < share.count; ++i) {
+      const int64_t row = share.rows[i];
       for (int64_t panel = units.first; panel < units.last; ++panel) {
         const int64_t unit = panels_.first_unit(panel), lanes = panels_.lanes(panel);
         const int64_t at = row * p_.units + unit;
@@ -391,7 +433,7 @@ class Forward {
           store_lanes(V(0.0), static_cast<S*>(buffers_.y) + at, lanes);
         }
       }
-    });
+    }
   }
 
   const Problem& p_;
@@ -409,6 +451,7 @@ class Forward {
   T* dropout_ = nullptr;    // [slot][gate][padded units]
   E* dropped_h_ = nullptr;  // [slot][2][gate][padded units], h times dropout
   Scratch<S>* scratch_;     // [threads]
+  Handoff* handoffs_;       // [threads]
   int64_t bytes_;
 };
 

@@ -75,16 +75,18 @@ class Projection {
     return s.sums + (panel * s.entries + entry) * panels_.kGateWidth;
   }
 
-  // For the active rows from `step` on, as many steps as fit; returns the step after them.
-  int64_t run(int64_t step, int group, Range units, const Scratch& s) const {
+  // For those of n rows that are active, from `step` on, as many steps as fit; returns the step
+  // after them.
+  int64_t run(int64_t step, const int64_t* rows, int64_t n_rows, Range units,
+              const Scratch& s) const {
     int64_t entries = 0;
     for (; step < p_.time; ++step) {
       int64_t n = 0;
-      batch_.for_each_row(group, [&](int64_t row) { n += batch_.active(row, step); });
+      for (int64_t i = 0; i < n_rows; ++i) n += batch_.active(rows[i], step);
       if (entries + n > min(s.entries, capacity())) break;
-      batch_.for_each_row(group, [&](int64_t row) {
-        if (batch_.active(row, step)) s.x.set(entries++, batch_.input(row, step));
-      });
+      for (int64_t i = 0; i < n_rows; ++i) {
+        if (batch_.active(rows[i], step)) s.x.set(entries++, batch_.input(rows[i], step));
+      }
     }
     // A block of W stays in the cache for all entries.
     const Left<O> left{s.x.rows(), operands<O>(p_.features), 1};

@@ -12,25 +12,10 @@
 
 #include "cpu/executor.h"
 #include "cpu/places.h"
+#include "cpu/spin.h"
 
 namespace pylstm::cpu {
 namespace {
-
-// Spins, then yields: the one waited for may need this core, where threads outnumber the cores or
-// one was woken here. By the clock, for processors differ in how long a pause takes.
-template <class Condition>
-void spin_until(Condition condition) {
-  constexpr std::chrono::microseconds kSpin{10};
-  if (condition()) return;
-  const auto start = std::chrono::steady_clock::now();
-  while (!condition()) {
-    if (std::chrono::steady_clock::now() - start < kSpin) {
-      _mm_pause();
-    } else {
-      std::this_thread::yield();
-    }
-  }
-}
 
 struct alignas(64) Barrier {
   std::atomic<int> arrived{0};

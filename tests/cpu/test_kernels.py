@@ -207,6 +207,22 @@ def test_shares_of_the_units_do_not_change_a_bit(isa, case):
         np.testing.assert_array_equal(y, expected)
 
 
+@cases(
+    Case(batch=28, time=200, features=5, units=33),
+    Case(batch=28, time=200, features=5, units=33, mask="holes"),
+    Case(batch=28, time=100, features=5, units=33, dropout=True, dtype="bfloat16"),
+    Case(batch=14, time=200, features=500, units=20),
+)
+def test_rows_that_another_thread_takes_do_not_change_a_bit(case):
+    """Of more threads than cores some fall behind, and those that are done take rows of theirs."""
+    inputs = make_inputs(case)
+    *expected, _ = run_forward(case, inputs)
+    for threads in (2, 3, 4) * 20:
+        *results, _ = run_forward(case.with_(threads=threads), inputs)
+        for result, one in zip(results, expected, strict=True):
+            np.testing.assert_array_equal(result, one)
+
+
 def test_many_calls_at_once():
     """Callers share one pool, with more of them than cores; none waits for another for ever."""
     from concurrent.futures import ThreadPoolExecutor
