@@ -6,7 +6,7 @@ import pytest
 
 import pylstm
 from pylstm import errors
-from pylstm.models.data import strictest_validate
+from pylstm.models.data.entering import strictest_validate
 from tests.data import sequences
 from tests.models.stock import LABELS, classifier, each_alone
 from tests.tolerances import assert_close
