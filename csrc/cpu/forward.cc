@@ -93,11 +93,15 @@ class Forward {
     projection_.take(arena, threads);
     scratch_ = arena.take<Scratch<S>>(threads);
     handoffs_ = arena.take<Handoff>(threads);
+    claims_ = arena.take<std::atomic<int64_t>>(threads * kClaims);
     for (int i = 0; i < threads; ++i) {
       arena.skip(kPageBytes);
       const Scratch<S> s = take_scratch(arena);
       if (scratch_) scratch_[i] = s;
       if (handoffs_) new (handoffs_ + i) Handoff;
+      for (int j = 0; claims_ && j < 2; ++j) {
+        new (claims_ + i * kClaims + j) std::atomic<int64_t>(0);
+      }
     }
     bytes_ = arena.used();
   }
@@ -116,16 +120,17 @@ class Forward {
     const int group = rank / split.unit_groups;
     const int member = rank % split.unit_groups;
     const bool works = rank < split.threads();
-    const Range units{panels_.begin(member, split.unit_groups),
-                      panels_.begin(member + 1, split.unit_groups)};
+    const Range units = units_of(member, split.unit_groups);
     Scratch<S> s = scratch_[rank];
     if (projection_.runs()) projection_.join(group, split.row_groups, &s.projection);
     team.barrier();  // weights, the batch
     if (!works) return;
-    Share share{team, group, member, split.unit_groups, units, s.rows, 0};
+    Share share{team, group, member, split.unit_groups, units, false, s.rows, 0};
     batch_.for_each_row(group, [&](int64_t row) { share.rows[share.count++] = row; });
+    share.steals = steals_units(share);
     begin(share, s);
     run_steps(0, rank, &share, s);
+    if (share.steals) team.barrier(group, split.unit_groups);  // h, c
     end(share, s);
     if (split.unit_groups > 1) return;
     while (take_rows(rank, split.row_groups, &share, s)) end(share, s);
@@ -133,6 +138,7 @@ class Forward {
 
  private:
   static constexpr int64_t kNotProjected = -1;
+  static constexpr int64_t kClaims = 8;  // a cache line of its own for each thread
   // So many rows of a step at a time: what is computed of them stays in the cache.
   static constexpr int64_t kStepRows = 16 * kTileRows;
 
@@ -141,12 +147,26 @@ class Forward {
     Team& team;
     int group, member, members;
     Range units;
+    bool steals;  // units of a step from those with whom it shares rows
     int64_t* rows;
     int64_t count;  // of the rows
   };
 
   static bool projects(const Problem& problem, int threads) {
     return Projection<S>::pays(problem, threads, StreamedProduct<S>::pays(problem));
+  }
+
+  Range units_of(int member, int members) const {
+    return {panels_.begin(member, members), panels_.begin(member + 1, members)};
+  }
+
+  // Whether who has done its units of a step takes some of another: not where that would read
+  // weights which lie in the other's cache, for few rows, nor sums of the projection, of which the
+  // other may begin the next.
+  bool steals_units(const Share& share) const {
+    constexpr int64_t kCacheBytes = 3 << 19, kFewRows = 16;
+    return share.members > 1 && !streams_ && !projection_.runs() && share.count > kFewRows &&
+           weights_.bytes() / share.members > kCacheBytes;
   }
 
   Scratch<S> take_scratch(Arena& arena) const {
@@ -272,43 +292,62 @@ class Forward {
       s.started[row] = 1;
       s.active[n++] = active_row(row, step, s.current[row]);
     }
-    Scratch<S> part = s;
-    for (int64_t first = 0, block = step; first < n; first += kStepRows, ++block) {
-      part.active = s.active + first;
-      part.x_rows = s.x_rows + first;
-      part.h_rows = s.h_rows + first;
-      run_rows(block % 2, share, entry == kNotProjected ? entry : entry + first,
-               min(kStepRows, n - first), part);
+    if (streams_) {
+      run_streamed(step % 2, share, entry, n, s);
+      return n;
+    }
+    const int64_t together = panels_.together(), blocks = ceil_div(n, kStepRows);
+    std::atomic<int64_t>* claims = claims_ + share.group * share.members * kClaims;
+    const int now = step % 2;
+    // Of the next step: nobody needs those of the last any more.
+    claims[share.member * kClaims + 1 - now].store(0, std::memory_order_relaxed);
+    for (int turn = 0; turn < (share.steals ? share.members : 1); ++turn) {
+      const int member = (share.member + turn) % share.members;
+      const Range units = units_of(member, share.members);
+      const int64_t groups = ceil_div(units.last - units.first, together);
+      std::atomic<int64_t>& claimed = claims[member * kClaims + now];
+      for (int64_t i = 0;; ++i) {
+        const int64_t at = share.steals ? claimed.fetch_add(1, std::memory_order_relaxed) : i;
+        if (at >= blocks * groups) break;
+        run_block(step, at / groups, at % groups, units, entry, n, s);
+      }
     }
     return n;
   }
 
-  // A step of the n rows listed in the scratch.
-  void run_rows(bool back, const Share& share, int64_t entry, int64_t n, const Scratch<S>& s) {
-    const Range units = share.units;
-    if (streams_) {
-      const typename StreamedProduct<S>::Rows rows{
-          n, entry == kNotProjected ? s.x_rows : nullptr, s.h_rows, s.part_rows, s.z_rows, s.z};
-      streamed_.multiply((call_ + back) % 2, share.member, share.members, rows);
-      share.team.barrier(share.group, share.members);
-      streamed_.add_parts(units, rows,
-                          [&](int64_t panel, int64_t i) { return start(panel, entry, i, s); });
+  // Of the n rows of a step, a block of up to kStepRows, and of a thread's units the panels that
+  // are computed together with the `group`-th.
+  void run_block(int64_t step, int64_t block, int64_t group, Range units, int64_t entry, int64_t n,
+                 Scratch<S> s) {
+    const int64_t row = block * kStepRows;
+    s.active += row;
+    s.x_rows += row;
+    s.h_rows += row;
+    n = min(kStepRows, n - row);
+    if (entry != kNotProjected) entry += row;
+    // There and back: the last panels of some rows are still in the cache for the next.
+    const bool back = (step + block) % 2;
+    const int64_t together = panels_.together();
+    const int64_t first =
+        back ? ((units.last - 1) & -together) - group * together : units.first + group * together;
+    const int64_t last = min(first + together, units.last);
+    for (int64_t panel = first; panel < last; ++panel) {
+      const int64_t then = panel + 1 < last ? panel + 1 : back ? first - together : last;
+      multiply_panel(panel, then, units, panel - first, entry, n, s);
     }
-    const int64_t together = panels_.together(), last_group = (units.last - 1) & -together;
-    for (int64_t at = units.first; at < units.last; at += together) {
-      // There and back: the last panels of some rows are still in the cache for the next.
-      const int64_t first = back ? units.first + last_group - at : at;
-      const int64_t last = min(first + together, units.last);
-      for (int64_t panel = first; !streams_ && panel < last; ++panel) {
-        const int64_t then = panel + 1 < last ? panel + 1 : back ? first - together : last;
-        multiply_panel(panel, then, units, panel - first, entry, n, s);
-      }
-      for (int64_t panel = first; panel < last; ++panel) {
-        with_activations<T>(p_, [&](const auto& act, const auto& rec) {
-          apply_gates(act, rec, panel, units, n, s);
-        });
-      }
-    }
+    apply_gates(first, last, units, n, s);
+  }
+
+  // A step of the n rows listed in the scratch, by weights as they lie.
+  void run_streamed(bool back, const Share& share, int64_t entry, int64_t n, const Scratch<S>& s) {
+    if (n == 0) return;
+    const typename StreamedProduct<S>::Rows rows{
+        n, entry == kNotProjected ? s.x_rows : nullptr, s.h_rows, s.part_rows, s.z_rows, s.z};
+    streamed_.multiply((call_ + back) % 2, share.member, share.members, rows);
+    share.team.barrier(share.group, share.members);
+    streamed_.add_parts(share.units, rows,
+                        [&](int64_t panel, int64_t i) { return start(panel, entry, i, s); });
+    apply_gates(share.units.first, share.units.last, share.units, n, s);
   }
 
   // z = x W + h R + b for panel `at` of those computed together; `then` comes next.
@@ -349,6 +388,13 @@ class Forward {
       active.dropped_h = dropped_h(row, next);
     }
     return active;
+  }
+
+  void apply_gates(int64_t first, int64_t last, Range units, int64_t n, const Scratch<S>& s) {
+    for (int64_t panel = first; panel < last; ++panel) {
+      with_activations<T>(
+          p_, [&](const auto& act, const auto& rec) { apply_gates(act, rec, panel, units, n, s); });
+    }
   }
 
   // A function of its own, for that leaves its loops more registers.
@@ -452,6 +498,8 @@ class Forward {
   E* dropped_h_ = nullptr;  // [slot][2][gate][padded units], h times dropout
   Scratch<S>* scratch_;     // [threads]
   Handoff* handoffs_;       // [threads]
+  // [threads][kClaims]: how many of a thread's panels have been begun, in even and in odd steps.
+  std::atomic<int64_t>* claims_;
   int64_t bytes_;
 };
 

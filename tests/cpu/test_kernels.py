@@ -212,12 +212,15 @@ def test_shares_of_the_units_do_not_change_a_bit(isa, case):
     Case(batch=28, time=200, features=5, units=33, mask="holes"),
     Case(batch=28, time=100, features=5, units=33, dropout=True, dtype="bfloat16"),
     Case(batch=14, time=200, features=500, units=20),
+    Case(batch=18, time=4, features=5, units=1030, mask="holes"),
+    Case(batch=100, time=3, features=5, units=1030, dropout=True),
 )
-def test_rows_that_another_thread_takes_do_not_change_a_bit(case):
-    """Of more threads than cores some fall behind, and those that are done take rows of theirs."""
+def test_work_that_another_thread_takes_does_not_change_a_bit(case):
+    """Of more threads than cores some fall behind, and those that are done take rows of theirs, or,
+    of the last two cases, units."""
     inputs = make_inputs(case)
     *expected, _ = run_forward(case, inputs)
-    for threads in (2, 3, 4) * 20:
+    for threads in (2, 3, 4) * 10:
         *results, _ = run_forward(case.with_(threads=threads), inputs)
         for result, one in zip(results, expected, strict=True):
             np.testing.assert_array_equal(result, one)
