@@ -84,8 +84,8 @@ def test_predict_is_right_or_explains(case, model, batch_size):
             assert error.expected or error.fix
             assert not _has_one_reading(seqs, container), error
             return
-    if container == "transposed":
-        seqs = [seq.T for seq in seqs]  # nothing tells square ones from what was meant
+    if container == "transposed" or (container == "extra axis" and seqs[0].shape[1] == 1):
+        seqs = [seq.T for seq in seqs]  # as square ones and (batch, 1, time, 1) may be meant
     assert all(seq.shape[1] == FEATURES for seq in seqs)
     filled = [seq for seq in seqs if len(seq)]
     expected = each_alone(STOCK[model], filled)
