@@ -4,7 +4,10 @@
 // are found step by step; then dx and the weight gradients follow as large products over all the
 // chunk's entries. Sums run over the entries of a part of the batch in one fixed order, so results
 // do not depend on the number of threads.
+#include <new>
+
 #include "core/cell.h"
+#include "cpu/claims.h"
 #include "cpu/input_gradient.h"
 #include "cpu/kernels.h"
 #include "cpu/runtime_activation.h"
@@ -64,7 +67,9 @@ class Backward {
     dc_ = arena.take<T>(all * panels_.padded());
     a_c_ = arena.take<T>(all * panels_.padded());
     scratch_ = arena.take<Scratch<S>>(threads);
+    claims_ = arena.take<Claims>(threads);
     for (int i = 0; i < threads; ++i) {
+      if (claims_) new (claims_ + i) Claims;
       arena.skip(kPageBytes);
       auto* active = arena.take<ActiveRow<S>>(p_.batch);
       auto* latest = arena.take<int64_t>(p_.batch);
@@ -102,6 +107,7 @@ class Backward {
     bool first_chunk = true;
     for (int64_t end = p_.time; end > 0; first_chunk = false) {
       const Chunk chunk = entries_.chunk_before(end, batch_);
+      for (int64_t set = 0; set < kInputs + parts; ++set) claims_[rank].reset(set);
       if (works) {
         int64_t entries[kMaxParts];
         for (int64_t i = 0; i < parts; ++i) entries[i] = chunk.parts[i].end();
@@ -118,8 +124,13 @@ class Backward {
       }
       for (int64_t i = 0; i < parts; ++i) {
         const Part& part = chunk.parts[i];
-        weight_gradients_.add(part, first_chunk, rank, team.size(), s.product, s.lefts);
-        input_gradient_.compute(part, rank, team.size(), s.product);
+        share_out(team, rank, !apart, kWeights + i, [&](int thread, auto claimed) {
+          weight_gradients_.add(part, first_chunk, thread, team.size(), s.product, s.lefts,
+                                claimed);
+        });
+        share_out(team, rank, !apart, kInputs + i, [&](int thread, auto claimed) {
+          input_gradient_.compute(part, thread, team.size(), s.product, claimed);
+        });
       }
       if (chunk.begin > 0) wait_for_others();
       end = chunk.begin;
@@ -131,6 +142,21 @@ class Backward {
 
  private:
   static constexpr int64_t kDroppedRows = kRowBlock / kGates;  // of a product with dropout
+  static constexpr int64_t kWeights = 0, kInputs = kMaxParts;  // sets of claims, for each part
+
+  // A thread's share of a product, piece by piece; then, where they take from each other, pieces of
+  // others' shares.
+  template <class Product>
+  void share_out(const Team& team, int rank, bool takes, int64_t set, Product product) const {
+    if (!takes) {
+      int64_t piece = 0;
+      return product(rank, [&] { return piece++; });
+    }
+    for (int turn = 0; turn < team.size(); ++turn) {
+      const int thread = (rank + turn) % team.size();
+      product(thread, [&] { return claims_[thread].next(set); });
+    }
+  }
 
   int64_t slot_bytes() const { return panels_.padded() * int64_t{sizeof(T)}; }
   T* dh(int64_t row) const { return dh_ + batch_.slot(row) * panels_.padded(); }
@@ -379,6 +405,7 @@ class Backward {
   T* dc_;                // [slot][padded units]
   T* a_c_;               // [slot][padded units]
   Scratch<S>* scratch_;  // [threads]
+  Claims* claims_;       // [threads], of the pieces of products
   int64_t bytes_;
 };
 

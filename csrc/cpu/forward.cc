@@ -5,6 +5,7 @@
 
 #include "core/cell.h"
 #include "cpu/batch.h"
+#include "cpu/claims.h"
 #include "cpu/gate_weights.h"
 #include "cpu/handoff.h"
 #include "cpu/input_rows.h"
@@ -93,15 +94,13 @@ class Forward {
     projection_.take(arena, threads);
     scratch_ = arena.take<Scratch<S>>(threads);
     handoffs_ = arena.take<Handoff>(threads);
-    claims_ = arena.take<std::atomic<int64_t>>(threads * kClaims);
+    claims_ = arena.take<Claims>(threads);
     for (int i = 0; i < threads; ++i) {
       arena.skip(kPageBytes);
       const Scratch<S> s = take_scratch(arena);
       if (scratch_) scratch_[i] = s;
       if (handoffs_) new (handoffs_ + i) Handoff;
-      for (int j = 0; claims_ && j < 2; ++j) {
-        new (claims_ + i * kClaims + j) std::atomic<int64_t>(0);
-      }
+      if (claims_) new (claims_ + i) Claims;
     }
     bytes_ = arena.used();
   }
@@ -138,7 +137,6 @@ class Forward {
 
  private:
   static constexpr int64_t kNotProjected = -1;
-  static constexpr int64_t kClaims = 8;  // a cache line of its own for each thread
   // So many rows of a step at a time: what is computed of them stays in the cache.
   static constexpr int64_t kStepRows = 16 * kTileRows;
 
@@ -297,17 +295,15 @@ class Forward {
       return n;
     }
     const int64_t together = panels_.together(), blocks = ceil_div(n, kStepRows);
-    std::atomic<int64_t>* claims = claims_ + share.group * share.members * kClaims;
-    const int now = step % 2;
-    // Of the next step: nobody needs those of the last any more.
-    claims[share.member * kClaims + 1 - now].store(0, std::memory_order_relaxed);
+    Claims* claims = claims_ + share.group * share.members;
+    const int64_t now = step % 2;
+    claims[share.member].reset(1 - now);  // of the last step, for the next
     for (int turn = 0; turn < (share.steals ? share.members : 1); ++turn) {
       const int member = (share.member + turn) % share.members;
       const Range units = units_of(member, share.members);
       const int64_t groups = ceil_div(units.last - units.first, together);
-      std::atomic<int64_t>& claimed = claims[member * kClaims + now];
       for (int64_t i = 0;; ++i) {
-        const int64_t at = share.steals ? claimed.fetch_add(1, std::memory_order_relaxed) : i;
+        const int64_t at = share.steals ? claims[member].next(now) : i;
         if (at >= blocks * groups) break;
         run_block(step, at / groups, at % groups, units, entry, n, s);
       }
@@ -498,8 +494,7 @@ class Forward {
   E* dropped_h_ = nullptr;  // [slot][2][gate][padded units], h times dropout
   Scratch<S>* scratch_;     // [threads]
   Handoff* handoffs_;       // [threads]
-  // [threads][kClaims]: how many of a thread's panels have been begun, in even and in odd steps.
-  std::atomic<int64_t>* claims_;
+  Claims* claims_;          // [threads], of panels in even and in odd steps
   int64_t bytes_;
 };
 

@@ -28,17 +28,23 @@ class InputGradient {
   }
 
   // A block of entries after the other for all panels. Shared among the threads are panels ×
-  // entries.
-  void compute(const Part& part, int rank, int threads, const ProductRows<S>& product) const {
+  // entries. `thread` is whose share it is, claimed(): the number of the next piece, a block's part
+  // of a panel, to be done of it.
+  template <class Claimed>
+  void compute(const Part& part, int thread, int threads, const ProductRows<S>& product,
+               Claimed claimed) const {
     const auto lefts = entries_.dz_lefts(product);
     const int64_t panels = ceil_div(kernel_.vectors(), kTileVectors);
-    const Range mine = part.share(panels * part.entries, rank, threads);
-    for (int64_t at = mine.first, n; at < mine.last; at += n) {
+    const Range mine = part.share(panels * part.entries, thread, threads);
+    int64_t next = claimed();
+    for (int64_t at = mine.first, piece = 0, n; at < mine.last; at += n, ++piece) {
       const int64_t block = at / (kRowBlock * panels) * kRowBlock;
       const int64_t rows = min(kRowBlock, part.entries - block), in_block = at - block * panels;
       const int64_t first = part.begin + block + in_block % rows;
       const int64_t v = in_block / rows * kTileVectors;
       n = min(part.begin + block + rows - first, mine.last - at);
+      if (piece < next) continue;
+      next = claimed();
       for (int64_t i = 0; i < n; ++i) {
         entries_.set_row(product, i, first + i);
         product.out[i] = product.results + i * kTileColumns<V>;

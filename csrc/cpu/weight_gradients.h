@@ -29,43 +29,51 @@ class WeightGradients {
   }
 
   // A block of rows after the other for many panels: the block is first laid out along the entries.
-  // Shared among the threads are rows × panels.
-  void add(const Part& part, bool first_chunk, int rank, int threads, const ProductRows<S>& product,
-           E* lefts) const {
-    const Range mine = part.share(rows() * panels_.count(), rank, threads);
-    const auto panels_of = [&](int64_t first_row, int64_t n) -> Range {
+  // Shared among the threads are rows × panels. `thread` is whose share it is, claimed(): the
+  // number of the next piece, one block and panel, to be done of it.
+  template <class Claimed>
+  void add(const Part& part, bool first_chunk, int thread, int threads,
+           const ProductRows<S>& product, E* lefts, Claimed claimed) const {
+    const Range mine = part.share(rows() * panels_.count(), thread, threads);
+    int64_t begin = 0, next = claimed();  // pieces
+    // For n rows from the first on: lay_out() before the first piece of those that are claimed.
+    const auto add_rows = [&](int64_t first, int64_t n, int64_t copy_stride, auto lay_out) {
       const auto panel = [&](int64_t share) {
-        return min(panels_.count(), ceil_div(max(0, share - first_row * panels_.count()), n));
+        return min(panels_.count(), ceil_div(max(0, share - first * panels_.count()), n));
       };
-      return {panel(mine.first), panel(mine.last)};
+      const Range panels{panel(mine.first), panel(mine.last)};
+      const int64_t end = begin + panels.last - panels.first;
+      if (next < end) lay_out();
+      for (; next < end; next = claimed()) {
+        add_block(part, panels.first + next - begin, panels.last, first, n, copy_stride,
+                  first_chunk, product, lefts);
+      }
+      begin = end;
     };
     const int64_t input_rows = entries_.input_rows();
     for (int64_t first = 0; first < input_rows; first += kRowBlock) {
       const int64_t n = min(kRowBlock, input_rows - first);
-      const Range panels = panels_of(first, n);
-      if (panels.first == panels.last) continue;
-      transpose_entries(part, n, lefts, [&](int64_t entry, int64_t column) {
-        return load_lanes(entries_.inputs(entry) + first + column, V::kWidth);
+      add_rows(first, n, 0, [&] {
+        transpose_entries(part, n, lefts, [&](int64_t entry, int64_t column) {
+          return load_lanes(entries_.inputs(entry) + first + column, V::kWidth);
+        });
       });
-      add_block(part, panels, first, n, 0, first_chunk, product, lefts);
     }
     for (int64_t first = 0; first < p_.units; first += state_rows()) {
       const int64_t n = min(state_rows(), p_.units - first);
-      const Range panels = panels_of(input_rows + first, n);
-      if (panels.first == panels.last) continue;
-      for (int64_t copy = 0; copy < state_copies(); ++copy) {
-        transpose_entries(
-            part, n, lefts + copy * copy_stride(), [&](int64_t entry, int64_t column) {
-              const int64_t unit = first + column;
-              const V state = load_lanes(entries_.state(entry) + unit, V::kWidth);
-              if (!p_.has_recurrent_dropout) return state;
-              const S* dropout = static_cast<const S*>(buffers_.recurrent_dropout) +
-                                 batch_.dropout(copy, entries_.row(entry));
-              return state * load_lanes(dropout + unit, panels_.lanes(unit / V::kWidth));
-            });
-      }
-      add_block(part, panels, input_rows + first, n, p_.has_recurrent_dropout ? copy_stride() : 0,
-                first_chunk, product, lefts);
+      add_rows(input_rows + first, n, p_.has_recurrent_dropout ? copy_stride() : 0, [&] {
+        for (int64_t copy = 0; copy < state_copies(); ++copy) {
+          transpose_entries(
+              part, n, lefts + copy * copy_stride(), [&](int64_t entry, int64_t column) {
+                const int64_t unit = first + column;
+                const V state = load_lanes(entries_.state(entry) + unit, V::kWidth);
+                if (!p_.has_recurrent_dropout) return state;
+                const S* dropout = static_cast<const S*>(buffers_.recurrent_dropout) +
+                                   batch_.dropout(copy, entries_.row(entry));
+                return state * load_lanes(dropout + unit, panels_.lanes(unit / V::kWidth));
+              });
+        }
+      });
     }
   }
 
@@ -115,24 +123,25 @@ class WeightGradients {
     }
   }
 
-  // Of rows [first, first + n), which `lefts` holds.
-  void add_block(const Part& part, Range panels, int64_t first, int64_t n, int64_t copy_stride,
-                 bool first_chunk, const ProductRows<S>& product, const E* lefts) const {
+  // Of rows [first, first + n), which `lefts` holds, and a panel; the next, before `last`, follows.
+  void add_block(const Part& part, int64_t panel, int64_t last, int64_t first, int64_t n,
+                 int64_t copy_stride, bool first_chunk, const ProductRows<S>& product,
+                 const E* lefts) const {
     const int64_t entries = operands<O>(part.entries);
-    for (int64_t i = 0; i < n; ++i) product.left[i] = lefts + i * left_stride();
+    for (int64_t i = 0; i < n; ++i) {
+      product.left[i] = lefts + i * left_stride();
+      product.out[i] = sum(part.index, panel, first + i);
+    }
     Left<O> left{product.left, entries, 1, 0, operands<O>(copy_stride)};
     left.apart = true;
-    for (int64_t panel = panels.first; panel < panels.last; ++panel) {
-      left.offset = panels_.vector(panel, 0).gate * left.copy_stride;
-      for (int64_t i = 0; i < n; ++i) product.out[i] = sum(part.index, panel, first + i);
-      Ahead<O> ahead;
-      if (panel + 1 < panels.last) {
-        ahead.then = entries_.dz_operands(panel + 1, part.index);
-        ahead.elements = entries * panels_.row_width(panel + 1);
-      }
-      multiply<O>(&left, 1, n, entries_.dz_operands(panel, part.index), 0, panels_.vectors(panel),
-                  first_chunk ? nullptr : product.out, product.out, ahead, panels_.shared(panel));
+    left.offset = panels_.vector(panel, 0).gate * left.copy_stride;
+    Ahead<O> ahead;
+    if (panel + 1 < last) {
+      ahead.then = entries_.dz_operands(panel + 1, part.index);
+      ahead.elements = entries * panels_.row_width(panel + 1);
     }
+    multiply<O>(&left, 1, n, entries_.dz_operands(panel, part.index), 0, panels_.vectors(panel),
+                first_chunk ? nullptr : product.out, product.out, ahead, panels_.shared(panel));
   }
 
   // To the first part's sums of a row.
