@@ -5,8 +5,8 @@ import pytest
 
 from pylstm import _core
 from pylstm.reference import ACTIVATIONS, lstm_forward
-from tests.cases import Case, make_inputs
-from tests.cpu.calls import check, run_forward
+from tests.cases import Case, make_inputs, make_output_gradients
+from tests.cpu.calls import check, run_backward, run_forward
 from tests.tolerances import assert_close
 
 DTYPES = ("float32", "float64", "float16", "bfloat16")
@@ -217,12 +217,17 @@ def test_shares_of_the_units_do_not_change_a_bit(isa, case):
 )
 def test_work_that_another_thread_takes_does_not_change_a_bit(case):
     """Of more threads than cores some fall behind, and those that are done take rows of theirs, or,
-    of the last two cases, units."""
+    of the last two cases, units, and pieces of the gradients' products."""
     inputs = make_inputs(case)
-    *expected, _ = run_forward(case, inputs)
+    gradients = make_output_gradients(case)
+
+    def results(case):
+        *outputs, reserve = run_forward(case, inputs, save_for_backward=True)
+        return *outputs, *run_backward(case, inputs, reserve, gradients)
+
+    expected = results(case)
     for threads in (2, 3, 4) * 10:
-        *results, _ = run_forward(case.with_(threads=threads), inputs)
-        for result, one in zip(results, expected, strict=True):
+        for result, one in zip(results(case.with_(threads=threads)), expected, strict=True):
             np.testing.assert_array_equal(result, one)
 
 
