@@ -208,7 +208,7 @@ PYBIND11_MODULE(_cuda, module) {
            py::arg("recurrent_activation") = "sigmoid", py::arg("go_backwards") = false,
            py::arg("return_sequences") = true, py::arg("zero_output_for_mask") = false,
            py::arg("save_for_backward") = false, py::arg("input_gradient") = true,
-           py::arg("allow_tf32") = false)
+           py::arg("allow_tf32") = false, py::call_guard<pylstm::GilRelease>())
       .def_property_readonly("kernel", &Call::kernel,
                              "The name of the kernel that runs it, and a sentence why.")
       .def_property_readonly("reserve_bytes", &Call::reserve_bytes)

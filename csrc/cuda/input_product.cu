@@ -34,6 +34,12 @@ __global__ void __launch_bounds__(kBlockThreads)
 
 }  // namespace
 
+int compiled_capability() {
+  cudaFuncAttributes attributes;
+  PYLSTM_CUDA_CHECK(cudaFuncGetAttributes(&attributes, input_product<FusedMultiplyAdd<float>>));
+  return attributes.ptxVersion;
+}
+
 void launch_input_product(const Problem& problem, const void* x, const void* kernel,
                           const void* bias, void* z, cudaStream_t stream) {
   visit_math(problem, [&](auto arithmetic) {

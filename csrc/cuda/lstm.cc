@@ -6,6 +6,7 @@
 
 #include "core/arena.h"
 #include "cuda/check.h"
+#include "cuda/input_product.h"
 #include "cuda/resident_backward.h"
 #include "cuda/resident_forward.h"
 #include "cuda/step_backward.h"

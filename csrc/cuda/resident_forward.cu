@@ -148,12 +148,6 @@ __global__ void __launch_bounds__(Shape::kMaxThreads, 1)
 
 }  // namespace
 
-int compiled_capability() {
-  cudaFuncAttributes attributes;
-  PYLSTM_CUDA_CHECK(cudaFuncGetAttributes(&attributes, load_states<float>));
-  return attributes.ptxVersion;
-}
-
 int resident_clusters() {
   using Shape = ResidentShape<TensorCore<Half>, Exchange::kCluster, 8, 2>;
   const auto kernel = resident_forward<Shape>;
