@@ -8,8 +8,9 @@ from pylstm.errors import DeviceError
 
 # cudaError_t
 _MEMORY_ALLOCATION = 2
-# Driver too old or absent, no code of ours for the device, no device, a wrong one, no code again.
-_NO_DEVICE = (35, 98, 100, 101, 209)
+# Driver too old or absent, no code of ours for the device, no device, a wrong one, no code again;
+# then code that the driver would have to compile: without a compiler, with an older one, forbidden.
+_NO_DEVICE = (35, 98, 100, 101, 209, 221, 222, 223)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,11 +24,19 @@ class Gpu:
     def obstacle(self):
         """Why the kernels cannot run on it, or None."""
         architectures = built_with("CUDA_ARCHITECTURES").split(";")
-        if any(_runs_on(architecture, self.capability) for architecture in architectures):
+        code = {_code_for(self.capability, architecture) for architecture in architectures}
+        if "machine code" in code:
+            return None
+        capability = self.capability / 10
+        if "PTX" not in code:
+            built_for = ", ".join(architectures)
+            return f"its compute capability is {capability}, and pylstm was built for {built_for}"
+        cuda = load_cuda()
+        if cuda.driver_version() >= cuda.runtime_version:
             return None
         return (
-            f"its compute capability is {self.capability / 10}, and pylstm was built for "
-            f"{', '.join(architectures)}"
+            f"its compute capability is {capability}: it needs a driver for CUDA "
+            f"{_version(cuda.runtime_version)} or newer, or pylstm built for {capability}"
         )
 
 
@@ -74,19 +83,20 @@ def out_of_memory(error):
     )
 
 
-def _runs_on(architecture, capability):
-    """Whether code for one of CMake's architectures, such as "86-real" or "90", runs there: machine
-    code on its own generation, the rest on all that is newer."""
+def _code_for(capability, architecture):
+    """What one of CMake's architectures, such as "86-real" or "90", has for a GPU: "machine code",
+    which runs on its own generation, "PTX", which the driver compiles for all that is newer, or
+    None."""
     named = re.fullmatch(r"(\d+)([a-z]?)(?:-(\w+))?", architecture)
     if named is None:  # "all", of a CMake that does not say which: no reason to blame it
-        return True
+        return "machine code"
     number, specific, kind = named.groups()
     number = int(number)
-    if specific:
-        return number == capability
-    if kind != "real" and number <= capability:
-        return True
-    return kind != "virtual" and number // 10 == capability // 10 and number <= capability
+    if number > capability or (specific and number < capability):
+        return None
+    if kind != "virtual" and number // 10 == capability // 10:
+        return "machine code"
+    return "PTX" if kind != "real" else None
 
 
 def _version(number):

@@ -88,14 +88,28 @@ def test_says_on_which_gpus_it_runs(capsys, cuda):
         ("90-virtual", {90, 100, 120}),
         ("89", {89, 90, 100, 120}),
         ("75-real;80-real;86-real;89-real;90", {75, 80, 86, 89, 90, 100, 120}),
+        ("90;100-real;120-real", {90, 100, 120}),
         ("all-major", {61, 70, 75, 80, 86, 89, 90, 100, 120}),
         ("No CUDA devices found.-real", {61, 70, 75, 80, 86, 89, 90, 100, 120}),  # CMake's "native"
     ],
 )
-def test_which_code_runs_where(monkeypatch, architectures, runs):
+def test_which_code_runs_where(monkeypatch, cuda, architectures, runs):
     monkeypatch.setattr(_gpus, "built_with", {"CUDA_ARCHITECTURES": architectures}.get)
     capabilities = (61, 70, 75, 80, 86, 89, 90, 100, 120)
     assert {c for c in capabilities if _gpus.Gpu("", c).obstacle is None} == runs
+
+
+def test_an_older_driver_does_not_compile_the_kernels(monkeypatch, cuda):
+    monkeypatch.setattr(_gpus, "built_with", {"CUDA_ARCHITECTURES": "90;100-real"}.get)
+    monkeypatch.setattr(cuda, "runtime_version", 13010)
+    assert _gpus.Gpu("", 120).obstacle is None
+    monkeypatch.setattr(cuda, "driver_version", lambda: 13000)
+    assert _gpus.Gpu("", 90).obstacle is None
+    assert _gpus.Gpu("", 100).obstacle is None
+    assert _gpus.Gpu("", 120).obstacle == (
+        "its compute capability is 12.0: it needs a driver for CUDA 13.1 or newer, "
+        "or pylstm built for 12.0"
+    )
 
 
 @pytest.mark.parametrize(
@@ -104,6 +118,7 @@ def test_which_code_runs_where(monkeypatch, architectures, runs):
         (2, "PYL136", "CUDA: it"),
         (98, "PYL135", "CUDA: it\nNVIDIA Old: its compute capability is 6.1"),
         (209, "PYL135", "CUDA: it\nNVIDIA Old: its compute capability is 6.1"),
+        (222, "PYL135", "CUDA: it\nNVIDIA Old: its compute capability is 6.1"),
         (700, "PYL137", "CUDA: it"),
     ],
 )

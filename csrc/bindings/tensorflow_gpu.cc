@@ -35,6 +35,9 @@ class GpuBackend {
       case cudaErrorInvalidDeviceFunction:
       case cudaErrorNoKernelImageForDevice:
       case cudaErrorInsufficientDriver:
+      case cudaErrorJitCompilerNotFound:
+      case cudaErrorUnsupportedPtxVersion:
+      case cudaErrorJitCompilationDisabled:
         return absl::FailedPreconditionError(
             std::string("pylstm: the CUDA kernels cannot run on this GPU.\n  got:      ") +
             error.what() + "\n  fix:      python -m pylstm says what they need");
