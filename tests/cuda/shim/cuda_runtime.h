@@ -46,6 +46,7 @@ enum cudaError_t {
   cudaErrorInvalidValue,
   cudaErrorInvalidConfiguration,
   cudaErrorStreamCaptureUnsupported,
+  cudaErrorCooperativeLaunchTooLarge,
 };
 inline const char* cudaGetErrorString(cudaError_t status) {
   return status == cudaSuccess ? "no error" : "invalid argument";
@@ -213,6 +214,11 @@ cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(
     const cudaLaunchAttribute& attribute = config->attrs[i];
     if (attribute.id == cudaLaunchAttributeCooperative) cooperative = attribute.val.cooperative;
     if (attribute.id == cudaLaunchAttributeClusterDimension) cluster = attribute.val.clusterDim.x;
+  }
+  if (grid.x % cluster != 0) return cudaErrorInvalidConfiguration;
+  const auto multiprocessors = static_cast<unsigned>(shim_device.multiprocessors);
+  if (cooperative && grid.x * grid.y * grid.z > multiprocessors) {  // one for each block
+    return cudaErrorCooperativeLaunchTooLarge;
   }
   const std::tuple<Parameters...> values(arguments...);
   ::shim::run_grid([&] { std::apply(kernel, values); }, grid, block, config->dynamicSmemBytes,

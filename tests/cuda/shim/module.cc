@@ -137,11 +137,13 @@ PYBIND11_MODULE(cuda_shim, module) {
   module.def("lstm_forward", [](const Problem& problem, const DeviceProperties& device,
                                 uint64_t seed, const py::dict& arrays) {
     shim::set_seed(seed);
+    shim_device.multiprocessors = device.multiprocessors;
     pylstm::cuda::lstm_forward(problem, forward_buffers(arrays), device, nullptr);
   });
   module.def("lstm_backward", [](const Problem& problem, const DeviceProperties& device,
                                  uint64_t seed, const py::dict& arrays) {
     shim::set_seed(seed);
+    shim_device.multiprocessors = device.multiprocessors;
     pylstm::cuda::lstm_backward(problem, backward_buffers(arrays), device, nullptr);
   });
 }

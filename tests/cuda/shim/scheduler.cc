@@ -11,6 +11,7 @@
 #include <deque>
 #include <memory>
 #include <numeric>
+#include <optional>
 #include <random>
 #include <stdexcept>
 #include <string>
@@ -25,9 +26,11 @@ constexpr unsigned char kPoison = 0xff;  // NaN in every floating-point type
 
 struct Fiber;
 
-// Threads that wait for each other.
+// Threads that wait for each other. A phase ends when all have arrived.
 struct Barrier {
   size_t expected = 0;
+  size_t arrived = 0;
+  uint64_t phase = 0;
   std::vector<Fiber*> waiting;
 };
 
@@ -68,11 +71,13 @@ struct Fiber {
   jmp_buf resume;
   bool started = false;
   std::deque<std::vector<Copy>> copies{1};  // the last is not committed yet
+  std::optional<uint64_t> cluster_phase;    // between its arrival and its wait
 };
 
 std::mt19937_64 random_engine;
 std::vector<void*> free_stacks;
 std::vector<Fiber*> runnable;
+std::vector<Fiber*> delayed;  // until nothing else can run
 Fiber* current = nullptr;
 jmp_buf scheduler;
 ucontext_t scheduler_context;
@@ -93,24 +98,37 @@ void* take_stack() {
   return stack;
 }
 
-void release(Barrier& barrier) {
+void end_phase(Barrier& barrier) {
+  barrier.arrived = 0;
+  ++barrier.phase;
   runnable.insert(runnable.end(), barrier.waiting.begin(), barrier.waiting.end());
   barrier.waiting.clear();
 }
 
 // A thread that has ended counts as arrived.
 void leave(Barrier& barrier) {
-  if (--barrier.expected > 0 && barrier.waiting.size() == barrier.expected) release(barrier);
+  if (--barrier.expected > 0 && barrier.arrived == barrier.expected) end_phase(barrier);
 }
 
 void switch_to_scheduler() {
   if (_setjmp(current->resume) == 0) _longjmp(scheduler, 1);
 }
 
-void arrive(Barrier& barrier) {
-  barrier.waiting.push_back(current);
-  if (barrier.waiting.size() == barrier.expected) release(barrier);
+// Returns the phase whose end to wait for.
+uint64_t arrive(Barrier& barrier) {
+  const uint64_t phase = barrier.phase;
+  if (++barrier.arrived == barrier.expected) end_phase(barrier);
+  return phase;
+}
+
+void wait_for(Barrier& barrier, uint64_t phase) {
+  (barrier.phase == phase ? barrier.waiting : runnable).push_back(current);
   switch_to_scheduler();
+}
+
+[[noreturn]] void fail(const char* text) {
+  std::fprintf(stderr, "%s\n", text);
+  std::abort();
 }
 
 void fiber_main() {
@@ -180,7 +198,8 @@ void run_blocks(const std::vector<unsigned>& indices, size_t shared_bytes, unsig
     for (auto& fiber : block.fibers) runnable.push_back(fiber.get());
   }
   alive = runnable.size();
-  while (!runnable.empty()) {
+  while (!runnable.empty() || !delayed.empty()) {
+    if (runnable.empty()) runnable.swap(delayed);
     std::swap(runnable[random_engine() % runnable.size()], runnable.back());
     Fiber* fiber = runnable.back();
     runnable.pop_back();
@@ -226,12 +245,32 @@ unsigned char* shared_memory() { return current->block->shared_begin; }
 
 void* cluster_shared(const void* pointer, unsigned rank) {
   const auto offset = static_cast<const unsigned char*>(pointer) - current->block->shared_begin;
-  return current->block->cluster->blocks.at(rank)->shared_begin + offset;
+  const Block& block = *current->block->cluster->blocks.at(rank);
+  if (block.barrier.expected == 0) fail("a store to the shared memory of a block that has ended");
+  return block.shared_begin + offset;
 }
 
 unsigned cluster_rank() { return current->block->rank; }
-void block_barrier() { arrive(current->block->barrier); }
-void cluster_barrier() { arrive(current->block->cluster->barrier); }
+
+void block_barrier() {
+  Barrier& barrier = current->block->barrier;
+  wait_for(barrier, arrive(barrier));
+}
+
+void cluster_arrive() {
+  if (current->cluster_phase) fail("a thread arrives twice at the barrier of its cluster");
+  Cluster& cluster = *current->block->cluster;
+  current->cluster_phase = arrive(cluster.barrier);
+  // Before this thread's next store others may be far ahead: each time, all those of other blocks.
+  const bool slow = *current->cluster_phase % cluster.blocks.size() == current->block->rank;
+  (slow ? delayed : runnable).push_back(current);
+  switch_to_scheduler();
+}
+
+void cluster_wait() {
+  wait_for(current->block->cluster->barrier, current->cluster_phase.value());
+  current->cluster_phase.reset();
+}
 
 void yield() {
   runnable.push_back(current);
@@ -241,8 +280,7 @@ void yield() {
 void warp_collective(Operation operation, void* argument) {
   Warp& warp = current->block->warps[current->linear / 32];
   if (warp.arrived > 0 && warp.operation != operation) {
-    std::fprintf(stderr, "the lanes of a warp are at different instructions\n");
-    std::abort();
+    fail("the lanes of a warp are at different instructions");
   }
   warp.operation = operation;
   warp.arguments[current->linear % 32] = argument;

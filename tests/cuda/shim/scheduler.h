@@ -34,7 +34,9 @@ unsigned char* shared_memory();
 void* cluster_shared(const void* pointer, unsigned rank);
 unsigned cluster_rank();
 void block_barrier();
-void cluster_barrier();
+// The two halves of a barrier.
+void cluster_arrive();
+void cluster_wait();
 void yield();
 // Suspends until all 32 lanes of the warp have called; then `operation` sees every lane's argument.
 using Operation = void (*)(void* const (&lanes)[32]);

@@ -146,9 +146,12 @@ inline void wait_acquire(const unsigned* counter, unsigned value) {
   while (*static_cast<const volatile unsigned*>(counter) < value) ::shim::yield();
 }
 
-inline void cluster_barrier() { ::shim::cluster_barrier(); }
-inline void cluster_arrive() {}
-inline void cluster_wait() { ::shim::cluster_barrier(); }
+inline void cluster_arrive() { ::shim::cluster_arrive(); }
+inline void cluster_wait() { ::shim::cluster_wait(); }
+inline void cluster_barrier() {
+  cluster_arrive();
+  cluster_wait();
+}
 template <class T>
 void store_to_cluster(T* shared, unsigned rank, T value) {
   *static_cast<T*>(::shim::cluster_shared(shared, rank)) = value;
