@@ -22,6 +22,10 @@ class GpuBackend {
 
   absl::Status backward(tensorflow::OpKernelContext* context, const Problem& problem,
                         BackwardBuffers buffers) const {
+    // The kernels read it in vectors, and TensorFlow's slices may begin anywhere.
+    if (reinterpret_cast<uintptr_t>(buffers.reserve) % 64 != 0) {
+      return absl::InvalidArgumentError("pylstm: the reserve is not aligned to 64 bytes");
+    }
     return run(context, problem, buffers, cuda::backward_workspace_bytes, cuda::lstm_backward);
   }
 
