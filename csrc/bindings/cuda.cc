@@ -77,19 +77,15 @@ class Call {
     const std::string error = check_backward(forward, gradients, &problem_);
     if (!error.empty()) throw py::value_error(error);
     device_ = cuda::device_properties();
+    choice_ = choose_kernel(problem_, device_);
   }
 
   int64_t reserve_bytes() const { return problem_.reserve_bytes(); }
-  int64_t forward_workspace_bytes() const {
-    return cuda::forward_workspace_bytes(problem_, device_);
-  }
+  int64_t forward_workspace_bytes() const { return cuda::forward_workspace_bytes(problem_); }
   int64_t backward_workspace_bytes() const {
-    return cuda::backward_workspace_bytes(problem_, device_);
+    return cuda::backward_workspace_bytes(problem_, choice_, device_);
   }
-  py::tuple kernel() const {
-    const cuda::Choice choice = cuda::choose_kernel(problem_, device_);
-    return py::make_tuple(cuda::kernel_name(choice.kernel), choice.reason);
-  }
+  py::tuple kernel() const { return py::make_tuple(cuda::kernel_name(choice_.kernel), cuda::reason(choice_)); }
 
   void forward(const Pointers& pointers, uintptr_t stream) const {
     const Arrays arrays{pointers};
@@ -99,7 +95,7 @@ class Call {
     buffers.c = arrays.required("c");
     if (problem_.save_for_backward) buffers.reserve = arrays.aligned("reserve");
     buffers.workspace = arrays.aligned("workspace");
-    cuda::lstm_forward(problem_, buffers, device_, reinterpret_cast<cudaStream_t>(stream));
+    cuda::lstm_forward(problem_, buffers, choice_, device_, reinterpret_cast<cudaStream_t>(stream));
   }
 
   void backward(const Pointers& pointers, uintptr_t stream) const {
@@ -116,7 +112,8 @@ class Call {
     buffers.drecurrent_kernel = arrays.required("drecurrent_kernel");
     buffers.dbias = arrays.required_if(problem_.use_bias, "dbias");
     buffers.workspace = arrays.aligned("workspace");
-    cuda::lstm_backward(problem_, buffers, device_, reinterpret_cast<cudaStream_t>(stream));
+    cuda::lstm_backward(problem_, buffers, choice_, device_,
+                        reinterpret_cast<cudaStream_t>(stream));
   }
 
  private:
@@ -155,6 +152,7 @@ class Call {
 
   Problem problem_;
   cuda::DeviceProperties device_;
+  cuda::Choice choice_;
 };
 
 // The newest CUDA that the driver can run, 1000 · major + 10 · minor; 0 without a driver.

@@ -17,7 +17,10 @@ class GpuBackend {
 
   absl::Status forward(tensorflow::OpKernelContext* context, const Problem& problem,
                        ForwardBuffers buffers) const {
-    return run(context, problem, buffers, cuda::forward_workspace_bytes, cuda::lstm_forward);
+    const auto workspace_bytes = [](const Problem& problem, auto&...) {
+      return cuda::forward_workspace_bytes(problem);
+    };
+    return run(context, problem, buffers, workspace_bytes, cuda::lstm_forward);
   }
 
   absl::Status backward(tensorflow::OpKernelContext* context, const Problem& problem,
@@ -50,22 +53,23 @@ class GpuBackend {
     }
   }
 
-  template <class Buffers>
+  template <class Buffers, class WorkspaceBytes>
   static absl::Status run(tensorflow::OpKernelContext* context, Problem problem, Buffers buffers,
-                          int64_t (*workspace_bytes)(const Problem&, const DeviceProperties&),
-                          void (*lstm)(const Problem&, const Buffers&, const DeviceProperties&,
-                                       cudaStream_t)) {
+                          const WorkspaceBytes& workspace_bytes,
+                          void (*lstm)(const Problem&, const Buffers&, const Choice&,
+                                       const DeviceProperties&, cudaStream_t)) {
     problem.allow_tf32 = tensorflow::tensor_float_32_execution_enabled();
     auto* stream = static_cast<cudaStream_t>(
         context->op_device_context()->stream()->platform_specific_handle().stream);
     try {
       const DeviceProperties& device = cuda::device_properties();
+      const Choice choice = choose_kernel(problem, device);
+      const int64_t bytes = workspace_bytes(problem, choice, device);
       tensorflow::Tensor workspace;
-      TF_RETURN_IF_ERROR(context->allocate_temp(
-          tensorflow::DT_UINT8, tensorflow::TensorShape({workspace_bytes(problem, device)}),
-          &workspace));
+      TF_RETURN_IF_ERROR(context->allocate_temp(tensorflow::DT_UINT8,
+                                                tensorflow::TensorShape({bytes}), &workspace));
       buffers.workspace = workspace.data();
-      lstm(problem, buffers, device, stream);
+      lstm(problem, buffers, choice, device, stream);
     } catch (const std::exception& error) {
       return status_of(error);
     }

@@ -77,19 +77,33 @@ const char* kernel_name(Kernel kernel) {
   return "";
 }
 
+std::string reason(const Choice& choice) {
+  const std::string resident = "the recurrent weights fit into the registers ";
+  const std::string slices = std::to_string(choice.plan.slices);
+  switch (choice.kernel) {
+    case Kernel::kStep:
+      return std::string("one product per step: ") + choice.obstacle;
+    case Kernel::kBlock:
+      return resident + (choice.plan.shared_steps > 0 ? "and shared memory " : "") + "of one block";
+    case Kernel::kCluster:
+      return resident + "of a cluster of " + slices + " blocks";
+    case Kernel::kGrid:
+      return resident + "of " + slices + " multiprocessors";
+  }
+  return "";
+}
+
 Choice choose_kernel(const Problem& problem, const DeviceProperties& device) {
   // With large tiles a step's result, (B, 4H) or (B, H), should still occupy every multiprocessor.
   const auto wants_small_tiles = [&](int64_t columns) {
     return ceil_div(problem.batch, 64) * ceil_div(columns, 64) < device.multiprocessors;
   };
-  Choice step = {Kernel::kStep,
-                 wants_small_tiles(kGates * problem.units),
-                 wants_small_tiles(problem.units),
-                 {},
-                 ""};
-  const auto because = [&](const std::string& reason) {
-    step.reason = "one product per step: " + reason;
-    return step;
+  const auto because = [&](const char* obstacle) -> Choice {
+    return {Kernel::kStep,
+            wants_small_tiles(kGates * problem.units),
+            wants_small_tiles(problem.units),
+            {},
+            obstacle};
   };
 
   if (const char* obstacle = resident_obstacle(problem, device)) return because(obstacle);
@@ -104,11 +118,7 @@ Choice choose_kernel(const Problem& problem, const DeviceProperties& device) {
     ResidentPlan plan =
         make_plan(problem, in_registers, std::max(steps - in_registers, 0), 1, unit_groups);
     divide_rows(plan, problem, device.multiprocessors);
-    if (fits(plan, 2, device)) {
-      return {Kernel::kBlock, false, false, plan,
-              wide ? "the recurrent weights fit into the registers and shared memory of one block"
-                   : "the recurrent weights fit into the registers of one block"};
-    }
+    if (fits(plan, 2, device)) return {Kernel::kBlock, false, false, plan, nullptr};
   }
 
   const auto division =
@@ -123,11 +133,7 @@ Choice choose_kernel(const Problem& problem, const DeviceProperties& device) {
 
   if (device.clusters > 0 && division == kClusterDivision) {
     divide_rows(plan, problem, device.clusters * ResidentPlan::kMaxClusterBlocks / plan.slices);
-    if (fits(plan, 2, device)) {
-      return {Kernel::kCluster, false, false, plan,
-              "the recurrent weights fit into the registers of a cluster of " +
-                  std::to_string(plan.slices) + " blocks"};
-    }
+    if (fits(plan, 2, device)) return {Kernel::kCluster, false, false, plan, nullptr};
   }
 
   if (!device.cooperative) return because("the device has no cooperative launches");
@@ -137,9 +143,7 @@ Choice choose_kernel(const Problem& problem, const DeviceProperties& device) {
   plan.groups = std::min(plan.tiles, groups_that_fit);
   if (plan.tiles_per_group() > kMaxTilesPerGroup) return because("a large batch fills the device");
   if (!fits(plan, 1, device)) return because("too little shared memory");
-  return {Kernel::kGrid, false, false, plan,
-          "the recurrent weights fit into the registers of " + std::to_string(plan.slices) +
-              " multiprocessors"};
+  return {Kernel::kGrid, false, false, plan, nullptr};
 }
 
 }  // namespace pylstm::cuda

@@ -73,11 +73,12 @@ struct Choice {
   Kernel kernel;
   // Of kStep: 16 × 32 results per block instead of 64 × 64.
   bool small_forward_tiles, small_backward_tiles;
-  ResidentPlan plan;  // of the others
-  std::string reason;
+  ResidentPlan plan;     // of the others
+  const char* obstacle;  // of kStep: why no other takes it
 };
 
 const char* kernel_name(Kernel kernel);
+std::string reason(const Choice& choice);  // in words
 Choice choose_kernel(const Problem& problem, const DeviceProperties& device);
 
 }  // namespace pylstm::cuda

@@ -56,7 +56,7 @@ struct BackwardWorkspace {
     dz = workspace.take<unsigned char>(kGates * h_bytes);
     previous_h =
         workspace.take<unsigned char>((problem.has_recurrent_dropout ? kGates : 1) * h_bytes);
-    time_pass = workspace.take<unsigned char>(step_backward_workspace_bytes(problem, kernel));
+    time_pass = workspace.take<unsigned char>(backward_arrays_bytes(problem, kernel));
     weights = workspace.take<unsigned char>(
         weight_gradients_workspace_bytes(problem, device.multiprocessors));
     bytes = workspace.used();
@@ -76,20 +76,15 @@ const DeviceProperties& device_properties() {
   return devices.at(ordinal);
 }
 
-int64_t forward_workspace_bytes(const Problem& problem, const DeviceProperties&) {
-  return step_forward_workspace_bytes(problem);
+int64_t backward_workspace_bytes(const Problem& problem, const Choice& choice,
+                                 const DeviceProperties& device) {
+  return BackwardWorkspace(problem, choice.kernel, device, nullptr).bytes;
 }
 
-int64_t backward_workspace_bytes(const Problem& wanted, const DeviceProperties& device) {
-  const Problem problem = supported(wanted, device);
-  return BackwardWorkspace(problem, choose_kernel(problem, device).kernel, device, nullptr).bytes;
-}
-
-void lstm_forward(const Problem& wanted, const ForwardBuffers& buffers,
+void lstm_forward(const Problem& wanted, const ForwardBuffers& buffers, const Choice& choice,
                   const DeviceProperties& device, cudaStream_t stream) {
   const RelaxedCapture relaxed;
   const Problem problem = supported(wanted, device);
-  const Choice choice = choose_kernel(problem, device);
   if (choice.kernel == Kernel::kStep) {
     launch_step_forward(problem, buffers, choice, device, stream);
   } else {
@@ -97,11 +92,10 @@ void lstm_forward(const Problem& wanted, const ForwardBuffers& buffers,
   }
 }
 
-void lstm_backward(const Problem& wanted, const BackwardBuffers& buffers,
+void lstm_backward(const Problem& wanted, const BackwardBuffers& buffers, const Choice& choice,
                    const DeviceProperties& device, cudaStream_t stream) {
   const RelaxedCapture relaxed;
   const Problem problem = supported(wanted, device);
-  const Choice choice = choose_kernel(problem, device);
   const BackwardWorkspace workspace(problem, choice.kernel, device, buffers.workspace);
   if (choice.kernel == Kernel::kStep) {
     launch_step_backward(problem, buffers, workspace.dz, workspace.previous_h, workspace.time_pass,

@@ -13,12 +13,14 @@ namespace pylstm::cuda {
 // Of the current device; asked once per device.
 const DeviceProperties& device_properties();
 
-int64_t forward_workspace_bytes(const Problem& problem, const DeviceProperties& device);
-int64_t backward_workspace_bytes(const Problem& problem, const DeviceProperties& device);
+// `choice` is that of choose_kernel for the problem and the device.
+int64_t forward_workspace_bytes(const Problem& problem);
+int64_t backward_workspace_bytes(const Problem& problem, const Choice& choice,
+                                 const DeviceProperties& device);
 
-void lstm_forward(const Problem& problem, const ForwardBuffers& buffers,
+void lstm_forward(const Problem& problem, const ForwardBuffers& buffers, const Choice& choice,
                   const DeviceProperties& device, cudaStream_t stream);
-void lstm_backward(const Problem& problem, const BackwardBuffers& buffers,
+void lstm_backward(const Problem& problem, const BackwardBuffers& buffers, const Choice& choice,
                    const DeviceProperties& device, cudaStream_t stream);
 
 }  // namespace pylstm::cuda

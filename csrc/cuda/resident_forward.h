@@ -12,7 +12,7 @@ namespace pylstm::cuda {
 // on the current device. It may be 0 where one has few multiprocessors together, as in a MIG slice.
 int resident_clusters();
 
-// The workspace is that of launch_step_forward.
+// As launch_step_forward, whose workspace it uses.
 void launch_resident_forward(const Problem& problem, const ForwardBuffers& buffers,
                              const Choice& choice, cudaStream_t stream);
 

@@ -87,7 +87,7 @@ void launch_tiles(const Problem& problem, const BackwardArrays<T>& arrays,
 
 }  // namespace
 
-int64_t step_backward_workspace_bytes(const Problem& problem, Kernel kernel) {
+int64_t backward_arrays_bytes(const Problem& problem, Kernel kernel) {
   Arena workspace(nullptr);
   visit_math(problem, [&](auto arithmetic) {
     make_backward_arrays<typename decltype(arithmetic)::Element>(problem, kernel, {}, nullptr,

@@ -8,8 +8,8 @@
 
 namespace pylstm::cuda {
 
-// Of this pass by any kernel.
-int64_t step_backward_workspace_bytes(const Problem& problem, Kernel kernel);
+// The workspace of this pass, by any kernel.
+int64_t backward_arrays_bytes(const Problem& problem, Kernel kernel);
 
 // Fills dh0, dc0 and the arrays that weight_gradients.h describes.
 void launch_step_backward(const Problem& problem, const BackwardBuffers& buffers, void* dz,

@@ -1,5 +1,6 @@
 #include "cuda/block_product.h"
 #include "cuda/forward_unit.h"
+#include "cuda/lstm.h"
 #include "cuda/step_forward.h"
 #include "cuda/step_launch.h"
 
@@ -64,7 +65,7 @@ void launch_tiles(const Problem& problem, const ForwardArrays<T>& arrays,
 
 }  // namespace
 
-int64_t step_forward_workspace_bytes(const Problem& problem) {
+int64_t forward_workspace_bytes(const Problem& problem) {
   Arena workspace(nullptr);
   visit_math(problem, [&](auto arithmetic) {
     make_forward_arrays<typename decltype(arithmetic)::Element>(problem, ForwardBuffers{},

@@ -8,7 +8,6 @@
 
 namespace pylstm::cuda {
 
-int64_t step_forward_workspace_bytes(const Problem& problem);
 void launch_step_forward(const Problem& problem, const ForwardBuffers& buffers,
                          const Choice& choice, const DeviceProperties& device, cudaStream_t stream);
 

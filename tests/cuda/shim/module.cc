@@ -125,25 +125,33 @@ PYBIND11_MODULE(cuda_shim, module) {
 
   module.def("choose_kernel", [](const Problem& problem, const DeviceProperties& device) {
     const Choice choice = pylstm::cuda::choose_kernel(problem, device);
-    return py::make_tuple(pylstm::cuda::kernel_name(choice.kernel), choice.reason);
+    return py::make_tuple(pylstm::cuda::kernel_name(choice.kernel), pylstm::cuda::reason(choice));
   });
   module.def("small_tiles", [](const Problem& problem, const DeviceProperties& device) {
     const Choice choice = pylstm::cuda::choose_kernel(problem, device);
     return py::make_tuple(choice.small_forward_tiles, choice.small_backward_tiles);
   });
   module.def("launches", shim::launches);
-  module.def("forward_workspace_bytes", pylstm::cuda::forward_workspace_bytes);
-  module.def("backward_workspace_bytes", pylstm::cuda::backward_workspace_bytes);
+  module.def("forward_workspace_bytes", [](const Problem& problem, const DeviceProperties&) {
+    return pylstm::cuda::forward_workspace_bytes(problem);
+  });
+  module.def("backward_workspace_bytes",
+             [](const Problem& problem, const DeviceProperties& device) {
+               const Choice choice = pylstm::choose_kernel(problem, device);
+               return pylstm::cuda::backward_workspace_bytes(problem, choice, device);
+             });
   module.def("lstm_forward", [](const Problem& problem, const DeviceProperties& device,
                                 uint64_t seed, const py::dict& arrays) {
     shim::set_seed(seed);
     shim_device.multiprocessors = device.multiprocessors;
-    pylstm::cuda::lstm_forward(problem, forward_buffers(arrays), device, nullptr);
+    const Choice choice = pylstm::choose_kernel(problem, device);
+    pylstm::cuda::lstm_forward(problem, forward_buffers(arrays), choice, device, nullptr);
   });
   module.def("lstm_backward", [](const Problem& problem, const DeviceProperties& device,
                                  uint64_t seed, const py::dict& arrays) {
     shim::set_seed(seed);
     shim_device.multiprocessors = device.multiprocessors;
-    pylstm::cuda::lstm_backward(problem, backward_buffers(arrays), device, nullptr);
+    const Choice choice = pylstm::choose_kernel(problem, device);
+    pylstm::cuda::lstm_backward(problem, backward_buffers(arrays), choice, device, nullptr);
   });
 }
