@@ -131,8 +131,8 @@ Choice choose_kernel(const Problem& problem, const DeviceProperties& device) {
   ResidentPlan plan =
       make_plan(problem, division->depth_steps, 0, division->splits, ResidentPlan::kMaxWarps);
 
-  if (device.clusters > 0 && division == kClusterDivision) {
-    divide_rows(plan, problem, device.clusters * ResidentPlan::kMaxClusterBlocks / plan.slices);
+  if (division == kClusterDivision && device.clusters[plan.slices] > 0) {
+    divide_rows(plan, problem, device.clusters[plan.slices]);
     if (fits(plan, 2, device)) return {Kernel::kCluster, false, false, plan, nullptr};
   }
 

@@ -1,6 +1,7 @@
 // Which GPU kernel runs a problem on a device, and why: a pure function, testable without a GPU.
 #pragma once
 
+#include <array>
 #include <string>
 
 #include "core/macros.h"
@@ -9,10 +10,13 @@
 namespace pylstm::cuda {
 
 struct DeviceProperties {
+  static constexpr int kMaxClusterBlocks = 8;  // the largest portable
+
   int compute_capability;  // 10 · major + minor; of the code, where that is for an older device
   int multiprocessors;
   int shared_bytes_per_block;  // with opt-in
-  int clusters;  // of kMaxClusterBlocks, that run at once; 0 where none does, or code knows none
+  // clusters[n] of n blocks, from 2 on, run at once; 0 where none does, or code knows none
+  std::array<int, kMaxClusterBlocks + 1> clusters;
   bool cooperative;  // a launch may ask for all its blocks to run at once
 };
 
@@ -30,10 +34,9 @@ enum class Kernel {
 struct ResidentPlan {
   static constexpr int kUnitsPerWarp = 8;
   static constexpr int kTileRows = 16;
-  static constexpr int kMaxClusterBlocks = 8;  // the largest portable
-  static constexpr int kMaxWarps = 8;          // more would leave each thread too few registers
-  static constexpr int kWideBlockWarps = 16;   // of a block that has weights in shared memory too
-  static constexpr int kStepBytes = 1024;      // a warp's weights of one depth, in any type
+  static constexpr int kMaxWarps = 8;         // more would leave each thread too few registers
+  static constexpr int kWideBlockWarps = 16;  // of a block that has weights in shared memory too
+  static constexpr int kStepBytes = 1024;     // a warp's weights of one depth, in any type
 
   int depth_steps;
   int shared_steps;

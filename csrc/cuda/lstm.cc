@@ -29,7 +29,9 @@ DeviceProperties query_device(int ordinal) {
                                        compiled_capability());
   device.multiprocessors = attribute(cudaDevAttrMultiProcessorCount);
   device.shared_bytes_per_block = attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin);
-  if (device.compute_capability >= 90) device.clusters = resident_clusters();
+  for (int blocks = 2; blocks <= device.kMaxClusterBlocks; ++blocks) {
+    if (device.compute_capability >= 90) device.clusters[blocks] = resident_clusters(blocks);
+  }
   device.cooperative = attribute(cudaDevAttrCooperativeLaunch) != 0;
   return device;
 }

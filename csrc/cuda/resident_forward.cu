@@ -148,11 +148,11 @@ __global__ void __launch_bounds__(Shape::kMaxThreads, 1)
 
 }  // namespace
 
-int resident_clusters() {
+int resident_clusters(int blocks) {
   using Shape = ResidentShape<TensorCore<Half>, Exchange::kCluster, 8, 2>;
   const auto kernel = resident_forward<Shape>;
   Launch launch;
-  launch.cluster = ResidentPlan::kMaxClusterBlocks;
+  launch.cluster = blocks;
   launch.grid = launch.cluster;
   launch.block = Shape::kMaxThreads;
   launch.shared_bytes = allow_all_shared_memory("resident_forward", kernel);

@@ -8,9 +8,9 @@
 
 namespace pylstm::cuda {
 
-// How many clusters of kMaxClusterBlocks blocks, with all the shared memory there is, run at once
-// on the current device. It may be 0 where one has few multiprocessors together, as in a MIG slice.
-int resident_clusters();
+// How many clusters of so many blocks, with all the shared memory there is, run at once on the
+// current device. It may be 0 where one has few multiprocessors together, as in a MIG slice.
+int resident_clusters(int blocks);
 
 // As launch_step_forward, whose workspace it uses.
 void launch_resident_forward(const Problem& problem, const ForwardBuffers& buffers,

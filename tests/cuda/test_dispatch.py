@@ -4,26 +4,28 @@ import pytest
 
 from tests.cuda.harness import Case
 
-# compute capability, multiprocessors, shared memory per block with opt-in, clusters at once
+HOPPER = [16] * 6 + [18] * 2
+# compute capability, multiprocessors, shared memory per block with opt-in, and where clusters are
+# known, how many multiprocessors lie side by side
 DEVICES = {
-    "T4": (75, 40, 65536, 0),
-    "A100": (80, 108, 166912, 0),
-    "RTX 3060": (86, 28, 101376, 0),
-    "H100": (90, 132, 232448, 16),
-    "H100 in parts": (90, 16, 232448, 1),
-    "scattered": (110, 20, 232448, 0),  # never eight multiprocessors side by side
-    "H200": (90, 132, 232448, 16),
-    "B200": (100, 148, 232448, 16),
+    "T4": (75, 40, 65536, []),
+    "A100": (80, 108, 166912, []),
+    "RTX 3060": (86, 28, 101376, []),
+    "H100": (90, 132, 232448, HOPPER),
+    "H100 in parts": (90, 16, 232448, [9, 7]),
+    "scattered": (110, 20, 232448, [5] * 4),
+    "H200": (90, 132, 232448, HOPPER),
+    "B200": (100, 148, 232448, [18] * 6 + [20] * 2),
 }
 
 
 def choose(shim, device, case, *, ask="choose_kernel", **properties):
-    capability, multiprocessors, shared, clusters = DEVICES[device]
+    capability, multiprocessors, shared, neighbours = DEVICES[device]
     properties = shim.DeviceProperties(
         compute_capability=capability,
         multiprocessors=multiprocessors,
         shared_bytes_per_block=shared,
-        clusters=clusters,
+        clusters=[0, *(sum(n // blocks for n in neighbours) for blocks in range(1, 9))],
         **properties,
     )
     return getattr(shim, ask)(case.problem(shim, save_for_backward=True), properties)
@@ -54,6 +56,7 @@ def choose(shim, device, case, *, ask="choose_kernel", **properties):
         ("H100", 32, 512, "grid"),
         ("H100 in parts", 32, 256, "cluster"),
         ("scattered", 32, 128, "block"),
+        ("scattered", 32, 160, "cluster"),
         ("scattered", 32, 256, "grid"),
         ("scattered", 1024, 256, "step"),
         ("scattered", 32, 650, "step"),
@@ -119,6 +122,17 @@ def test_tiles_occupy_every_multiprocessor(shim, batch, units, small):
     assert choose(shim, "H200", case, ask="small_tiles") == small
 
 
+@pytest.mark.parametrize(("units", "clusters"), [(256, 16), (224, 16), (192, 18), (160, 24)])
+def test_half_tiles_where_all_run_at_once(shim, units, clusters):
+    """Clusters of five to eight blocks."""
+
+    def rows(batch):
+        case = Case(dtype="float16", batch=batch, units=units)
+        return choose(shim, "H100", case, ask="tile_rows")
+
+    assert [rows(8 * clusters), rows(8 * clusters + 1)] == [8, 16]
+
+
 def test_without_cooperative_launches(shim):
     def kernel(units):
         case = Case(dtype="float16", batch=32, units=units)
@@ -145,3 +159,8 @@ def test_what_the_device_says_of_itself(shim, device, kernel):
     assert shim.choose_kernel(case.problem(shim, save_for_backward=False), properties)[0] == kernel
     assert shim.last_error() == 0
     assert shim.captures_strictly()
+
+
+def test_clusters_of_each_size_are_counted(shim):
+    properties = shim.device_properties(clusters=3)
+    assert properties.clusters == [0, 0, 12, 6, 6, 3, 3, 3, 3]

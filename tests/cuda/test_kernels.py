@@ -23,7 +23,7 @@ MASKS = ["", "right", "left", "holes"]
 
 def hopper(shim):
     return shim.DeviceProperties(
-        compute_capability=90, multiprocessors=132, shared_bytes_per_block=232448, clusters=16
+        compute_capability=90, multiprocessors=132, shared_bytes_per_block=232448, clusters=[16] * 9
     )
 
 

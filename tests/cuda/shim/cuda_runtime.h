@@ -75,7 +75,7 @@ struct ShimDevice {
   int shared_bytes = 232448;
   int compiled_capability = 90;
   int cooperative = 1;
-  int clusters = 16;  // negative: asking for them is an error
+  int clusters = 16;  // of 8 blocks, side by side; negative: asking for them is an error
 };
 inline ShimDevice shim_device;
 
@@ -152,6 +152,17 @@ struct cudaLaunchConfig_t {
   cudaLaunchAttribute* attrs;
   unsigned numAttrs;
 };
+inline const cudaLaunchAttribute* shim_attribute(const cudaLaunchConfig_t* config,
+                                                 cudaLaunchAttributeID id) {
+  for (unsigned i = 0; i < config->numAttrs; ++i) {
+    if (config->attrs[i].id == id) return &config->attrs[i];
+  }
+  return nullptr;
+}
+inline unsigned shim_cluster(const cudaLaunchConfig_t* config) {
+  const auto* attribute = shim_attribute(config, cudaLaunchAttributeClusterDimension);
+  return attribute ? attribute->val.clusterDim.x : 1;
+}
 
 // Bytes of dynamic shared memory that a kernel was allowed; 48 KB need no permission.
 inline std::map<void*, int> shim_shared_limits;
@@ -193,7 +204,7 @@ cudaError_t cudaOccupancyMaxActiveClusters(int* clusters, Kernel* kernel,
   if (shim_device.clusters < 0 || config->dynamicSmemBytes > limit) {
     return shim_last_error = cudaErrorInvalidConfiguration;
   }
-  *clusters = shim_device.clusters;
+  *clusters = shim_device.clusters * (8 / shim_cluster(config));
   return shim_load_kernel();
 }
 
@@ -208,13 +219,8 @@ cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(
           static_cast<size_t>(shim_shared_limit(reinterpret_cast<void*>(kernel)))) {
     return cudaErrorInvalidConfiguration;
   }
-  bool cooperative = false;
-  unsigned cluster = 1;
-  for (unsigned i = 0; i < config->numAttrs; ++i) {
-    const cudaLaunchAttribute& attribute = config->attrs[i];
-    if (attribute.id == cudaLaunchAttributeCooperative) cooperative = attribute.val.cooperative;
-    if (attribute.id == cudaLaunchAttributeClusterDimension) cluster = attribute.val.clusterDim.x;
-  }
+  const bool cooperative = shim_attribute(config, cudaLaunchAttributeCooperative) != nullptr;
+  const unsigned cluster = shim_cluster(config);
   if (grid.x % cluster != 0) return cudaErrorInvalidConfiguration;
   const auto multiprocessors = static_cast<unsigned>(shim_device.multiprocessors);
   if (cooperative && grid.x * grid.y * grid.z > multiprocessors) {  // one for each block

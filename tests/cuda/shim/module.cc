@@ -1,6 +1,7 @@
 // What the tests need of the CUDA kernels and of their dispatch, on arrays in host memory.
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
 
 #include "cuda/dispatch.h"
 #include "cuda/lstm.h"
@@ -19,6 +20,7 @@ using pylstm::Problem;
 using pylstm::cuda::Choice;
 using pylstm::cuda::DeviceProperties;
 using pylstm::cuda::Kernel;
+using Clusters = decltype(DeviceProperties::clusters);
 
 void* data(const py::dict& arrays, const char* name) {
   if (!arrays.contains(name) || arrays[name].is_none()) return nullptr;
@@ -98,12 +100,12 @@ PYBIND11_MODULE(cuda_shim, module) {
 
   py::class_<DeviceProperties>(module, "DeviceProperties")
       .def(py::init([](int compute_capability, int multiprocessors, int shared_bytes_per_block,
-                       int clusters, bool cooperative) {
+                       const Clusters& clusters, bool cooperative) {
              return DeviceProperties{compute_capability, multiprocessors, shared_bytes_per_block,
                                      clusters, cooperative};
            }),
            py::kw_only(), py::arg("compute_capability"), py::arg("multiprocessors"),
-           py::arg("shared_bytes_per_block"), py::arg("clusters") = 0,
+           py::arg("shared_bytes_per_block"), py::arg("clusters") = Clusters{},
            py::arg("cooperative") = true)
       .def_readonly("clusters", &DeviceProperties::clusters)
       .def_readonly("cooperative", &DeviceProperties::cooperative);
@@ -130,6 +132,9 @@ PYBIND11_MODULE(cuda_shim, module) {
   module.def("small_tiles", [](const Problem& problem, const DeviceProperties& device) {
     const Choice choice = pylstm::cuda::choose_kernel(problem, device);
     return py::make_tuple(choice.small_forward_tiles, choice.small_backward_tiles);
+  });
+  module.def("tile_rows", [](const Problem& problem, const DeviceProperties& device) {
+    return pylstm::cuda::choose_kernel(problem, device).plan.rows;
   });
   module.def("launches", shim::launches);
   module.def("forward_workspace_bytes", [](const Problem& problem, const DeviceProperties&) {
