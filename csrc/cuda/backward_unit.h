@@ -31,8 +31,8 @@ struct BackwardArrays {
   UnitGradient<Compute<T>>* state;  // (B, H)
   unsigned* arrivals;               // (B) counters
   T* dz;                            // (B, T, 4, H), x's order of time
-  T* exchange;                      // kGrid: dz of a step, double buffered, (2, B, 4, padded H)
-  T* previous_h;                    // see weight_gradients.h
+  T* exchange;    // kGrid: dz of a step, double buffered, (2, B, 4, H), rows padded with zeros
+  T* previous_h;  // see weight_gradients.h
   T* dh0;
   T* dc0;
   int64_t batch, time, units;
@@ -75,10 +75,6 @@ struct BackwardArrays {
   }
 };
 
-inline int64_t exchange_elements(const Problem& problem, Kernel kernel) {
-  return kernel == Kernel::kGrid ? 2 * problem.batch * kGates * padded_units(problem.units) : 0;
-}
-
 // Without buffers it only counts the workspace's bytes.
 template <class T>
 BackwardArrays<T> make_backward_arrays(const Problem& problem, Kernel kernel,
@@ -86,7 +82,9 @@ BackwardArrays<T> make_backward_arrays(const Problem& problem, Kernel kernel,
                                        Arena& workspace) {
   BackwardArrays<T> arrays = {};
   arrays.state = workspace.take<UnitGradient<Compute<T>>>(problem.state_elements());
-  arrays.exchange = workspace.take<T>(exchange_elements(problem, kernel));
+  if (kernel == Kernel::kGrid) {
+    arrays.exchange = workspace.take<T>(2 * problem.batch * kGates * padded_units(problem.units));
+  }
   arrays.arrivals = workspace.take<unsigned>(problem.batch);
   arrays.saved_gates = static_cast<const Gates<Compute<T>>*>(buffers.reserve);
   arrays.saved_c = reinterpret_cast<const Compute<T>*>(arrays.saved_gates +
@@ -110,22 +108,31 @@ BackwardArrays<T> make_backward_arrays(const Problem& problem, Kernel kernel,
   return arrays;
 }
 
+// A thread for each unit, with those of the padding.
 template <class T>
 __global__ void load_state_gradients(BackwardArrays<T> arrays, const T* dh, const T* dc) {
-  const int64_t at = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
-  if (at >= arrays.batch * arrays.units) return;
-  arrays.state[at] = {dh ? to_compute(dh[at]) : Compute<T>(0), Compute<T>(0),
-                      dc ? to_compute(dc[at]) : Compute<T>(0)};
+  const int64_t place = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
+  const int64_t b = place / padded_units(arrays.units), unit = place % padded_units(arrays.units);
+  if (b >= arrays.batch) return;
+  if (unit == 0) arrays.arrivals[b] = 0;
+  if (unit < arrays.units) {
+    const int64_t at = b * arrays.units + unit;
+    arrays.state[at] = {dh ? to_compute(dh[at]) : Compute<T>(0), Compute<T>(0),
+                        dc ? to_compute(dc[at]) : Compute<T>(0)};
+  } else if (arrays.exchange) {
+    for (int g = 0; g < kGates; ++g) {
+      arrays.exchanged(0, b, g, unit) = arrays.exchanged(1, b, g, unit) = T(0.0f);
+    }
+  }
 }
 
 template <class T>
-void prepare_backward(const Problem& problem, Kernel kernel, const BackwardBuffers& buffers,
+void prepare_backward(const Problem& problem, const BackwardBuffers& buffers,
                       const BackwardArrays<T>& arrays, cudaStream_t stream) {
-  clear(arrays.arrivals, problem.batch, stream);
-  clear(arrays.exchange, exchange_elements(problem, kernel), stream);
+  const int64_t places = problem.batch * padded_units(problem.units);
   launch_kernel("load_state_gradients", load_state_gradients<T>,
-                {static_cast<unsigned>(ceil_div(problem.state_elements(), 256)), 256, 0, stream},
-                arrays, static_cast<const T*>(buffers.dh), static_cast<const T*>(buffers.dc));
+                {static_cast<unsigned>(ceil_div(places, 256)), 256, 0, stream}, arrays,
+                static_cast<const T*>(buffers.dh), static_cast<const T*>(buffers.dc));
 }
 
 // What one step of a unit reads; loaded early, to wait for memory while the products run.

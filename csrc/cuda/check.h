@@ -1,5 +1,4 @@
-// Every CUDA call goes through PYLSTM_CUDA_CHECK, every launch through launch_kernel, every zeroing
-// through clear.
+// Every CUDA call goes through PYLSTM_CUDA_CHECK, every launch through launch_kernel.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -97,13 +96,6 @@ void launch_kernel(const char* name, void (*kernel)(Parameters...), const Launch
   if (launch.shared_bytes > 48 * 1024) allow_all_shared_memory(name, kernel);
   const LaunchConfig made(launch);
   check(cudaLaunchKernelEx(&made.config, kernel, static_cast<Arguments&&>(arguments)...), name);
-}
-
-// Sets an array to zeros, asynchronously. An empty one, which may be null, is no work.
-template <class T>
-void clear(T* array, int64_t elements, cudaStream_t stream) {
-  if (elements == 0) return;
-  PYLSTM_CUDA_CHECK(cudaMemsetAsync(array, 0, elements * sizeof(T), stream));
 }
 
 }  // namespace pylstm::cuda

@@ -59,11 +59,6 @@ struct ForwardArrays {
   }
 };
 
-inline int64_t forward_state_elements(const Problem& problem) {
-  const int planes = problem.has_recurrent_dropout ? 1 + kGates : 1;
-  return 2 * planes * problem.batch * padded_units(problem.units);
-}
-
 // Without buffers it only counts the workspace's bytes.
 template <class T>
 ForwardArrays<T> make_forward_arrays(const Problem& problem, const ForwardBuffers& buffers,
@@ -79,7 +74,8 @@ ForwardArrays<T> make_forward_arrays(const Problem& problem, const ForwardBuffer
   } else {
     arrays.z = workspace.take<Gates<V>>(steps);
   }
-  arrays.state = workspace.take<T>(forward_state_elements(problem));
+  const int planes = problem.has_recurrent_dropout ? 1 + kGates : 1;
+  arrays.state = workspace.take<T>(2 * planes * problem.batch * padded_units(problem.units));
   arrays.c_state = workspace.take<V>(state);
   arrays.arrivals = workspace.take<unsigned>(problem.batch);
   arrays.mask = buffers.mask;
@@ -97,11 +93,21 @@ ForwardArrays<T> make_forward_arrays(const Problem& problem, const ForwardBuffer
   return arrays;
 }
 
+// A thread for each place of a plane of the state.
 template <class T>
 __global__ void load_states(ForwardArrays<T> arrays, const T* h0, const T* c0) {
-  const int64_t at = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
-  if (at >= arrays.batch * arrays.units) return;
-  arrays.write_state(0, at / arrays.units, at % arrays.units, h0[at]);
+  const int64_t place = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
+  const int64_t b = place / padded_units(arrays.units), unit = place % padded_units(arrays.units);
+  if (b >= arrays.batch) return;
+  if (unit == 0) arrays.arrivals[b] = 0;
+  if (unit >= arrays.units) {
+    for (int index = 0; index < arrays.planes(); ++index) {
+      arrays.plane(0, index)[place] = arrays.plane(1, index)[place] = T(0.0f);
+    }
+    return;
+  }
+  const int64_t at = b * arrays.units + unit;
+  arrays.write_state(0, b, unit, h0[at]);
   arrays.c_state[at] = to_compute(c0[at]);
   // The results of no steps at all.
   arrays.h[at] = h0[at];
@@ -114,11 +120,10 @@ template <class T>
 void prepare_forward(const Problem& problem, const ForwardBuffers& buffers,
                      const ForwardArrays<T>& arrays, cudaStream_t stream) {
   launch_input_product(problem, buffers.x, buffers.kernel, buffers.bias, arrays.z, stream);
-  clear(arrays.arrivals, problem.batch, stream);
-  clear(arrays.state, forward_state_elements(problem), stream);
+  const int64_t places = problem.batch * padded_units(problem.units);
   launch_kernel("load_states", load_states<T>,
-                {static_cast<unsigned>(ceil_div(problem.state_elements(), 256)), 256, 0, stream},
-                arrays, static_cast<const T*>(buffers.h0), static_cast<const T*>(buffers.c0));
+                {static_cast<unsigned>(ceil_div(places, 256)), 256, 0, stream}, arrays,
+                static_cast<const T*>(buffers.h0), static_cast<const T*>(buffers.c0));
 }
 
 // Computes c and h from the whole pre-activations and returns what backward needs. A masked step

@@ -149,7 +149,7 @@ void launch_resident_backward(const Problem& problem, const BackwardBuffers& buf
     Arena workspace(workspace_data);
     const BackwardArrays<T> arrays =
         make_backward_arrays<T>(problem, choice.kernel, buffers, dz, previous_h, workspace);
-    prepare_backward(problem, choice.kernel, buffers, arrays, stream);
+    prepare_backward(problem, buffers, arrays, stream);
     visit_resident<Arithmetic>(choice, [&](auto shape) {
       using Shape = decltype(shape);
       launch_kernel("resident_backward", resident_backward<Shape>,

@@ -105,7 +105,7 @@ void launch_step_backward(const Problem& problem, const BackwardBuffers& buffers
     Arena workspace(workspace_data);
     const BackwardArrays<T> arrays =
         make_backward_arrays<T>(problem, choice.kernel, buffers, dz, previous_h, workspace);
-    prepare_backward(problem, choice.kernel, buffers, arrays, stream);
+    prepare_backward(problem, buffers, arrays, stream);
     const int64_t units = problem.units;
     const Operand<T> recurrent_kernel =
         make_operand(static_cast<const T*>(buffers.recurrent_kernel), kGates * units, units,

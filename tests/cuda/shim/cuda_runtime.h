@@ -129,12 +129,6 @@ inline cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int) {
   return cudaSuccess;
 }
 
-// Stricter than CUDA, which does not say whether zero bytes may be set.
-inline cudaError_t cudaMemsetAsync(void* data, int value, size_t bytes, cudaStream_t) {
-  if (bytes == 0) return cudaErrorInvalidValue;
-  std::memset(data, value, bytes);
-  return cudaSuccess;
-}
 enum cudaLaunchAttributeID { cudaLaunchAttributeCooperative, cudaLaunchAttributeClusterDimension };
 struct cudaLaunchAttribute {
   cudaLaunchAttributeID id;
