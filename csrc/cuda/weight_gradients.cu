@@ -56,18 +56,36 @@ __global__ void __launch_bounds__(kBlockThreads)
   }
 }
 
-// partial[s] (columns) = column sums of the s-th part of dz (lines, columns).
+constexpr int kBiasColumns = 32;
+
+// partial[s] (columns) = column sums of the s-th part of dz (lines, columns). A lane has a column,
+// a warp every fourth line, of which it loads kTogether before it adds them: one by one, each would
+// wait for memory.
 template <class T>
 __global__ void __launch_bounds__(kBlockThreads)
     bias_gradient(Operand<T> dz, int64_t lines_per_part, Compute<T>* partial) {
-  const int64_t column = int64_t{blockIdx.x} * kBlockThreads + threadIdx.x;
-  if (column >= dz.length) return;
+  constexpr int kWarps = kBlockThreads / kBiasColumns, kTogether = 8;
+  const int lane = threadIdx.x % kBiasColumns, warp = threadIdx.x / kBiasColumns;
+  const int64_t column = int64_t{blockIdx.x} * kBiasColumns + lane;
   const int64_t begin = int64_t{blockIdx.y} * lines_per_part;
   const int64_t end = begin + lines_per_part < dz.lines ? begin + lines_per_part : dz.lines;
   Compute<T> sum = 0;
-  for (int64_t line = begin; line < end; ++line) {
-    sum += to_compute(dz.data[line * dz.stride + column]);
+  for (int64_t first = begin + warp; first < end; first += kTogether * kWarps) {
+    T values[kTogether];
+#pragma unroll
+    for (int i = 0; i < kTogether; ++i) {
+      const int64_t line = first + i * kWarps;
+      const bool exists = line < end && column < dz.length;
+      values[i] = exists ? dz.data[line * dz.stride + column] : T(0.0f);
+    }
+#pragma unroll
+    for (int i = 0; i < kTogether; ++i) sum += to_compute(values[i]);
   }
+  auto* sums = reinterpret_cast<Compute<T>*>(shared_memory());
+  sums[threadIdx.x] = sum;
+  __syncthreads();
+  if (warp > 0 || column >= dz.length) return;
+  for (int i = 1; i < kWarps; ++i) sum += sums[i * kBiasColumns + lane];
   partial[int64_t{blockIdx.y} * dz.length + column] = sum;
 }
 
@@ -98,10 +116,11 @@ int64_t weight_parts(const Problem& problem, int64_t rows, int64_t columns, int 
   return part_count(problem.batch * problem.time, std::max<int64_t>(1, tiles), multiprocessors);
 }
 
+// Four times as many, since the blocks are small and all that they do is wait for memory.
 int64_t bias_parts(const Problem& problem, int multiprocessors) {
   return part_count(problem.batch * problem.time,
-                    std::max<int64_t>(1, ceil_div(kGates * problem.units, kBlockThreads)),
-                    multiprocessors);
+                    std::max<int64_t>(1, ceil_div(kGates * problem.units, kBiasColumns)),
+                    4 * multiprocessors);
 }
 
 template <class T>
@@ -173,10 +192,11 @@ void launch_all(const Problem& problem, const BackwardBuffers& buffers, const vo
     const Operand<T> all_dz = make_operand(dz, columns, rows, columns, columns);
     const int64_t lines = part_lines(rows, bias_parts(problem, multiprocessors));
     const int64_t parts = ceil_div(rows, lines);
-    const dim3 grid(static_cast<unsigned>(ceil_div(columns, kBlockThreads)),
+    const dim3 grid(static_cast<unsigned>(ceil_div(columns, kBiasColumns)),
                     static_cast<unsigned>(parts));
-    launch_kernel("bias_gradient", bias_gradient<T>, {grid, kBlockThreads, 0, stream}, all_dz,
-                  lines, partial);
+    launch_kernel("bias_gradient", bias_gradient<T>,
+                  {grid, kBlockThreads, kBlockThreads * sizeof(Compute<T>), stream}, all_dz, lines,
+                  partial);
     launch_sum_parts(partial, parts, 1, columns, columns, static_cast<T*>(buffers.dbias), stream);
   }
 }
