@@ -6,8 +6,8 @@
 #include "core/cell.h"
 #include "core/problem.h"
 #include "cuda/check.h"
-#include "cuda/device_cell.h"
 #include "cuda/dispatch.h"
+#include "cuda/sequences.h"
 
 namespace pylstm::cuda {
 
@@ -20,13 +20,12 @@ struct UnitGradient {
 };
 
 template <class T>
-struct BackwardArrays {
+struct BackwardArrays : Sequences {
   const Gates<Compute<T>>* saved_gates;  // (B, T, H, 4)
   const Compute<T>* saved_c;             // (B, T, H)
   const T* h0;
   const T* c0;
   const T* dy;
-  const uint8_t* mask;
   const T* recurrent_dropout;
   UnitGradient<Compute<T>>* state;  // (B, H)
   unsigned* arrivals;               // (B) counters
@@ -35,15 +34,7 @@ struct BackwardArrays {
   T* previous_h;  // see weight_gradients.h
   T* dh0;
   T* dc0;
-  int64_t batch, time, units;
-  CellActivations activations;
-  bool go_backwards, return_sequences, zero_output_for_mask;
 
-  __device__ int64_t input_time(int64_t step) const {
-    return go_backwards ? time - 1 - step : step;
-  }
-  __device__ int64_t row(int64_t b, int64_t step) const { return b * time + input_time(step); }
-  __device__ bool active(int64_t b, int64_t step) const { return !mask || mask[row(b, step)]; }
   // Where dz of `step` is handed from block to block.
   __device__ T& exchanged(int64_t step, int64_t b, int gate, int64_t unit) const {
     return exchange[(((step & 1) * batch + b) * kGates + gate) * padded_units(units) + unit];
@@ -80,7 +71,7 @@ template <class T>
 BackwardArrays<T> make_backward_arrays(const Problem& problem, Kernel kernel,
                                        const BackwardBuffers& buffers, void* dz, void* previous_h,
                                        Arena& workspace) {
-  BackwardArrays<T> arrays = {};
+  BackwardArrays<T> arrays = {sequences(problem, buffers)};
   arrays.state = workspace.take<UnitGradient<Compute<T>>>(problem.state_elements());
   if (kernel == Kernel::kGrid) {
     arrays.exchange = workspace.take<T>(2 * problem.batch * kGates * padded_units(problem.units));
@@ -92,19 +83,11 @@ BackwardArrays<T> make_backward_arrays(const Problem& problem, Kernel kernel,
   arrays.h0 = static_cast<const T*>(buffers.h0);
   arrays.c0 = static_cast<const T*>(buffers.c0);
   arrays.dy = static_cast<const T*>(buffers.dy);
-  arrays.mask = buffers.mask;
   arrays.recurrent_dropout = static_cast<const T*>(buffers.recurrent_dropout);
   arrays.dz = static_cast<T*>(dz);
   arrays.previous_h = static_cast<T*>(previous_h);
   arrays.dh0 = static_cast<T*>(buffers.dh0);
   arrays.dc0 = static_cast<T*>(buffers.dc0);
-  arrays.batch = problem.batch;
-  arrays.time = problem.time;
-  arrays.units = problem.units;
-  arrays.activations = cell_activations(problem);
-  arrays.go_backwards = problem.go_backwards;
-  arrays.return_sequences = problem.return_sequences;
-  arrays.zero_output_for_mask = problem.zero_output_for_mask;
   return arrays;
 }
 

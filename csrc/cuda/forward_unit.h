@@ -6,8 +6,8 @@
 #include "core/cell.h"
 #include "core/problem.h"
 #include "cuda/check.h"
-#include "cuda/device_cell.h"
 #include "cuda/input_product.h"
+#include "cuda/sequences.h"
 
 namespace pylstm::cuda {
 
@@ -15,9 +15,8 @@ namespace pylstm::cuda {
 // for even and odd steps, the first plane is h, the others, with recurrent dropout, h times each
 // gate's multipliers.
 template <class T>
-struct ForwardArrays {
+struct ForwardArrays : Sequences {
   Gates<Compute<T>>* z;  // (B, T, H, 4), pre-activations without h·R; may be `saved_gates`
-  const uint8_t* mask;
   const T* recurrent_dropout;
   Gates<Compute<T>>* saved_gates;  // (B, T, H, 4) or null
   Compute<T>* saved_c;             // (B, T, H) or null
@@ -27,15 +26,7 @@ struct ForwardArrays {
   T* y;
   T* h;
   T* c;
-  int64_t batch, time, units;
-  CellActivations activations;
-  bool go_backwards, return_sequences, zero_output_for_mask;
 
-  __device__ int64_t input_time(int64_t step) const {
-    return go_backwards ? time - 1 - step : step;
-  }
-  __device__ int64_t row(int64_t b, int64_t step) const { return b * time + input_time(step); }
-  __device__ bool active(int64_t b, int64_t step) const { return !mask || mask[row(b, step)]; }
   // The products read the planes [first_plane, planes).
   __device__ int first_plane() const { return recurrent_dropout ? 1 : 0; }
   __device__ int planes() const { return recurrent_dropout ? 1 + kGates : 1; }
@@ -66,7 +57,7 @@ ForwardArrays<T> make_forward_arrays(const Problem& problem, const ForwardBuffer
   using V = Compute<T>;
   const int64_t state = problem.state_elements();
   const int64_t steps = problem.time * state;
-  ForwardArrays<T> arrays = {};
+  ForwardArrays<T> arrays = {sequences(problem, buffers)};
   if (problem.save_for_backward) {
     arrays.saved_gates = static_cast<Gates<V>*>(buffers.reserve);
     arrays.saved_c = reinterpret_cast<V*>(arrays.saved_gates + steps);
@@ -78,18 +69,10 @@ ForwardArrays<T> make_forward_arrays(const Problem& problem, const ForwardBuffer
   arrays.state = workspace.take<T>(2 * planes * problem.batch * padded_units(problem.units));
   arrays.c_state = workspace.take<V>(state);
   arrays.arrivals = workspace.take<unsigned>(problem.batch);
-  arrays.mask = buffers.mask;
   arrays.recurrent_dropout = static_cast<const T*>(buffers.recurrent_dropout);
   arrays.y = static_cast<T*>(buffers.y);
   arrays.h = static_cast<T*>(buffers.h);
   arrays.c = static_cast<T*>(buffers.c);
-  arrays.batch = problem.batch;
-  arrays.time = problem.time;
-  arrays.units = problem.units;
-  arrays.activations = cell_activations(problem);
-  arrays.go_backwards = problem.go_backwards;
-  arrays.return_sequences = problem.return_sequences;
-  arrays.zero_output_for_mask = problem.zero_output_for_mask;
   return arrays;
 }
 
