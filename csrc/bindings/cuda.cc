@@ -77,7 +77,7 @@ class Call {
     const std::string error = check_backward(forward, gradients, &problem_);
     if (!error.empty()) throw py::value_error(error);
     device_ = cuda::device_properties();
-    choice_ = choose_kernel(problem_, device_);
+    choice_ = cuda::choose_kernel(problem_, device_);
   }
 
   int64_t reserve_bytes() const { return problem_.reserve_bytes(); }
@@ -85,7 +85,9 @@ class Call {
   int64_t backward_workspace_bytes() const {
     return cuda::backward_workspace_bytes(problem_, choice_, device_);
   }
-  py::tuple kernel() const { return py::make_tuple(cuda::kernel_name(choice_.kernel), cuda::reason(choice_)); }
+  py::tuple kernel() const {
+    return py::make_tuple(cuda::kernel_name(choice_.kernel), cuda::reason(choice_));
+  }
 
   void forward(const Pointers& pointers, uintptr_t stream) const {
     const Arrays arrays{pointers};

@@ -56,14 +56,14 @@ class GpuBackend {
   template <class Buffers, class WorkspaceBytes>
   static absl::Status run(tensorflow::OpKernelContext* context, Problem problem, Buffers buffers,
                           const WorkspaceBytes& workspace_bytes,
-                          void (*lstm)(const Problem&, const Buffers&, const Choice&,
-                                       const DeviceProperties&, cudaStream_t)) {
+                          void (*lstm)(const Problem&, const Buffers&, const cuda::Choice&,
+                                       const cuda::DeviceProperties&, cudaStream_t)) {
     problem.allow_tf32 = tensorflow::tensor_float_32_execution_enabled();
     auto* stream = static_cast<cudaStream_t>(
         context->op_device_context()->stream()->platform_specific_handle().stream);
     try {
-      const DeviceProperties& device = cuda::device_properties();
-      const Choice choice = choose_kernel(problem, device);
+      const cuda::DeviceProperties& device = cuda::device_properties();
+      const cuda::Choice choice = cuda::choose_kernel(problem, device);
       const int64_t bytes = workspace_bytes(problem, choice, device);
       tensorflow::Tensor workspace;
       TF_RETURN_IF_ERROR(context->allocate_temp(tensorflow::DT_UINT8,

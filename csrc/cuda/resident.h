@@ -4,6 +4,7 @@
 
 #include "cuda/check.h"
 #include "cuda/dispatch.h"
+#include "cuda/sequences.h"
 #include "cuda/warp_multiply.h"
 
 namespace pylstm::cuda {
@@ -54,6 +55,12 @@ struct ResidentPlace {
   }
   __device__ int unit(int element) const {
     return first_unit + lane % 4 * 2 + (split * Shape::kElements + element) % 2;
+  }
+  // Whether an element of a tile exists.
+  __device__ bool exists(const ResidentPlan& plan, const Sequences& sequences, int tile,
+                         int element) const {
+    return row(element) < plan.rows && unit(element) < sequences.units &&
+           int64_t{tile} * plan.rows + row(element) < sequences.batch;
   }
 };
 

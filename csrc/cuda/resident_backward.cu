@@ -22,10 +22,6 @@ __global__ void __launch_bounds__(Shape::kMaxThreads, 1)
                    : T(0.0f);
       });
 
-  const auto exists = [&](int tile, int e) {
-    return place.row(e) < plan.rows && place.unit(e) < units &&
-           int64_t{tile} * plan.rows + place.row(e) < arrays.batch;
-  };
   const auto load_state = [&](int local, int e) {
     return UnitGradient<float>{memory.kept(local, e, 0, 3), memory.kept(local, e, 1, 3),
                                memory.kept(local, e, 2, 3)};
@@ -39,7 +35,7 @@ __global__ void __launch_bounds__(Shape::kMaxThreads, 1)
   for (int tile = place.group, local = 0; tile < plan.tiles; tile += plan.groups, ++local) {
 #pragma unroll
     for (int e = 0; e < Shape::kElements; ++e) {
-      if (!exists(tile, e)) continue;
+      if (!place.exists(plan, arrays, tile, e)) continue;
       const int64_t b = first_row_of(plan, tile) + place.row(e);
       store_state(local, e, arrays.state[b * units + place.unit(e)]);
     }
@@ -52,7 +48,7 @@ __global__ void __launch_bounds__(Shape::kMaxThreads, 1)
       BackwardInputs<T> inputs[Shape::kElements];
 #pragma unroll
       for (int e = 0; e < Shape::kElements; ++e) {
-        if (step < 0 || !exists(tile, e)) continue;
+        if (step < 0 || !place.exists(plan, arrays, tile, e)) continue;
         const int64_t b = first_row + place.row(e);
         inputs[e] = load_backward_inputs(arrays, b, step, place.unit(e));
         if (step >= kPrefetchSteps) {
@@ -85,7 +81,7 @@ __global__ void __launch_bounds__(Shape::kMaxThreads, 1)
       BackwardResult<T> results[Shape::kElements];
 #pragma unroll
       for (int e = 0; e < Shape::kElements; ++e) {
-        if (!exists(tile, e)) continue;
+        if (!place.exists(plan, arrays, tile, e)) continue;
         const int64_t b = first_row + place.row(e);
         const int unit = place.unit(e);
         float dh = 0;
@@ -126,7 +122,9 @@ __global__ void __launch_bounds__(Shape::kMaxThreads, 1)
       arrive<Shape>(arrays.arrivals + tile);
 #pragma unroll
       for (int e = 0; e < Shape::kElements; ++e) {
-        if (Shape::kExchange == Exchange::kBlock || step < 0 || !exists(tile, e)) continue;
+        if (Shape::kExchange == Exchange::kBlock || step < 0 ||
+            !place.exists(plan, arrays, tile, e))
+          continue;
         write_backward(arrays, first_row + place.row(e), step, place.unit(e), inputs[e].active,
                        results[e]);
       }

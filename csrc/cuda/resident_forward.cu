@@ -24,17 +24,12 @@ __global__ void __launch_bounds__(Shape::kMaxThreads, 1)
                    : T(0.0f);
       });
 
-  // Whether an element of a tile exists.
-  const auto exists = [&](int tile, int e) {
-    return place.row(e) < plan.rows && place.unit(e) < units &&
-           int64_t{tile} * plan.rows + place.row(e) < arrays.batch;
-  };
   memory.clear_operand();
   for (int tile = place.group, local = 0; tile < plan.tiles; tile += plan.groups, ++local) {
     const int64_t first_row = first_row_of(plan, tile);
 #pragma unroll
     for (int e = 0; e < Shape::kElements; ++e) {
-      if (!exists(tile, e)) continue;
+      if (!place.exists(plan, arrays, tile, e)) continue;
       const int64_t b = first_row + place.row(e);
       memory.kept(local, e, 0, 2) = arrays.c_state[b * units + place.unit(e)];
       memory.kept(local, e, 1, 2) = to_compute(arrays.h_state(0, b, place.unit(e)));
@@ -60,7 +55,7 @@ __global__ void __launch_bounds__(Shape::kMaxThreads, 1)
     for (int i = 0; i < 4; ++i) {
       const int e = i % Shape::kElements;
       Gates<float> z = {};
-      if (i / Shape::kElements == place.split && exists(tile, e)) {
+      if (i / Shape::kElements == place.split && place.exists(plan, arrays, tile, e)) {
         const int64_t b = first_row_of(plan, tile) + place.row(e);
         z = arrays.z[arrays.row(b, step) * units + place.unit(e)];
         if (step + kPrefetchSteps < arrays.time) {
@@ -99,7 +94,7 @@ __global__ void __launch_bounds__(Shape::kMaxThreads, 1)
       Gates<float> saved[Shape::kElements];
 #pragma unroll
       for (int e = 0; e < Shape::kElements; ++e) {
-        if (!exists(tile, e)) continue;
+        if (!place.exists(plan, arrays, tile, e)) continue;
         const int64_t b = first_row_of(plan, tile) + place.row(e);
         const int unit = place.unit(e);
         const Gates<float> z = {{sums[e][0], sums[e][1], sums[e][2], sums[e][3]}};
@@ -130,7 +125,7 @@ __global__ void __launch_bounds__(Shape::kMaxThreads, 1)
       arrive<Shape>(arrays.arrivals + tile);
 #pragma unroll
       for (int e = 0; e < Shape::kElements; ++e) {
-        if (!exists(tile, e)) continue;
+        if (!place.exists(plan, arrays, tile, e)) continue;
         const int64_t b = first_row_of(plan, tile) + place.row(e);
         write_unit(arrays, b, step, place.unit(e), arrays.active(b, step), saved[e],
                    memory.kept(local, e, 0, 2), from_compute<T>(memory.kept(local, e, 1, 2)));

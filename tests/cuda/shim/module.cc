@@ -142,21 +142,21 @@ PYBIND11_MODULE(cuda_shim, module) {
   });
   module.def("backward_workspace_bytes",
              [](const Problem& problem, const DeviceProperties& device) {
-               const Choice choice = pylstm::choose_kernel(problem, device);
+               const Choice choice = pylstm::cuda::choose_kernel(problem, device);
                return pylstm::cuda::backward_workspace_bytes(problem, choice, device);
              });
   module.def("lstm_forward", [](const Problem& problem, const DeviceProperties& device,
                                 uint64_t seed, const py::dict& arrays) {
     shim::set_seed(seed);
     shim_device.multiprocessors = device.multiprocessors;
-    const Choice choice = pylstm::choose_kernel(problem, device);
+    const Choice choice = pylstm::cuda::choose_kernel(problem, device);
     pylstm::cuda::lstm_forward(problem, forward_buffers(arrays), choice, device, nullptr);
   });
   module.def("lstm_backward", [](const Problem& problem, const DeviceProperties& device,
                                  uint64_t seed, const py::dict& arrays) {
     shim::set_seed(seed);
     shim_device.multiprocessors = device.multiprocessors;
-    const Choice choice = pylstm::choose_kernel(problem, device);
+    const Choice choice = pylstm::cuda::choose_kernel(problem, device);
     pylstm::cuda::lstm_backward(problem, backward_buffers(arrays), choice, device, nullptr);
   });
 }
