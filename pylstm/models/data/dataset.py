@@ -2,6 +2,7 @@
 
 import bisect
 import copy
+import threading
 
 import keras
 import numpy as np
@@ -24,6 +25,7 @@ from pylstm.models.data.targets import open_targets
 # Batches per pool: within a pool, samples are sorted by length. Large pools make batches of
 # nearly one length; small ones keep the order of samples random.
 _POOL_BATCHES = 50
+_drawing = threading.Lock()
 
 
 def dataset(
@@ -149,6 +151,8 @@ class SequenceDataset(keras.utils.PyDataset):
         self._longest = longest_of(columns)
         self._set_form(has_ragged(), has_mask=False)
         self._rows = self._draw_batches()
+        self._taken = set()
+        self._epoch_ended = False
 
     def with_columns(self, columns):
         """The same batches of other columns of the same samples."""
@@ -179,10 +183,16 @@ class SequenceDataset(keras.utils.PyDataset):
         self._lengths = (lengths or [int(self._longest.max())]) if is_padded else None
 
     def __len__(self):
-        return len(self._rows)
+        with _drawing:
+            self._begin()  # as Keras asks before it takes the first
+            return len(self._rows)
 
     def __getitem__(self, index):
-        rows = self._rows[index]
+        with _drawing:
+            if index in self._taken:
+                self._begin()
+            self._taken.add(index)
+            rows = self._rows[index]
         maxlen = self._padded_length(rows)
         x, y, sample_weight = self._opened.take(rows)
         batch = (map_columns(lambda column: self._render_input(column, maxlen), x),)
@@ -193,8 +203,15 @@ class SequenceDataset(keras.utils.PyDataset):
         return batch
 
     def on_epoch_end(self):
-        if self._shuffle:
+        # Of short epochs (steps_per_epoch), Keras takes several out of one order.
+        self._epoch_ended = self._shuffle
+
+    def _begin(self):
+        """Where batches are taken from the first on, draws the order of a new epoch."""
+        if self._epoch_ended:
             self._rows = self._draw_batches()
+        self._epoch_ended = False
+        self._taken = set()
 
     def _padded_length(self, rows):
         """What a batch is padded to; None where it is ragged."""

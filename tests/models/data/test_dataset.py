@@ -1,5 +1,6 @@
 """`pylstm.dataset`: what a batch holds, in which order, and that Keras takes it."""
 
+import itertools
 import pickle
 
 import keras
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import pylstm
 from pylstm import errors
 from pylstm.inputs.padding import pad, unpad
 from pylstm.models.data.dataset import dataset
@@ -70,6 +72,40 @@ def test_a_new_order_each_epoch_and_the_same_for_a_seed():
     assert epochs(3) != epochs(4)
     first, second = epochs(3)
     assert first != second
+
+
+@pytest.mark.parametrize("model_type", [keras.Sequential, pylstm.Sequential])
+@pytest.mark.parametrize("batches", [2, 10])
+def test_short_epochs_take_each_sample_once_before_one_again(model_type, batches):
+    taken = []
+
+    def loss(y, y_pred):
+        taken.extend(y.numpy().ravel().tolist())
+        return keras.ops.mean(y_pred, -1)
+
+    size = 4 * batches
+    labels = np.arange(size, dtype="float32")
+    model = model_type([keras.Input((None, 2)), pylstm.LSTM(1)])
+    model.compile("sgd", loss, run_eagerly=True)
+    x = dataset(sequences()[:size], labels, 4)
+    for _ in range(2):
+        taken.clear()
+        model.fit(x, steps_per_epoch=batches // 2, epochs=4, verbose=0)
+        first, second = taken[:size], taken[size:]
+        assert sorted(first) == sorted(second) == labels.tolist()
+        assert batches == 2 or first != second  # of two there are but two orders
+
+
+def test_a_new_order_for_a_loop_that_stops_early():
+    batches = dataset(sequences(), np.arange(200), 4, seed=0)
+    iterated, indexed = set(), set()
+    for _ in range(8):
+        iterated |= {i for _, y in itertools.islice(batches, 25) for i in y.tolist()}
+        batches.on_epoch_end()
+    for _ in range(8):
+        indexed |= {i for index in range(25) for i in batches[index][1].tolist()}
+        batches.on_epoch_end()
+    assert min(len(iterated), len(indexed)) > 180
 
 
 def test_keras_seed_seeds_the_order():
