@@ -72,6 +72,26 @@ def test_compiled_but_never_trained(x):
     assert pylstm.convert(model).fit(x, x[:, 0, :1].repeat(4, 1), verbose=0).history["loss"]
 
 
+@pytest.mark.parametrize("swap", [pylstm.convert, pylstm.to_keras])
+@pytest.mark.parametrize("change", ["another head", "int8"])
+def test_changed_since_it_was_trained(swap, change, x):
+    lstm = STOCK if swap is pylstm.convert else pylstm.LSTM
+    model = keras.Sequential([keras.Input((None, 3)), lstm(4), keras.layers.Dense(3)])
+    model.compile(keras.optimizers.Adam(0.01), "mse")
+    model.fit(x, x[:, 0], verbose=0)
+    if change == "int8":
+        model.quantize("int8")
+    else:
+        model.pop()
+        model.add(keras.layers.Dense(2))
+    with pytest.warns(UserWarning, match="optimizer was built with. That of the copy begins anew"):
+        copy = swap(model)
+    np.testing.assert_allclose(copy(x), model(x), atol=1e-6)
+    assert float(copy.optimizer.learning_rate) == pytest.approx(0.01)
+    losses = copy.fit(x, x[:, 0, : model.output_shape[-1]], epochs=5, verbose=0).history["loss"]
+    assert losses[-1] < losses[0]
+
+
 def own_loss(y_true, y_pred):
     return keras.ops.mean((y_true - y_pred) ** 2, -1)
 
