@@ -8,7 +8,7 @@ import types
 import keras
 
 from pylstm.errors import DTypeError, OptionError, warn_user
-from pylstm.keras_graph import is_of_keras, layers_of
+from pylstm.keras_graph import direct_layers_of, is_of_keras, layers_of
 from pylstm.layer import LSTM
 
 # What the pylstm layer's configuration has and Keras' does not.
@@ -35,7 +35,8 @@ def convert(model: keras.Layer) -> keras.Layer:
     Raises:
         DTypeError: `model` is no model or layer.
         TypeError: Keras cannot make it from its configuration.
-        OptionError: The model makes LSTM layers in its own Python code, out of reach.
+        OptionError: The model makes LSTM layers in its own Python code, out of reach, or a layer
+            of a nested model or wrapper is also used outside of that.
     """
     return _rebuild(model, _to_pylstm, keras.layers.LSTM)
 
@@ -73,7 +74,7 @@ def _rebuild(model, swap, swapped):
             got=type(model).__name__,
             fix="keras.saving.load_model(path)     for a saved one",
         )
-    layers = layers_of(model)
+    layers = _without_inputs(model)
     original, known = _serialize(model, layers)
     serialized = _map_objects(original, swap)
     try:
@@ -84,7 +85,10 @@ def _rebuild(model, swap, swapped):
             _refuse_leftovers(model, swapped)
         raise
     _refuse_leftovers(copy, swapped)
-    pairs = list(zip(layers, layers_of(copy), strict=True))
+    copies = _without_inputs(copy)
+    if len(copies) != len(layers):
+        _refuse_shared(layers)
+    pairs = list(zip(layers, copies, strict=True))
     for source, target in pairs:
         target.trainable = source.trainable
         if isinstance(source, keras.layers.LSTM):  # whose configuration lacks both
@@ -103,6 +107,11 @@ def _rebuild(model, swap, swapped):
         if getattr(source, "compiled", False):
             _compile_like(source, target, twins)
     return copy
+
+
+def _without_inputs(model):
+    """The layers of a model but those of its inputs, which nested models may share."""
+    return [layer for layer in layers_of(model) if not isinstance(layer, keras.layers.InputLayer)]
 
 
 def _map_objects(node, swap):
@@ -254,4 +263,18 @@ def _refuse_leftovers(model, layer_class):
                 expected="a layer that is made by the configuration of the model",
                 got="one made by the Python code of a model or layer",
                 fix="use the other LSTM class in that code",
+            )
+
+
+def _refuse_shared(layers):
+    """Raises where several of the layers hold the same one, of which each would get its own."""
+    for layer in layers:
+        names = [holder.name for holder in layers if layer in direct_layers_of(holder)]
+        if len(names) > 1:
+            raise OptionError(
+                "PYL145",
+                layer=layer.name,
+                expected="each layer inside one model or wrapper, as in Keras' configuration",
+                got=f"one inside several: {', '.join(map(repr, names))}",
+                fix="call this layer itself in place of a nested model or wrapper around it",
             )

@@ -16,6 +16,11 @@ def layers_of(layer):
     return layer._flatten_layers() if isinstance(layer, keras.Layer) else [layer]
 
 
+def direct_layers_of(layer):
+    """The layers inside a layer or model, without those inside these."""
+    return layer._flatten_layers(include_self=False, recursive=False)
+
+
 def nodes_of(operation):
     """The nodes of the graph at which a layer or operation is called, in turn."""
     return operation._inbound_nodes

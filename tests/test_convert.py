@@ -322,6 +322,35 @@ def test_another_reason_why_a_model_cannot_be_copied_stays():
         pylstm.convert(model)
 
 
+def test_a_nested_model_of_the_same_input(x):
+    inputs = keras.Input((None, 3))
+    nested = keras.Model(inputs, STOCK(3, return_sequences=True)(inputs))
+    model = keras.Model(inputs, STOCK(4)(nested(inputs)))
+    np.testing.assert_allclose(pylstm.convert(model)(x), model(x), atol=1e-6)
+
+
+@pytest.mark.parametrize("around", ["model", "wrapper"])
+def test_a_layer_inside_a_nested_model_and_outside_of_it(around, x):
+    inputs = keras.Input((None, 3))
+    shared = keras.layers.Dense(3, name="shared")
+    if around == "model":
+        nested = keras.Model(inputs, shared(inputs), name="nested")
+    else:
+        nested = keras.layers.TimeDistributed(shared, name="nested")
+
+    def model_of(layer):
+        both = keras.layers.Add()([layer(inputs), shared(2 * inputs)])
+        return keras.Model(inputs, STOCK(4)(both), name="outer")
+
+    model = model_of(nested)
+    with pytest.raises(ValueError, match=r"PYL145.*'shared'(.|\n)*'outer', 'nested'") as caught:
+        pylstm.convert(model)
+    assert caught.value.fix.startswith("call this layer itself in place of a nested model")
+    fixed = model_of(shared)
+    fixed.layers[-1].set_weights(model.layers[-1].get_weights())
+    np.testing.assert_allclose(pylstm.convert(fixed)(x), model(x), atol=1e-6)
+
+
 def test_a_mask_value_is_not_dropped_in_silence():
     layer = pylstm.LSTM(4, mask_value=-1.0, name="mine")
     with pytest.raises(
