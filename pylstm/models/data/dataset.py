@@ -50,7 +50,8 @@ def dataset(
     `pylstm.Sequential` and `pylstm.Model` take before other layers, too: padding never reaches a
     weight. On other backends x is padded, for pylstm's models with its mask, for others to the
     longest of all. These can tell padding by its `mask_value` alone: give the layer, or a
-    `keras.layers.Masking` in front, the same value.
+    `keras.layers.Masking` in front, the same value. Without one, a loop over the batches gets
+    a `PaddedBatch`, which pylstm's models and layers take when called.
 
     Args:
         x: A list of N sequences (T_i, F), or any collection that `pylstm.pad` takes, or an
@@ -201,6 +202,13 @@ class SequenceDataset(keras.utils.PyDataset):
             if sample_weight is not None or any(isinstance(c, Sequences) for c in columns_of(y)):
                 batch += (_render_weights(y, sample_weight, maxlen),)
         return batch
+
+    def __iter__(self):
+        """For a loop of one's own, where what is no array comes as pylstm's models take it."""
+        size, batches = len(self), self
+        if self._lengths is not None and not self._has_mask and self._mask_value is None:
+            batches = self.for_model(ragged=False)
+        return (batches[index] for index in range(size))
 
     def on_epoch_end(self):
         # Of short epochs (steps_per_epoch), Keras takes several out of one order.

@@ -2,6 +2,7 @@
 
 import itertools
 import pickle
+import textwrap
 
 import keras
 import numpy as np
@@ -12,7 +13,7 @@ import pylstm
 from pylstm import errors
 from pylstm.inputs.padding import pad, unpad
 from pylstm.models.data.dataset import dataset
-from tests import data
+from tests import backends, data
 
 LENGTHS = np.random.default_rng(1).integers(1, 30, 200)
 
@@ -202,6 +203,35 @@ def test_other_backends_do_not_pad_in_silence(monkeypatch):
         dataset(sequences())[0]
     (x,) = dataset([np.ones((3, 2))] * 4)[0]
     np.testing.assert_array_equal(x, np.ones((4, 3, 2)))
+
+
+@pytest.mark.parametrize("backend", ["tensorflow", *backends.OTHERS])
+def test_a_loop_of_ones_own_calls_models_and_layers(backend):
+    program = """
+        import keras, numpy as np, pylstm
+
+        seqs = [np.full((steps, 2), steps, "float32") for steps in (3, 1, 4, 2)]
+        lstm = pylstm.LSTM(3)
+        inputs = keras.Input((None, 2))
+        models = [lstm, pylstm.Sequential([lstm]), pylstm.Model(inputs, lstm(inputs))]
+        batches = pylstm.dataset(seqs, [3, 1, 4, 2], 3, seed=0)
+        alone = {len(seq): keras.ops.convert_to_numpy(lstm(seq[None]))[0] for seq in seqs}
+        orders = set()
+        for _ in range(20):
+            order = []
+            for x, y in batches:
+                order += y.tolist()
+                for model in models:
+                    got = keras.ops.convert_to_numpy(model(x))
+                    np.testing.assert_allclose(got, [alone[steps] for steps in y], atol=1e-6)
+            assert sorted(order) == [1, 2, 3, 4]
+            orders.add(tuple(order))
+            batches.on_epoch_end()
+        assert len(orders) > 1
+        for (x,) in pylstm.dataset(seqs, batch_size=4, mask_value=-1.0):
+            assert backend == "tensorflow" or type(x) is np.ndarray
+    """
+    backends.run_python(backend, "-c", f"backend = {backend!r}\n{textwrap.dedent(program)}")
 
 
 def test_numbers_of_samples_differ():
