@@ -4,12 +4,16 @@ TensorFlow would trace a second rank as any rank, which no layer can be called w
 declared number of steps another one as any, so that no layer could tell of it.
 """
 
+import threading
+
 import keras
 from keras import tree
 
 from pylstm.array_types import static_shape
 from pylstm.models.graph.declared import declared_shapes
 from pylstm.models.graph.steps import has_other_steps, takes_any_steps
+
+_making = threading.Lock()
 
 
 def make_by_rank(model, name, make, force):
@@ -30,9 +34,10 @@ def make_by_rank(model, name, make, force):
             kind, batches = _kind_of(model, batches)
             function = functions.get(kind)
             if function is None:
-                make(force=True)  # puts the function into the model, where `run` belongs
-                function = getattr(model, name)
-                setattr(model, name, run)
+                with _making:
+                    make(force=True)  # puts the function into the model, where `run` belongs
+                    function = getattr(model, name)
+                    setattr(model, name, run)
             outputs = function(batches)
             functions[kind] = function  # not before: a trace that failed spoils it
             return outputs

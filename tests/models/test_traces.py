@@ -1,5 +1,7 @@
 """One model takes one rank of data after another, and data after an error."""
 
+import threading
+
 import keras
 import numpy as np
 import pandas as pd
@@ -8,6 +10,7 @@ import tensorflow as tf
 
 import pylstm
 from pylstm import errors
+from pylstm.models.traces import make_by_rank
 from tests.data import sequences
 from tests.models.stock import LABELS, classifier
 
@@ -74,3 +77,28 @@ def test_the_fix_after_an_error_in_the_first_fit():
     assert "pylstm.pad(sequences).x" in caught.value.fix
     for _ in range(2):
         model.fit(pylstm.pad(seqs).x, LABELS, verbose=0)
+
+
+def test_two_threads_that_make_a_function_at_once():
+    model = classifier()
+    second_makes, first_done = threading.Event(), threading.Event()
+    made = []
+
+    def make(force):
+        model.predict_function = lambda batches: threading.current_thread().name
+        made.append(force)
+        if len(made) == 1:
+            second.start()
+            second_makes.wait(0.5)
+        else:
+            second_makes.set()
+            first_done.wait(0.5)
+
+    make_by_rank(model, "predict_function", make, force=True)
+    batches = [(np.ones((2, 3, 5), "float32"),)]
+    second = threading.Thread(target=model.predict_function, args=[batches])
+    model.predict_function(batches)
+    first_done.set()
+    second.join()
+    assert len(made) == 2
+    assert model.predict_function(batches) == threading.current_thread().name
