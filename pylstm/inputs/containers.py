@@ -186,7 +186,8 @@ def _dense_tensors(items, report):
             "PYL114",
             expected="tensors (time, features) with the same features and known lengths",
             got=", ".join(map(str, shapes)),
-            fix="tf.ragged.stack(tensors), or a dataset with ragged_batch",
+            fix="tf.ragged.stack(tensors), or a dataset with ragged_batch\n"
+            "pylstm.dataset(sequences, labels)     instead of a DataLoader",
         )
     report("PYL126", got=f"{len(items)} tensors", done="were padded, masked", silent=True)
     steps = max(lengths)

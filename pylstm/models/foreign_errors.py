@@ -111,8 +111,14 @@ def _other_sizes(found):
     )
 
 
-# What tf.data says of one, for ragged tensors after dense ones, or before them.
-@_where_it_says(r"`generator` yielded an element [^\n]*Ragged")
+# What tf.data says of one, for ragged tensors after dense ones, or before them, and Keras where it
+# joins the predictions of lists with those of arrays.
+@_where_it_says(
+    r"`generator` yielded an element [^\n]*Ragged",
+    r"'Rows' object has no attribute 'append'",
+    r"^(?:Expected an instance of collections\.namedtuple, got \[|Node type mismatch; expected "
+    r"<function namedtuple)",
+)
 def _other_kind(found):
     return RaggedError(
         "PYL114",
@@ -136,8 +142,11 @@ def _other_parts(found):
     )
 
 
-# What tf.data says of the lists in a PyDataset's batches.
-@_where_it_says(r"`output_signature` must contain objects that are subclass of `tf\.TypeSpec`")
+# What tf.data says of the lists in a PyDataset's batches, or Keras where they differ in size.
+@_where_it_says(
+    r"`output_signature` must contain objects that are subclass of `tf\.TypeSpec`",
+    r"list arity mismatch; expected: \d+, got: \d+",
+)
 def _lists(found):
     return RaggedError(
         "PYL114",
@@ -149,15 +158,18 @@ def _lists(found):
     )
 
 
-# What Keras says of a list of targets from a torch DataLoader, or a PyDataset on JAX and torch.
-@_where_it_says(r"y_true and y_pred have different structures\.\ny_true: (\[.*?\])\ny_pred: \*\s*$")
+# What Keras says of a list or tuple of targets from a torch DataLoader, or a PyDataset on JAX and
+# torch.
+@_where_it_says(
+    r"y_true and y_pred have different structures\.\ny_true: ([\[(].*?[\])])\ny_pred: \*\s*$"
+)
 def _list_of_targets(found):
     size = found[1].count("*")
     return RaggedError(
         "PYL114",
         "the batches hold lists of targets",
         expected="batches (x, y) with one array y, as the model has one output",
-        got=f"y a list of {size}",
+        got=f"y a {'list' if found[1].startswith('[') else 'tuple'} of {size}",
         fix="pylstm.pad(y).x     for targets per step\nnp.stack(y)     for one per sample\n"
         "torch.as_tensor(...) around either     in a DataLoader",
     )

@@ -16,7 +16,7 @@ from pylstm.models.graph.mask_passing import MaskPassing
 from pylstm.models.graph.outputs import Masked
 from pylstm.models.kept_values import kept_values, note_values
 from pylstm.models.traces import make_by_rank
-from pylstm.models.unpadding import are_by_sample, as_lists, without_padding
+from pylstm.models.unpadding import are_by_sample, as_lists, may_have_steps, without_padding
 
 
 class SequenceInputs:
@@ -207,10 +207,10 @@ class SequenceInputs:
         """As Keras'."""
         make_by_rank(self, "predict_function", super().make_predict_function, force)
 
-    def _enter_batch(self, batch):
+    def _enter_batch(self, batch, masks_lists=False):
         # Keras hands on what a torch DataLoader yields; `read_batches` has seen all others.
         check_is_no_list_of_sequences(self, "DataLoader", batch)
-        return enter_batch(self, batch)
+        return enter_batch(self, batch, masks_lists)
 
     def train_step(self, *state_and_data):
         """As Keras', which weighs the loss of a batch by the size of its first array."""
@@ -225,7 +225,8 @@ class SequenceInputs:
     def predict_step(self, *state_and_data):
         """As Keras', without padding, so that batches of different lengths can be joined."""
         *state, batch = state_and_data
-        batch = self._enter_batch(batch)
+        # Outputs by step of lists are `Rows`, whether their lengths are equal by chance or not.
+        batch = self._enter_batch(batch, masks_lists=may_have_steps(self))
         outputs = super().predict_step(*state, batch)
         x = keras.utils.unpack_x_y_sample_weight(batch)[0]
         if keras.backend.backend() == "jax":  # whose step returns the model's state, too

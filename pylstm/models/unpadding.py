@@ -75,6 +75,12 @@ def without_padding(model, outputs, x, at_once):
     return tree.pack_sequence_as(outputs, list(map(as_rows, flat, symbols)))
 
 
+def may_have_steps(model):
+    """Whether a model can have an output by step, as far as its graph tells."""
+    symbols = getattr(model, "outputs", None) or ()
+    return not symbols or any(map(has_steps, symbols))
+
+
 def as_lists(outputs, order=None):
     """The outputs, with a list of N arrays (T_i, ...) in place of all `Rows`.
 

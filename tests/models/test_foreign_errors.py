@@ -99,6 +99,25 @@ def test_a_torch_loader_of_packed_sequences():
     assert caught.value.fix.startswith("pylstm.dataset(")
 
 
+@pytest.mark.parametrize("steps", [[3, 3, 3], [3, 2, 4]])
+def test_a_torch_loader_of_lists_whose_last_batch_is_partial(steps):
+    torch = pytest.importorskip("torch")
+    x = [torch.ones(size, 5) for size in steps]
+    loader = torch.utils.data.DataLoader(x, batch_size=2, collate_fn=lambda batch: (batch,))
+    with pytest.raises(errors.RaggedError, match=r"PYL114.*hold lists") as caught:
+        classifier().predict(loader, verbose=0)
+    assert "pylstm.dataset(sequences, labels)     instead of a DataLoader" in caught.value.fix
+
+
+def test_a_torch_loader_of_tuples():
+    torch = pytest.importorskip("torch")
+    x = tuple(torch.ones(size, 5) for size in (3, 2))
+    loader = torch.utils.data.DataLoader([0], collate_fn=lambda _: (x, torch.zeros(2)))
+    with pytest.raises(errors.RaggedError, match="PYL114") as caught:
+        classifier().fit(loader, verbose=0)
+    assert "pylstm.dataset(sequences, labels)     instead of a DataLoader" in caught.value.fix
+
+
 def test_an_explained_error_keeps_the_one_it_explains():
     data = tf.data.Dataset.from_generator(
         lambda: iter(sequences([3, 2])), output_signature=tf.TensorSpec((None, 5))

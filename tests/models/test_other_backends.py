@@ -279,6 +279,22 @@ BATCHES_OF_NO_ARRAYS = (
         got = model.predict(loader, verbose=0)
         np.testing.assert_allclose(got, model.predict(seqs, verbose=0), rtol=1e-5)
 
+        # Whether a batch's sequences are equally long is chance.
+        by_step = pylstm.Sequential([keras.Input((None, 3)), pylstm.LSTM(4, return_sequences=True)])
+        more = [*tensors, torch.zeros(4, 3)]
+        for order in more, [more[2], more[2], *more], [more[2]] * 3:
+            loader = torch.utils.data.DataLoader(order, 2, collate_fn=eval(line))
+            got = by_step.predict(loader, verbose=0)
+            for rows, seq in zip(got, order, strict=True):
+                alone = by_step.predict(seq[None], verbose=0)[0]
+                np.testing.assert_allclose(rows, alone, atol=1e-6)
+
+        pairs = lambda _: (tuple(tensors), (torch.zeros(1), torch.zeros(1)))
+        loader = torch.utils.data.DataLoader([0], collate_fn=pairs)
+        with pytest.raises(pylstm.errors.RaggedError, match="PYL114.*lists of targets") as caught:
+            model.fit(loader, verbose=0)
+        assert caught.value.got == "y a tuple of 2"
+
         packed = torch.nn.utils.rnn.pack_sequence(tensors, enforce_sorted=False)
         want = model.evaluate(seqs, zeros, verbose=0)
         got = model.evaluate(OneBatch((packed, zeros)), verbose=0)
@@ -299,11 +315,18 @@ BATCHES_OF_NO_ARRAYS = (
         np.testing.assert_allclose(tagger.evaluate(loader, verbose=0), want, 1e-5)
     want = model.evaluate(seqs, zeros, verbose=0)
     nested = [seq.tolist() for seq in seqs], [0.0, 0.0]
-    for batch in (objects, zeros), (seqs, zeros), nested, (seqs, zeros.astype(">f4")):
+    swapped, tuples = (seqs, zeros.astype(">f4")), (tuple(seqs), tuple(zeros))
+    for batch in (objects, zeros), (seqs, zeros), nested, swapped, tuples:
         assert pylstm.diagnose(model, OneBatch(batch)).ok
         np.testing.assert_allclose(model.evaluate(OneBatch(batch), verbose=0), want, rtol=1e-5)
         model.predict(OneBatch(batch), verbose=0)
     model.fit(OneBatch(nested), verbose=0)
+
+    by_step = pylstm.Sequential([keras.Input((None, 3)), pylstm.LSTM(4, return_sequences=True)])
+    for order in 1, -1:
+        batches = [(seqs,), (np.ones((2, 3, 3)),)][::order]
+        with pytest.raises(pylstm.errors.RaggedError, match="PYL114.*differ in their kind"):
+            by_step.predict(iter(batches), verbose=0)
 
     # Each batch has its own length, of which JAX would compile each.
     class Traced(keras.layers.Layer):

@@ -18,7 +18,7 @@ from pylstm.inputs.knowledge import memory_of
 from pylstm.inputs.masks import beside_features
 from pylstm.inputs.padding import PaddedBatch
 from pylstm.inputs.reading import apply_reading, choose_reading
-from pylstm.keras_graph import layers_of, set_keras_mask
+from pylstm.keras_graph import get_keras_mask, layers_of, set_keras_mask
 from pylstm.layer import LSTM
 from pylstm.models.data.columns import Dense, Sequences
 from pylstm.models.data.separating import map_named, separate_inputs
@@ -30,8 +30,11 @@ from pylstm.models.graph.steps import has_open_steps, report_steps
 from pylstm.models.graph.time_distributed import check_time_distributed
 
 
-def enter_model(model, inputs):
-    """Makes the inputs of a model's call into what Keras' layers compute on; see `enter`."""
+def enter_model(model, inputs, masks_lists=False):
+    """Makes the inputs of a model's call into what Keras' layers compute on; see `enter`.
+
+    With `masks_lists` lists of equal lengths have a mask, too, which says that all steps are real.
+    """
     report = Corrections(model.name, Known(), strictest_validate(model))
     try:
         inputs = separate_inputs(model, inputs)
@@ -41,7 +44,10 @@ def enter_model(model, inputs):
             if is_text(x, declared.get(name)):
                 return as_text(x)
             shape = declared[name].shape if name in declared else None
+            is_list = isinstance(x, list)
             x = enter(x, shape, report, lambda: padding_value(model, name) or 0.0)
+            if masks_lists and is_list and get_keras_mask(x) is None and len(x.shape) > 1:
+                set_keras_mask(x, keras.ops.ones(keras.ops.shape(x)[:2], "bool"))
             report_steps(model, x, shape, report)
             check_convolutions(model, name, x)
             return x
@@ -61,13 +67,13 @@ def enter_model(model, inputs):
     return inputs
 
 
-def enter_batch(model, batch):
+def enter_batch(model, batch, masks_lists=False):
     """The batch (x,), (x, y) or (x, y, sample_weight) of a step, with x as `enter_model` makes it.
 
     Keras' steps take an array for x, and on JAX pass the model's own `__call__` by.
     """
     x, y, sample_weight = unpack_batch(batch)
-    return enter_model(model, x), y, sample_weight
+    return enter_model(model, x, masks_lists), y, sample_weight
 
 
 def unpack_batch(batch):
