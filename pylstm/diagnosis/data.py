@@ -75,7 +75,7 @@ def check_data(model, x, y, padded):
             findings += _check_padding(model, x)
         with readable_errors():
             for batch in itertools.islice(_batches(x), _MAX_BATCHES):
-                is_read = reads_lists and _reads_lists_of(x, batch)
+                is_read = reads_lists and _reads_lists_of(model, x, batch)
                 parts = unpack_batch(batch)[:2]
                 in_batch = _check_samples(model, *parts, padded, in_batches=not is_read)
                 findings += [of_batch(x, finding) for finding in in_batch]
@@ -91,9 +91,9 @@ def _check_ranks(dataset):
             yield of_error("x", explain.unknown_rank(spec.dtype.name, Known()))
 
 
-def _reads_lists_of(data, batch):
+def _reads_lists_of(model, data, batch):
     """Whether a model of pylstm's reads this batch itself, of data of batches."""
-    if is_of_arrays(batch):
+    if is_of_arrays(model, batch):
         return False
     # A torch DataLoader hands its batches to the model as they are, where Keras takes lists of it.
     is_packed = any(type(part).__name__ == "PackedSequence" for part in unpack_batch(batch))

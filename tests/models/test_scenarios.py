@@ -514,6 +514,91 @@ def test_lists_and_arrays_from_one_generator(order):
     assert classifier().predict(((list(b),) for b in batches), verbose=0).shape == (4, 2)
 
 
+@pytest.mark.parametrize("source", [iter, lambda batches: Batches(*batches)])
+@pytest.mark.parametrize("per_step", [False, True])
+@pytest.mark.parametrize("as_weights", [False, True])
+def test_fractions_after_whole_numbers(source, per_step, as_weights):
+    """TensorFlow takes all batches in the dtypes of the first."""
+    seqs = sequences([3, 2, 4, 1])
+    whole, fractions = [3, 1], [0.5, 2.75]
+    if per_step:
+        whole, fractions = [[3, 1, 2], [1, 0]], [[0.5, 1, 2, 3], [0.25]]
+    ones = [[1.0] * len(y) for y in [*whole, *fractions]] if per_step else [1.0] * 4
+    parts = [[*whole, *fractions], ones]
+    y, weights = parts[::-1] if as_weights else parts
+    layers = [pylstm.LSTM(2, return_sequences=per_step), keras.layers.Dense(1)]
+    model = pylstm.Sequential([keras.Input((None, 5)), *layers])
+    model.compile(keras.optimizers.SGD(0.0), "mse")
+    want = model.evaluate(seqs, y, batch_size=2, sample_weight=weights, verbose=0)
+    batches = [tuple(part[i : i + 2] for part in (seqs, y, weights)) for i in (0, 2)]
+    assert model.evaluate(source(batches), verbose=0) == pytest.approx(want, rel=1e-5)
+    history = model.fit(source(batches), verbose=0).history
+    assert history["loss"] == pytest.approx([want], rel=1e-5)
+
+
+@pytest.mark.parametrize("parts", ["lists x", "arrays y"])
+def test_fractions_that_would_be_cut_off(parts):
+    whole, fractions = [[[1, 0]], [[2, 1], [0, 1]]], [[[0.5, 1]], [[1, 0.25]]]
+    y = np.array([0, 1]), np.array([0.5, 1.0])
+    if parts == "arrays y":
+        whole, fractions = np.zeros((2, 3, 2)), np.ones((2, 3, 2))
+    model = pylstm.Sequential([keras.Input((None, 2)), pylstm.LSTM(2), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    batches = [(whole, y[0]), (fractions, y[1])]
+    with pytest.raises(errors.RaggedError, match=r"PYL114.*kind of numbers") as caught:
+        model.fit(Batches(*batches), verbose=0)
+    assert caught.value.expected.startswith("int64 as in the first batch")
+    lines = [line.partition("     ")[0] for line in caught.value.fix.split("\n")]
+    line = lines[parts == "lists x"]
+    fixed = [[eval(line, None, {"np": np, "x": x, "y": y}) for x, y in batches]]
+    xs, ys = [fixed[0], y] if parts == "lists x" else [[whole, fractions], fixed[0]]
+    model.fit(Batches(*zip(xs, ys, strict=True)), verbose=0)
+
+
+def test_whole_numbers_as_floats_after_integers():
+    x = np.zeros((2, 3, 5), np.float32)
+    model = classifier()
+    want = model.evaluate(np.concatenate([x, x]), np.array([0, 1, 1, 1]), verbose=0)
+    got = model.evaluate(Batches((x, np.array([0, 1])), (x, np.array([1.0, 1.0]))), verbose=0)
+    assert got == pytest.approx(want, rel=1e-5)
+
+
+@pytest.mark.parametrize("lengths", [[3, 3, 3, 3], [3, 2, 4, 1]])
+def test_tuples_of_samples_in_a_dataset(lengths):
+    """As `zip(*batch)` makes them."""
+    seqs = sequences(lengths)
+    y = [np.array([label, 1.0]) for label in range(4)]
+    model = pylstm.Sequential([keras.Input((None, 5)), pylstm.LSTM(2)])
+    model.compile(keras.optimizers.SGD(0.0), "mse")
+    want = model.evaluate(seqs, np.stack(y), verbose=0)
+    pairs = list(zip(seqs, y, strict=True))
+    batches = [tuple(zip(*pairs[i : i + 2], strict=True)) for i in (0, 2)]
+    for data in (
+        Batches(*batches),
+        Batches(*((x, np.stack(y)) for x, y in batches)),
+        Batches(*((list(x), y) for x, y in batches)),
+        Batches(*((x, y, (1.0, 1.0)) for x, y in batches)),
+    ):
+        assert model.evaluate(data, verbose=0) == pytest.approx(want, rel=1e-5)
+        assert pylstm.diagnose(model, data).ok
+    history = model.fit(seqs, np.stack(y), validation_data=Batches(*batches), verbose=0).history
+    assert history["val_loss"] == pytest.approx([want], rel=1e-5)
+
+
+@pytest.mark.parametrize("source", [iter, lambda batches: Batches(*batches)])
+@pytest.mark.parametrize("form", [object_array, pd.Series])
+@pytest.mark.parametrize("univariate", [True, False])
+def test_arrays_of_objects_are_no_single_samples(source, form, univariate):
+    shape, front = ((None, 1), []) if univariate else ((None,), [keras.layers.Embedding(9, 4)])
+    model = pylstm.Sequential([keras.Input(shape), *front, pylstm.LSTM(3)])
+    x = [[1, 5, 3], [2], [4, 4, 8, 0], [7]]
+    batches = [(form(x[i : i + 2]),) for i in (0, 2)]
+    got = model.predict(source(batches), verbose=0)
+    np.testing.assert_allclose(got, model.predict(x, verbose=0), atol=1e-6)
+    with pytest.raises(errors.RankError, match=r"PYL101.*single samples"):
+        model.predict(source([(object_array([1, 5, 3]),)]), verbose=0)
+
+
 def test_batches_of_a_generator_of_other_sizes_than_declared():
     model = pylstm.Sequential([keras.Input((3, 5)), pylstm.LSTM(2)])
     batches = ((np.zeros((2, steps, 5)),) for steps in (3, 3, 4))

@@ -6,9 +6,9 @@ import keras
 import numpy as np
 from keras import tree
 
-from pylstm.array_types import dtype_name, may_equal, static_shape
+from pylstm.array_types import FLOATS, dtype_name, is_real, may_equal, static_shape
 from pylstm.errors import DTypeError, PylstmError, RaggedError, RankError
-from pylstm.inputs.sequences import unpacked
+from pylstm.inputs.sequences import as_numpy, unpacked
 from pylstm.keras_graph import has_ragged
 from pylstm.models.data.columns import (
     Columns,
@@ -24,8 +24,9 @@ from pylstm.models.data.feeding import batch_alone, for_model, ragged_obstacle, 
 from pylstm.models.data.reading import read_parts
 from pylstm.models.data.separating import map_inputs, named_inputs
 from pylstm.models.data.structure import is_several
-from pylstm.models.data.targets import fit_targets
-from pylstm.models.graph.declared import declared_shapes
+from pylstm.models.data.targets import fit_targets, tells_classes
+from pylstm.models.graph.declared import count_inputs, declared_shapes
+from pylstm.models.graph.outputs import count_outputs
 
 
 def read_batches(model, batches, predicts=False):
@@ -50,7 +51,8 @@ def read_batches(model, batches, predicts=False):
         return _ReadDataset(model, batches)
     if not isinstance(batches, Iterator):
         return batches
-    return (_read_batch(model, batch, "generator") for batch in batches)
+    in_dtypes = _InDtypesOfFirst(model, "generator")
+    return (in_dtypes(_read_batch(model, batch, "generator")) for batch in batches)
 
 
 def check_dataset(model, dataset, predicts=False, targets=True):
@@ -88,6 +90,7 @@ class _ReadDataset(keras.utils.PyDataset):
         super().__init__(batches.workers, max_queue_size=batches.max_queue_size)
         self._model = model
         self._batches = batches
+        self._in_dtypes = _InDtypesOfFirst(model, "PyDataset")
 
     @property
     def num_batches(self):
@@ -95,9 +98,9 @@ class _ReadDataset(keras.utils.PyDataset):
 
     def __getitem__(self, index):
         batch = self._batches[index]
-        if is_of_arrays(batch):
-            return batch
-        return _read_batch(self._model, batch, "PyDataset")
+        if not is_of_arrays(self._model, batch):
+            batch = _read_batch(self._model, batch, "PyDataset")
+        return self._in_dtypes(batch)
 
     def on_epoch_begin(self):
         self._batches.on_epoch_begin()
@@ -106,17 +109,24 @@ class _ReadDataset(keras.utils.PyDataset):
         self._batches.on_epoch_end()
 
 
-def is_of_arrays(batch):
+def is_of_arrays(model, batch):
     """Whether a batch holds arrays and tensors of numbers alone, as Keras takes them."""
-    if isinstance(batch, dict):
-        batch = tuple(batch.values())
-    if is_several(batch):
-        return all(map(is_of_arrays, batch))
-    if batch is None:
+    x, *targets = batch if is_several(batch) and len(batch) else (batch,)
+    are_one = is_several(x) and count_inputs(model) == 1  # the samples of one input
+    are_one |= any(map(is_several, targets)) and count_outputs(model) == 1
+    return not are_one and _are_arrays(batch)
+
+
+def _are_arrays(structure):
+    if isinstance(structure, dict):
+        structure = tuple(structure.values())
+    if is_several(structure):
+        return all(map(_are_arrays, structure))
+    if structure is None:
         return True
-    if not hasattr(batch, "dtype"):
+    if not hasattr(structure, "dtype"):
         return False
-    return dtype_name(batch) != "object" and getattr(batch.dtype, "isnative", True)
+    return dtype_name(structure) != "object" and getattr(structure.dtype, "isnative", True)
 
 
 def _read_batch(model, batch, source):
@@ -127,7 +137,7 @@ def _read_batch(model, batch, source):
         data = read_parts(model, x, y, sample_weight)
         parts = (x, y, sample_weight)
         if data is not None:
-            data = _of_any_length(model, data)
+            data = _of_any_length(model, _of_any_numbers(model, data))
             parts = tuple(data.values()) if data.is_dense else batch_alone(model, data)
     except PylstmError as error:
         raise error.at(model.name) from None
@@ -158,6 +168,80 @@ def _of_any_length(model, data):
     x = map_inputs(model, opened_as_declared, data.x)
     y, sample_weight = map_columns(opened_beside, (data.y, data.sample_weight))
     return Columns(x, y, sample_weight)
+
+
+def _of_any_numbers(model, data):
+    """The columns of a batch, after whose whole numbers others may follow.
+
+    TensorFlow takes the dtypes of the first batch for those of all. Losses compare floats, but of
+    classes, whose numbers are whole.
+    """
+    losses = [loss for loss in tree.flatten(getattr(model, "loss", None)) if loss is not None]
+    if keras.backend.backend() != "tensorflow":
+        return data
+    are_any = losses and not any(map(tells_classes, losses))
+    y = map_columns(_as_floats, data.y) if are_any else data.y
+    return data._replace(y=y, sample_weight=map_columns(_as_floats, data.sample_weight))
+
+
+def _as_floats(column):
+    floatx = keras.config.floatx()
+    if isinstance(column, Sequences):
+        return Sequences([_cast(values, floatx) for values in column.values])
+    return type(column)(_cast(column.values, floatx))
+
+
+class _InDtypesOfFirst:
+    """Batches in the dtypes of the first, as which TensorFlow takes all."""
+
+    def __init__(self, model, source):
+        self._model = model
+        self._source = source
+        self._dtypes = None
+
+    def __call__(self, batch):
+        """The batch, cast.
+
+        Raises:
+            RaggedError: That would change its numbers, of which TensorFlow cuts fractions off.
+        """
+        if keras.backend.backend() != "tensorflow":
+            return batch
+        parts = tree.flatten(batch)
+        dtypes = [None if part is None else dtype_name(part) for part in parts]
+        self._dtypes = self._dtypes or dtypes
+        if dtypes == self._dtypes or len(dtypes) != len(self._dtypes):
+            return batch
+        cast = list(map(self._cast_to, parts, dtypes, self._dtypes))
+        return tree.pack_sequence_as(batch, cast)
+
+    def _cast_to(self, part, own, dtype):
+        if None in (own, dtype) or own == dtype or not _is_castable(part):
+            return part
+        cast = _cast(part, dtype)
+        values, same = (as_numpy(getattr(each, "flat_values", each)) for each in (part, cast))
+        if dtype not in FLOATS and not np.array_equal(values, same):
+            raise RaggedError(
+                "PYL114",
+                f"the {self._source}'s batches differ in their kind of numbers",
+                layer=self._model.name,
+                expected=f"{dtype} as in the first batch, or floats in every batch",
+                got=f"{static_shape(part)} {own}",
+                fix="np.asarray(y, 'float32')     instead of y, in every batch\n"
+                "[np.asarray(s, 'float32') for s in x]     instead of lists x",
+            )
+        return cast
+
+
+def _is_castable(part):
+    return is_real(part.dtype) and (keras.ops.is_tensor(part) or hasattr(part, "__array__"))
+
+
+def _cast(values, dtype):
+    if keras.ops.is_tensor(values):
+        return keras.ops.cast(values, dtype)
+    with np.errstate(invalid="ignore"):  # of NaN as an integer
+        return as_numpy(values).astype(dtype, copy=False)
 
 
 def _as_sequences(column, declared):
@@ -314,8 +398,16 @@ def _is_sample(shape, declared, sizes=()):
 def _shape_of(part):
     """The shape of an array, a spec or a number; None if it is not known."""
     if hasattr(part, "shape"):
-        return static_shape(part)
+        return None if _holds_sequences(part) else static_shape(part)
     return () if isinstance(part, (int, float, str)) else None
+
+
+def _holds_sequences(part):
+    """Whether this is an array (N,) of objects, or a Series, of N sequences."""
+    if len(part.shape or ()) != 1 or not part.shape[0] or dtype_name(part) != "object":
+        return False
+    first = next(iter(part))
+    return hasattr(first, "__len__") and not isinstance(first, (str, bytes))
 
 
 def _described(part):
