@@ -54,9 +54,13 @@ class Text(Dense):
 
 @dataclasses.dataclass(frozen=True)
 class Sequences:
-    """Samples of several lengths: `values` is a list of N arrays (T_i, ...)."""
+    """Samples of several lengths: `values` is a list of N arrays (T_i, ...).
+
+    `steps` is what every batch of them is padded to; None where it follows x.
+    """
 
     values: list
+    steps: int | None = None
 
     @property
     def size(self):
@@ -71,7 +75,7 @@ class Sequences:
         return (self.size, None, *self.values[0].shape[1:])
 
     def take(self, rows):
-        return Sequences([self.values[row] for row in np.arange(self.size)[rows]])
+        return Sequences([self.values[row] for row in np.arange(self.size)[rows]], self.steps)
 
 
 class Columns(NamedTuple):

@@ -295,6 +295,8 @@ def _weigh(target, weights, maxlen):
 
 def _steps(column, maxlen):
     """Of a batch; one for sequences that have none, as the model pads its input."""
+    if column.steps is not None:
+        return column.steps
     return max(1, column.lengths.max()) if maxlen is None else maxlen
 
 

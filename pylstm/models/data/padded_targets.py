@@ -13,6 +13,7 @@ from pylstm.errors import TimestepError
 from pylstm.inputs.padding import unpad
 from pylstm.inputs.sequences import as_numpy
 from pylstm.models.data.columns import Dense, Sequences, check_weights, columns_of, other_lengths
+from pylstm.models.data.fixed_steps import with_output_steps
 from pylstm.models.data.output_lengths import output_lengths
 from pylstm.models.graph.outputs import map_targets
 
@@ -20,8 +21,10 @@ from pylstm.models.graph.outputs import map_targets
 def unpad_targets(columns, shapes=None, model=None):
     """Takes the padding off targets (N, T, ...) and weights (N, T) per step.
 
+    Those of a model's output with a fixed number of steps get that number: `with_output_steps`.
+
     Args:
-        columns: `Columns`. Without sequences of several lengths they stay as they are.
+        columns: `Columns`. Without lists of sequences they stay as they are.
         shapes: The shapes of the model's outputs, by name or number, where they are known.
         model: The model, whose graph tells the steps of each output; without one, what the
             columns look like decides.
@@ -33,13 +36,15 @@ def unpad_targets(columns, shapes=None, model=None):
         TimestepError: A target or weight per step is not padded behind the steps of x, or weights
             are per step and targets are not, or have other steps.
     """
+    shapes = shapes or {}
+    if model is not None:
+        columns = with_output_steps(model, columns, shapes)
     inputs = [column.lengths for column in columns_of(columns.x) if isinstance(column, Sequences)]
     inputs = list({lengths.tobytes(): lengths for lengths in inputs}.values())
     if not inputs or columns.y is None:
         return columns
     dense = [column.shape for column in columns_of(columns.x) if isinstance(column, Dense)]
     inputs = _Inputs(inputs, {shape[1] for shape in dense if len(shape) > 2})
-    shapes = shapes or {}
     known = output_lengths(model, columns.x, shapes) if model is not None else {}
 
     def unpad_one(target, name):

@@ -67,7 +67,9 @@ def other_steps(model, columns, shapes):
         if target is None or output is None:
             continue
         by_class = tells_classes(loss)
-        if isinstance(target, Sequences) and _has_other_lengths(target, known.get(name)):
+        if isinstance(target, Sequences) and target.steps and max(target.lengths) > target.steps:
+            yield where, _of_longer_targets(model, where, target, inputs), True
+        elif isinstance(target, Sequences) and _has_other_lengths(target, known.get(name)):
             pair = next(pair for pair in inputs if np.array_equal(pair[1].lengths, known[name]))
             yield where, other_lengths(where, target, *pair), True
         elif tuple(output) == (None, None) and isinstance(target, Sequences):
@@ -134,6 +136,20 @@ def _of_other_steps(model, where, target, given, output, wanted, fix):
     )
 
 
+def _of_longer_targets(model, where, target, inputs):
+    x = next(x for x, column in inputs if np.array_equal(column.lengths, target.lengths))
+    steps, longest = target.steps, max(target.lengths)
+    return TimestepError(
+        "PYL120",
+        f"{where} has more steps than the model's output",
+        layer=model.name,
+        expected=f"{where} of at most {steps} steps, which the output always has",
+        got=f"{where} of up to {longest} steps",
+        fix=f"{x}, {where} = ([s[:{steps}] for s in part] for part in ({x}, {where}))     to cut "
+        f"both\nor a model whose output has {longest} steps",
+    )
+
+
 def _of_squeezed_steps(model, where, target, output):
     return TimestepError(
         "PYL120",
@@ -182,11 +198,9 @@ def with_feature_axis(target):
     """
     if not isinstance(target, (Sequences, Stacked)) or len(target.shape) != 2:
         return target
-    return type(target)(
-        [labels[:, None] for labels in target.values]
-        if isinstance(target, Sequences)
-        else target.values[..., None]
-    )
+    if isinstance(target, Sequences):
+        return Sequences([labels[:, None] for labels in target.values], target.steps)
+    return Stacked(target.values[..., None])
 
 
 def open_targets(columns):
