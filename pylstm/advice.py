@@ -94,7 +94,7 @@ def to_numbers_of_samples(value, name):
         return f"np.stack([np.real({name}), np.imag({name})], axis=-1), or np.abs({name})"
     if name == "y" and (value is None or _is_absent(value)):
         absent = "None" if value is None else "pd.NA"
-        return f"x, y = zip(*[pair for pair in zip(x, y) if pair[1] is not {absent}])"
+        return f"x, y = map(list, zip(*[pair for pair in zip(x, y) if pair[1] is not {absent}]))"
     if name == "y":
         return "labels, y = np.unique(y, return_inverse=True)"
     if isinstance(value, dict):

@@ -84,8 +84,15 @@ def split_inputs(x, count, samples=None, axes=3):
     return tuple(x)
 
 
-def split_targets(y, count, samples):
-    """As `split_inputs`, for targets or sample weights of `samples` samples."""
+def split_targets(y, count, samples, name="y"):
+    """As `split_inputs`, for targets or sample weights of `samples` samples.
+
+    Weights that are numbers are those of every output.
+
+    Raises:
+        RankError: The targets are numbers, and the model has several outputs.
+    """
+    y = list(y) if type(y) is tuple and not is_several(y) else y
     if not (isinstance(y, list) or is_several(y)):
         return y
     if count is None:
@@ -94,6 +101,14 @@ def split_targets(y, count, samples):
     if count == 1:
         is_wrapped = len(y) == 1 != samples and getattr(y[0], "shape", ())[:1] == (samples,)
         return y[0] if is_wrapped else list(y)
+    if name == "y" and not is_several(tuple(y)):
+        raise RankError(
+            "PYL101",
+            f"the model has {count} outputs",
+            expected=f"a tuple or list of {count} targets, or a dict of them",
+            got=f"{len(y)} numbers",
+            fix=f"(y1, {'..., ' * (count > 2)}y{count})     a part for each output of the model",
+        )
     return tuple(y)
 
 

@@ -1,4 +1,5 @@
-"""The parts of data: one, or a tuple or dict of several. A list is one part, of samples."""
+"""The parts of data: one, or a tuple or dict of several. A list is one part, of samples, and so
+is a tuple of numbers."""
 
 from pylstm.array_types import is_dense
 from pylstm.inputs.padding import PaddedBatch
@@ -7,7 +8,14 @@ from pylstm.inputs.sequences import unpacked
 
 def is_several(x):
     """Whether x is a tuple of parts. `PaddedBatch` and torch's `PackedSequence` are but tuples."""
-    return isinstance(x, tuple) and not isinstance(x, PaddedBatch) and is_dense(x)
+    if not isinstance(x, tuple) or isinstance(x, PaddedBatch) or not is_dense(x):
+        return False
+    parts = [part for part in x if part is not None]
+    return not parts or not all(map(_is_scalar, parts))
+
+
+def _is_scalar(part):
+    return isinstance(part, (int, float, complex, str, bytes)) or getattr(part, "shape", None) == ()
 
 
 def named(name, structure):

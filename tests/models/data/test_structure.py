@@ -150,3 +150,56 @@ def test_too_many_inputs_are_counted():
         two_inputs(list).predict([sequences(), np.zeros((6, 2)), np.zeros((6, 2))])
     assert caught.value.got == "a list of 3"
     assert "(x1, x2)     a part for each input of the model" in str(caught.value)
+
+
+class Last(pylstm.Model):
+    """A model whose outputs Keras knows only once it computes them."""
+
+    def __init__(self):
+        super().__init__()
+        self.lstm = pylstm.LSTM(1)
+
+    def call(self, x):
+        return self.lstm(x)
+
+
+def test_a_tuple_of_numbers_is_one_part():
+    seqs, y, weights = sequences(), (0, 1, 0, 1, 1, 0), (1.0, 2.0, 0.0, 0.0, 1.0, 3.0)
+    model = classifier()
+    want = model.evaluate(seqs, np.array(y), sample_weight=np.array(weights), verbose=0)
+    for data in (
+        (pylstm.dataset(seqs, y, sample_weight=weights),),
+        (pylstm.dataset(seqs, tuple(np.array(y)), sample_weight=list(weights)),),
+        (iter([(seqs, y, weights)]),),
+    ):
+        np.testing.assert_allclose(model.evaluate(*data, verbose=0), want, rtol=1e-5)
+    of_unknown = Last()
+    of_unknown.compile("sgd", "mse")
+    want = of_unknown.evaluate(seqs, np.array(y), sample_weight=np.array(weights), verbose=0)
+    got = of_unknown.evaluate(seqs, y, sample_weight=weights, verbose=0)
+    assert got == pytest.approx(want, rel=1e-5)
+
+
+def test_numbers_for_several_outputs():
+    inputs = keras.Input((None, 5))
+    last = pylstm.LSTM(3)(inputs)
+    model = pylstm.Model(inputs, [keras.layers.Dense(1)(last), keras.layers.Dense(1)(last)])
+    model.compile("sgd", ["mse", "mse"])
+    seqs, y, weights = sequences(), (np.ones(6), np.zeros(6)), [1.0, 2.0, 0.0, 0.0, 1.0, 3.0]
+    want = model.evaluate(seqs, y, sample_weight=np.array(weights), verbose=0)
+    for same in (weights, tuple(weights)):
+        got = model.evaluate(seqs, y, sample_weight=same, verbose=0)
+        np.testing.assert_allclose(got, want, rtol=1e-5)
+    with pytest.raises(errors.RankError, match=r"PYL101.* has 2 outputs") as caught:
+        model.fit(seqs, tuple(weights))
+    assert caught.value.got == "6 numbers"
+    assert not pylstm.diagnose(model, seqs, weights).ok
+
+
+def test_the_line_for_samples_without_a_target():
+    seqs, y = sequences(), [None, 1, 0, 1, 1, 0]
+    with pytest.raises(errors.DTypeError, match=r"PYL118.* does not hold numbers") as caught:
+        pylstm.dataset(seqs, y)
+    data = {"x": seqs, "y": y}
+    exec(caught.value.fix, data)
+    assert pylstm.dataset(data["x"], data["y"]).columns.size == 5
