@@ -128,19 +128,23 @@ def _unpad_weight(weights, y):
 
 
 def _unpad(name, column, lengths):
-    is_short = column.shape[1] < lengths.max()
-    if is_short or not _are_alike(_ends(column, lengths)):
-        raise TimestepError(
-            "PYL120",
-            expected=f"one entry of {name} per step of x, or padding after the last step",
-            got=f"{name} {column.shape}; the sequences have {lengths.min()} to {lengths.max()} "
-            "steps",
-            fix=f"a list of one array of {name} for each sequence"
-            if is_short
-            else f"pylstm.unpad({name}, lengths=[len(s) for s in x])     if padded at the end\n"
-            f"[row[len(row) - len(s) :] for row, s in zip({name}, x)]     if padded at the start",
-        )
+    if column.shape[1] < lengths.max() or not _are_alike(_ends(column, lengths)):
+        raise not_behind_the_steps(name, column, lengths)
     return Sequences(unpad(column.values, lengths=lengths))
+
+
+def not_behind_the_steps(name, column, lengths):
+    """The error for what is per step, but not padded behind the steps of these lengths."""
+    is_short = column.shape[1] < lengths.max()
+    return TimestepError(
+        "PYL120",
+        expected=f"one entry of {name} per step of x, or padding after the last step",
+        got=f"{name} {column.shape}; the sequences have {lengths.min()} to {lengths.max()} steps",
+        fix=f"a list of one array of {name} for each sequence"
+        if is_short
+        else f"pylstm.unpad({name}, lengths=[len(s) for s in x])     if padded at the end\n"
+        f"[row[len(row) - len(s) :] for row, s in zip({name}, x)]     if padded at the start",
+    )
 
 
 def _ends_tell(column, lengths, shape):

@@ -16,7 +16,7 @@ from pylstm.models.data.columns import (
 )
 from pylstm.models.data.meeting_inputs import check_meeting_inputs
 from pylstm.models.data.output_lengths import output_lengths
-from pylstm.models.data.padded_targets import unpad_targets
+from pylstm.models.data.padded_targets import not_behind_the_steps, unpad_targets
 from pylstm.models.data.structure import is_several, named
 from pylstm.models.graph.outputs import map_targets, output_shapes
 
@@ -60,7 +60,9 @@ def other_steps(model, columns, shapes):
     parts, of_all = named("y", y), getattr(model, "loss", None)
     losses = _of_each_output(model, of_all, y) or [of_all] * len(parts)
     inputs = [pair for pair in named("x", columns.x) if isinstance(pair[1], Sequences)]
-    known = output_lengths(model, columns.x, shapes) if len(inputs) > 1 else {}
+    are_arrays = any(isinstance(target, Dense) for _, target in parts)
+    asks = len(inputs) > 1 or (inputs and are_arrays)
+    known = output_lengths(model, columns.x, shapes) if asks else {}
     in_order = y if isinstance(y, dict) else shapes
     for (where, target), name, loss in zip(parts, in_order, losses, strict=False):
         output = shapes.get(name)
@@ -84,6 +86,8 @@ def other_steps(model, columns, shapes):
             may_be_meant = target.shape[1:] == (1,) == output[2:] and None not in steps
             may_be_meant &= not _is(loss, "BinaryCrossentropy", "binary_crossentropy")
             yield where, error, by_class or (_compares(loss) and not may_be_meant)
+        elif _is_cut(target, known.get(name), output) and _compares(loss):
+            yield where, not_behind_the_steps(where, target, known[name]), True
 
 
 def _steps_of(column):
@@ -123,6 +127,16 @@ def _looks_per_sample(target, steps, output, by_class):
     if sizes == output[2:] != (1,) and not by_class:  # numbers of steps by chance
         return True
     return {*sizes}.isdisjoint({*steps, output[1]})
+
+
+def _is_cut(target, lengths, output):
+    """Whether an array of labels has too few steps for an output of these lengths, or None.
+
+    One step is for all.
+    """
+    if lengths is None or not isinstance(target, Dense) or len(target.shape) != len(output) - 1:
+        return False
+    return len(target.shape) > 1 and 1 < target.shape[1] < lengths.max()
 
 
 def _of_other_steps(model, where, target, given, output, wanted, fix):

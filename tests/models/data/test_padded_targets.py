@@ -85,3 +85,32 @@ def test_padded_targets_of_one_output_of_several(struct):
     want = model.evaluate(sequences(), y, batch_size=2, verbose=0)
     got = model.evaluate(sequences(), padded, batch_size=2, verbose=0)
     assert got == pytest.approx(want, rel=1e-5)
+
+
+@pytest.mark.parametrize("kind", [np.array, np.ndarray.tolist])
+def test_labels_cut_shorter_than_the_longest_sequence(kind):
+    """Only the losses that compare no entries take a sequence of labels of its own length."""
+    seqs, y = sequences(), kind(np.zeros((6, 3), int))
+    model = classifier(return_sequences=True)
+    with pytest.raises(errors.TimestepError, match=r"\[PYL120\] layer") as caught:
+        model.fit(seqs, y)
+    assert caught.value.got == "y (6, 3); the sequences have 1 to 4 steps"
+    findings = pylstm.diagnose(model, seqs, y)
+    assert [f.level for f in findings if f.code == "PYL120"] == ["error"]
+    model.compile("sgd", "ctc")
+    assert not [f for f in pylstm.diagnose(model, seqs, y) if f.code == "PYL120"]
+
+
+class EverySecond(keras.layers.Layer):
+    def call(self, x):
+        return x[:, ::2]
+
+    def compute_mask(self, x, mask):
+        return mask if mask is None else mask[:, ::2]
+
+
+def test_labels_of_an_output_that_has_fewer_steps():
+    layers = [EverySecond(), pylstm.LSTM(3, return_sequences=True), keras.layers.Softmax()]
+    model = pylstm.Sequential([keras.Input((None, 5)), *layers])
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    assert model.fit(sequences((3, 4)), np.zeros((2, 2), int), verbose=0)
