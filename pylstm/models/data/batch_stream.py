@@ -132,7 +132,8 @@ def _are_arrays(structure):
 def _read_batch(model, batch, source):
     try:
         check_is_no_list_of_sequences(model, source, batch)
-        x, y, sample_weight = unpack_batch(batch)
+        names = "x", "y", "sample_weight"
+        x, y, sample_weight = map(unpacked, unpack_batch(batch), names)
         _check_is_batch(model, source, x, y)
         data = read_parts(model, x, y, sample_weight)
         parts = (x, y, sample_weight)
@@ -397,6 +398,8 @@ def _is_sample(shape, declared, sizes=()):
 
 def _shape_of(part):
     """The shape of an array, a spec or a number; None if it is not known."""
+    if getattr(part, "is_nested", False):  # a tensor of torch's that raises when asked
+        return None
     if hasattr(part, "shape"):
         return None if _holds_sequences(part) else static_shape(part)
     return () if isinstance(part, (int, float, str)) else None

@@ -9,7 +9,7 @@ from collections import OrderedDict
 import keras
 from keras import tree
 
-from pylstm.array_types import dtype_name, is_real, static_shape
+from pylstm.array_types import dtype_name, is_dense, is_real, static_shape
 from pylstm.errors import PylstmError
 from pylstm.inputs.containers import as_dense, as_numbers
 from pylstm.inputs.contract import Known, Origin
@@ -78,8 +78,8 @@ def enter_batch(model, batch, masks_lists=False):
 
 def unpack_batch(batch):
     """x, y and sample_weight of a batch, None where it has none."""
-    if isinstance(batch, PaddedBatch):  # a tuple, which Keras would take for all three
-        batch = (batch,)
+    if isinstance(batch, PaddedBatch) or not is_dense(batch):
+        batch = (batch,)  # else Keras would take a tuple for all three
     return keras.utils.unpack_x_y_sample_weight(batch)
 
 

@@ -7,6 +7,7 @@ from pylstm.inputs.contract import Known
 from pylstm.inputs.corrections import Corrections
 from pylstm.inputs.explain import shape_text
 from pylstm.inputs.knowledge import memory_of
+from pylstm.inputs.sequences import unpacked
 from pylstm.models.data.columns import columns_of, read_column, read_columns
 from pylstm.models.data.entering import enter_column, strictest_validate
 from pylstm.models.data.separating import (
@@ -148,6 +149,7 @@ def count_samples(y):
     """The number of targets; None if there are none to count."""
     if isinstance(y, dict):
         y = next(iter(y.values()), None)
+    y = unpacked(y, "y")
     if hasattr(y, "shape"):
         return y.shape[0] if len(y.shape) else None
     return len(y) if hasattr(y, "__len__") else None

@@ -15,7 +15,7 @@ def is_several(x):
 
 
 def _is_scalar(part):
-    return isinstance(part, (int, float, complex, str, bytes)) or getattr(part, "shape", None) == ()
+    return isinstance(part, (int, float, complex, str, bytes)) or getattr(part, "ndim", None) == 0
 
 
 def named(name, structure):

@@ -100,3 +100,28 @@ def test_series_without_a_feature_axis_need_no_built_model(method):
     built.set_weights(model.get_weights())
     got = model.predict(series, verbose=0)
     np.testing.assert_allclose(got, each_alone(built, seqs), atol=2e-6)
+
+
+@pytest.mark.parametrize("kind", ["pack_sequence", "nested_tensor"])
+def test_targets_and_weights_in_torchs_containers(kind):
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+
+    def held(arrays):
+        tensors = [torch.from_numpy(array) for array in arrays]
+        if kind == "nested_tensor":
+            return torch.nested.nested_tensor(tensors)
+        return torch.nn.utils.rnn.pack_sequence(tensors, enforce_sorted=False)
+
+    seqs, model = sequences(), pylstm.Sequential([pylstm.LSTM(1, return_sequences=True)])
+    model.compile(keras.optimizers.SGD(0.0), "mse")
+    steps = [np.ones((len(seq), 1), np.float32) for seq in seqs]
+    weights = [np.arange(1.0, len(seq) + 1) for seq in seqs]
+    want = model.evaluate(seqs, steps, sample_weight=weights, verbose=0)
+    parts = x, y, sample_weight = held(seqs), held(steps), held(weights)
+    got = model.evaluate(x, y, sample_weight=sample_weight, verbose=0)
+    assert got == pytest.approx(want, rel=1e-5)
+    assert model.evaluate(iter([parts]), verbose=0) == pytest.approx(want, rel=1e-5)
+    assert pylstm.diagnose(model, x, y).ok
+    outputs = model.predict(seqs, verbose=0)
+    for got, want in zip(model.predict(iter([x]), verbose=0), outputs, strict=True):
+        np.testing.assert_allclose(got, want, atol=1e-6)
