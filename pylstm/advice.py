@@ -75,8 +75,10 @@ def to_numbers(value, name="x"):
 
 def to_numbers_each(value, name="sequences"):
     """As `to_numbers`, for `value` one of a list, the sequences of an input or of targets."""
-    if value is None:
-        return f"[s for s in {name} if s is not None], and y without their targets"
+    if is_missing(value):
+        is_nan = isinstance(value, (float, np.floating))
+        there = "np.ndim(s)" if is_nan else _is_there("s", value)
+        return f"[s for s in {name} if {there}], and y without their targets"
     line = _numbers_of(value, "s")
     if line is not None:
         return f"[{line} for s in {name}]"
@@ -92,9 +94,9 @@ def to_numbers_of_samples(value, name):
     """As `to_numbers`, for `value` one of the samples of an input or of targets."""
     if isinstance(value, complex):
         return f"np.stack([np.real({name}), np.imag({name})], axis=-1), or np.abs({name})"
-    if name == "y" and (value is None or _is_absent(value)):
-        absent = "None" if value is None else "pd.NA"
-        return f"x, y = map(list, zip(*[pair for pair in zip(x, y) if pair[1] is not {absent}]))"
+    if name == "y" and is_missing(value):
+        there = _is_there("pair[1]", value)
+        return f"x, y = map(list, zip(*[pair for pair in zip(x, y) if {there}]))"
     if name == "y":
         return "labels, y = np.unique(y, return_inverse=True)"
     if isinstance(value, dict):
@@ -113,7 +115,10 @@ def _numbers_of(value, one):
     """The expression that makes numbers of `one`, where its type tells how, or None."""
     dtype = getattr(value, "dtype", None)
     if fields := getattr(dtype, "names", None):  # of a structured array
-        fields = tuple(field for field in fields if is_real(dtype[field]))
+        fields = tuple(field for field in fields if is_real(dtype[field].base))
+        if any(dtype[field].shape for field in fields):
+            flat = f"{one}[field].reshape(*{one}.shape, -1)"
+            return f"np.concatenate([{flat} for field in {fields}], axis=-1)"
         return f"np.stack([{one}[field] for field in {fields}], axis=-1)"
     kind = getattr(dtype, "kind", None)
     if kind in ("M", "m"):  # dates, or the time between them
@@ -125,7 +130,7 @@ def _numbers_of(value, one):
             return f"{one}.to_numpy('float32', na_value=np.nan)"
         are_numeric = [*map(_is_numeric, getattr(value, "dtypes", ()))] if value.ndim == 2 else []
         if any(are_numeric) and not all(are_numeric):
-            return f"{one}.select_dtypes('number')"
+            return f"{one}.select_dtypes(['number', 'bool'], exclude='timedelta')"
     return to_dense(value, one)
 
 
@@ -149,6 +154,19 @@ def _works(function, *args, **kwargs):
     except (TypeError, ValueError, OverflowError):
         return False
     return True
+
+
+def is_missing(value):
+    """Whether a value of a collection says that there is none."""
+    is_nan = isinstance(value, (float, np.floating)) and np.isnan(value)
+    return value is None or _is_absent(value) or is_nan
+
+
+def _is_there(one, missing):
+    """The expression that is true of `one` unless it is as what is missing."""
+    if missing is None or _is_absent(missing):
+        return f"{one} is not {'None' if missing is None else 'pd.NA'}"
+    return f"{one} == {one}"  # nan is not
 
 
 def _is_absent(value):

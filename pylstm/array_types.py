@@ -49,8 +49,8 @@ def may_equal(shape, expected):
     return all(a is None or b is None or a == b for a, b in zip(shape, expected, strict=True))
 
 
-def unmasked(array, name="x"):
-    """The data of a masked array.
+def unmasked(array, name="x", index=None):
+    """The data of a masked array: all of `name`, or the sequence at `index` of it.
 
     Raises:
         DTypeError: Values are masked.
@@ -60,10 +60,21 @@ def unmasked(array, name="x"):
             "PYL118",
             "a masked array has values that are no numbers",
             expected="numbers, and the steps to leave out as mask=",
-            got=f"{name} is a masked array {array.shape}",
-            fix="y.filled(0), with sample_weight=1.0 - np.ma.getmaskarray(y)"
-            if name == "y"
-            else f"{name}.filled(0), with mask=~{name}.mask.any(axis=-1)\n"
-            f"[np.ma.compress_rows(s) for s in {name}]     without the masked steps",
+            got=f"{name}{'' if index is None else [index]} is a masked array {array.shape}",
+            fix=_without_masked(array, name, index is not None),
         )
     return array.data
+
+
+def _without_masked(array, name, is_sequence):
+    if name == "y" and is_sequence:
+        weights = "1.0 - np.ma.getmaskarray(s)" + ".any(axis=-1)" * (array.ndim > 1)
+        return f"[s.filled(0) for s in y], with sample_weight=[{weights} for s in y]"
+    if name == "y":
+        return "y.filled(0), with sample_weight=1.0 - np.ma.getmaskarray(y)"
+    kept = "s.compressed()" if array.ndim - (not is_sequence) < 2 else "np.ma.compress_rows(s)"
+    line = f"[{kept} for s in {name}]     without the masked steps"
+    if is_sequence:
+        return line
+    mask = f"~{name}.mask" + ".any(axis=-1)" * (array.ndim > 2)
+    return f"{line}\n{name}.filled(0), with mask={mask}     in a layer's call"

@@ -113,7 +113,7 @@ def test_targets_that_pandas_has_no_number_for():
         model.fit(x, y, verbose=0)
     names = {"pd": pd, "x": x, "y": y}
     exec(caught.value.fix, names)
-    assert names["y"] == (1.0, 2.0)
+    assert names["y"] == [1.0, 2.0]
     model.fit(names["x"], names["y"], verbose=0)
 
 
@@ -255,3 +255,82 @@ def test_generators_of_lists_of_x_and_y():
     model = pylstm.Sequential([keras.Input((None, 3)), lstm()])
     model.compile("sgd", "mse")
     model.fit(([x, y] for x, y in [(data(2, 5, 3), data(2, 4))] * 2), verbose=0)
+
+
+def test_tables_keep_their_columns_of_bools():
+    spans = [pd.DataFrame(s).assign(on=s[:, 0] > 0, name="n") for s in RAGGED]
+    spans = [table.assign(span=pd.to_timedelta(np.arange(len(table)), unit="s")) for table in spans]
+    model = pylstm.Sequential([lstm()])
+    with pytest.raises(errors.DTypeError, match="PYL118") as caught:
+        model.predict(spans, verbose=0)
+    right = fixed(caught, x=spans)
+    assert [*right[0].columns] == [0, 1, 2, "on"]
+    model.predict(right, verbose=0)
+
+
+@pytest.mark.parametrize("kind", [list, pd.Series, "category", "string", object])
+@pytest.mark.parametrize("missing", [None, float("nan")])
+def test_labels_of_words_one_of_them_missing(kind, missing):
+    words = ["no", missing, "yes"]
+    y = words if kind is list else pd.Series(words, dtype=None if kind is pd.Series else kind)
+    model = pylstm.Sequential([lstm(2)])
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    data = {"x": RAGGED, "y": y, "np": np, "pd": pd}
+    for _ in range(2):
+        with pytest.raises(errors.DTypeError, match=r"PYL118.*y does not hold numbers") as caught:
+            model.fit(data["x"], data["y"])
+        exec(caught.value.fix, data)
+    assert [*data["y"]] == [0, 1]
+    assert [len(s) for s in data["x"]] == [5, 4]
+
+
+@pytest.mark.parametrize("missing", [None, float("nan"), np.float32("nan"), pd.NA])
+@pytest.mark.parametrize("place", [0, 1])
+@pytest.mark.parametrize("kind", [list, pd.Series])
+def test_a_missing_recording(missing, place, kind):
+    x = kind([*RAGGED[:place], missing, *RAGGED[place:]])
+    layer = lstm()
+    model = pylstm.Sequential([layer])
+    with pytest.raises(errors.PylstmError, match=r"PYL1(18|01)") as caught:
+        model.predict(x, verbose=0)
+    line, _, _ = caught.value.fix.partition(", and y without their targets")
+    right = eval(line, {"np": np, "pd": pd, "x": x})
+    assert_close(model.predict(right, verbose=0), last_outputs(layer, RAGGED))
+
+
+@pytest.mark.parametrize("of", [np.array, list])
+@pytest.mark.parametrize("features", [1, 3])
+def test_masked_steps(of, features):
+    rows = [s[:2, :features] if features > 1 else s[:2, 0] for s in RAGGED]
+    x = np.ma.array(np.stack(rows))
+    x[1, 0] = np.ma.masked
+    x = list(x) if of is list else x
+    model = pylstm.Sequential([keras.Input((None, features)), lstm()])
+    with pytest.raises(errors.DTypeError, match="masked array") as caught:
+        model.predict(x, verbose=0)
+    want = [rows[0], rows[1][1:], rows[2]]
+    want = model.predict(want, verbose=0)
+    assert_close(model.predict(fixed(caught, x=x), verbose=0), want)
+
+
+@pytest.mark.parametrize("is_column", [True, False])
+def test_a_list_of_masked_targets(is_column):
+    y = [np.ma.masked_greater(s[:, :1] if is_column else s[:, 0], 0.0) for s in RAGGED]
+    model = pylstm.Sequential([pylstm.LSTM(1, return_sequences=True)])
+    model.compile("sgd", "mse")
+    with pytest.raises(errors.DTypeError, match=r"y\[0\] is a masked array") as caught:
+        model.fit(RAGGED, y)
+    line, weights = caught.value.fix.split(", with sample_weight=")
+    right, weights = (eval(part, {"np": np, "y": y}) for part in (line, weights))
+    assert model.fit(RAGGED, right, sample_weight=weights, verbose=0)
+
+
+@pytest.mark.parametrize("fields", [[("a", "f4"), ("b", "f4")], [("a", "f4", (3,)), ("b", "f4")]])
+def test_structured_arrays(fields):
+    one = np.zeros(5, np.dtype(fields))
+    model = pylstm.Sequential([lstm()])
+    size = 2 if len(fields[0]) == 2 else 4
+    for x, shape in ((one, (5, size)), ([one, one], (2, 5, size))):
+        with pytest.raises(errors.DTypeError, match="PYL118") as caught:
+            model.predict(x, verbose=0)
+        assert np.shape(fixed(caught, x=x)) == shape

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from pylstm.advice import to_numbers, to_numbers_each, to_sequences
+from pylstm.advice import is_missing, to_numbers, to_numbers_each, to_sequences
 from pylstm.array_types import is_dense, is_real, static_shape, unmasked
 from pylstm.errors import (
     DTypeError,
@@ -188,6 +188,8 @@ def _holds_steps(cell):
 
 
 def _as_array(item, index, name):
+    if isinstance(item, np.ma.MaskedArray):
+        item = unmasked(item, name, index)
     array = item = unpacked(item)
     if not isinstance(item, np.ndarray):
         try:
@@ -210,12 +212,15 @@ def _as_array(item, index, name):
         raise _several_things(item, index)
     _check_numbers(array, item, index, name)
     if array.ndim == 0:
+        ways = ["[np.reshape(x, (-1, 1))]     if the numbers are the steps of one sequence"]
+        if is_missing(item):
+            ways.insert(0, f"{to_numbers_each(item, name)}     if that sequence is missing")
         raise RankError(
             "PYL101",
             f"element {index} is a single number, not a sequence",
             expected="a list of N arrays (time, features)",
             got=f"{array.dtype} scalar",
-            fix="[np.reshape(x, (-1, 1))]     if the numbers are the steps of one sequence",
+            fix="\n".join(ways),
         )
     return array
 

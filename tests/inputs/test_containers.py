@@ -393,7 +393,7 @@ def test_masked_arrays_would_lose_their_mask():
     for call in calls:
         with pytest.raises(errors.DTypeError, match=r"PYL118.*masked array") as caught:
             call()
-    fix = caught.value.fix.splitlines()[1].split("     ")[0]
+    fix = caught.value.fix.splitlines()[0].split("     ")[0]
     fixed = eval(fix, {"np": np, "x": [*rows, x.data[2]]})
     assert [len(row) for row in fixed] == [len(x[0]) - 1, 2, len(x[2])]
     for samples in (x, np.zeros_like(x)), (x.data, x[:, 0]):

@@ -13,7 +13,7 @@ import keras
 import numpy as np
 from keras import tree
 
-from pylstm.advice import to_numbers_of_samples
+from pylstm.advice import is_missing, to_numbers, to_numbers_of_samples
 from pylstm.array_types import is_real, native
 from pylstm.errors import BatchMismatchError, DTypeError, RankError, TimestepError
 from pylstm.inputs.containers import as_numbers, unreported
@@ -219,17 +219,20 @@ def _is_scalar(value):
 
 
 def _array_of_scalars(values, name):
+    is_structured = getattr(getattr(values, "dtype", None), "names", None)
+    advice = to_numbers(values, name) if is_structured else None
     values = list(values)
     array = np.asarray(values)
     if not is_real(array.dtype):
-        odd = [value for value in values if not is_real(np.asarray(value).dtype)]
+        odd = [value for value in values if name == "y" and is_missing(value)]
+        odd = odd or [value for value in values if not is_real(np.asarray(value).dtype)]
         first = np.asarray(odd[0]).item()
         raise DTypeError(
             "PYL118",
             f"{name} does not hold numbers",
             expected="real numbers",
             got=f"{len(odd)} of {len(values)} values are none of these; the first is {first!r:.40}",
-            fix=to_numbers_of_samples(first, name),
+            fix=advice or to_numbers_of_samples(first, name),
         )
     return array
 
