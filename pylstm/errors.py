@@ -15,7 +15,10 @@ import sys
 import warnings
 from typing import NamedTuple
 
-_LIBRARIES = ("pylstm", "keras", "tensorflow")  # whose code warns, or calls what does
+LIBRARIES = {"jax", "jaxlib", "keras", "numpy", "optree", "pylstm", "tensorflow", "torch", "tree"}
+LIBRARIES |= sys.stdlib_module_names
+"""Whose code may stand between the user's line and what warns or raises."""
+
 _INDENT = "\n" + " " * 12
 _MESSAGE = re.compile(
     r"\[(?P<code>PYL\d+)\](?: layer '(?P<layer>.*)':)? (?P<what>.*)\."
@@ -147,17 +150,22 @@ class ShapeCorrectionWarning(UserWarning):
 
 
 def warn_user(message, category=ShapeCorrectionWarning):
-    """Warns at the user's line, which may have come here by way of Keras."""
+    """Warns at the user's line, which may have come here by way of Keras or its backend."""
     frame, level = sys._getframe(1), 2
-    while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] in _LIBRARIES:
+    while frame.f_back and not is_of_user(frame):
         frame, level = frame.f_back, level + 1
     warnings.warn(message, category, stacklevel=level)
+
+
+def is_of_user(frame):
+    """Whether a frame runs code of the user's, such as a script or a callback."""
+    return frame.f_globals.get("__name__", "").partition(".")[0] not in LIBRARIES
 
 
 class Code(NamedTuple):
     """One row of the table of codes."""
 
-    error: type
+    error: type | None  # None: no error is raised
     summary: str
 
 

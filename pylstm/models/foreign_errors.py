@@ -2,19 +2,15 @@
 
 import contextlib
 import re
-import sys
 import traceback
 
 import keras
 
-from pylstm.errors import DTypeError, PylstmError, RaggedError, quoted_error
+from pylstm.errors import DTypeError, PylstmError, RaggedError, is_of_user, quoted_error
 from pylstm.inputs import explain
 from pylstm.inputs.contract import Known
 from pylstm.keras_graph import has_ragged
 
-# Whose code may raise what is explained here.
-_LIBRARIES = {"jax", "jaxlib", "keras", "numpy", "optree", "pylstm", "tensorflow", "torch", "tree"}
-_LIBRARIES |= sys.stdlib_module_names
 _DATASET = "pylstm.dataset(sequences, labels)     instead of a DataLoader"
 _MEANINGS = []  # (pattern, function from its match to the error that says what the text means)
 
@@ -48,10 +44,7 @@ def readable_errors(iterates=True):
 
 def _is_users(error):
     """Whether code of the user's, such as a callback, raised an error or called what did."""
-    modules = (
-        frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)
-    )
-    return any(module.partition(".")[0] not in _LIBRARIES for module in modules)
+    return any(is_of_user(frame) for frame, _ in traceback.walk_tb(error.__traceback__))
 
 
 def _meaning(text):

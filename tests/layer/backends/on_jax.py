@@ -124,3 +124,11 @@ def test_vmap_over_an_explicit_mesh_runs_keras_loop(x):
 def test_gpu_runs_keras_loop(monkeypatch, x):
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     assert "JAX computes on gpu" in op.obstacle(x)
+
+
+def test_a_warning_below_jax_points_at_the_users_line(x):
+    layer = pylstm.LSTM(3)
+    layer.build(x.shape)
+    with pytest.warns(pylstm.errors.ShapeCorrectionWarning) as caught:
+        jax.jit(layer)(x[:, None].astype("float32"))
+    assert caught[0].filename == __file__
