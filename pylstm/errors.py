@@ -94,7 +94,7 @@ def quoted_error(text):
     parts = {name: part and part.replace(_INDENT, "\n") for name, part in found.groupdict().items()}
     code = parts.pop("code")
     known = CODES.get(code)  # None where another version of pylstm wrote the text
-    return known and known.error(code, **parts)
+    return known.error(code, **parts) if known and known.error else None
 
 
 class ShapeError(PylstmError, ValueError):
@@ -191,14 +191,16 @@ CODES = {
     "PYL118": Code(DTypeError, "the input does not hold numbers"),
     "PYL119": Code(TimestepError, "a sequence is longer than maxlen"),
     "PYL120": Code(TimestepError, "targets and sequences differ in their number of steps"),
-    # Corrections: warnings by default, errors under validate="strict".
+    # Corrections: warnings, and errors under validate="strict", where Keras would not do the same.
+    # PYL124 is also that of a layer which takes no other number of steps.
     "PYL121": Code(RankError, "one sequence without a batch axis"),
     "PYL122": Code(RankError, "sequences without a feature axis"),
     "PYL123": Code(RankError, "an axis of size 1 too many"),
     "PYL124": Code(TimestepError, "not the number of time steps that the layer was built for"),
     "PYL125": Code(MaskError, "lengths were passed as the mask"),
-    "PYL126": Code(RaggedError, "the sequences were padded to one length"),
-    "PYL127": Code(ShapeError, "the input was converted to one array"),
+    # Silent corrections, of the container or the dtype alone: warnings under validate="warn".
+    "PYL126": Code(None, "the sequences were padded to one length"),
+    "PYL127": Code(None, "the input was converted to one array"),
     # Masks and steps that Keras would lose.
     "PYL128": Code(RaggedError, "the mask of the padded steps would not leave the wrapper"),
     "PYL129": Code(TimestepError, "TimeDistributed would drop steps in a graph"),
@@ -220,4 +222,4 @@ CODES = {
     "PYL144": Code(OptionError, "an option has an invalid value"),
     "PYL145": Code(OptionError, "the model cannot be converted"),
 }
-"""Code to (error class, summary). docs/errors.md is tested against this table."""
+"""Code to (error class or None, summary). docs/errors.md is tested against this table."""

@@ -5,12 +5,14 @@ import copy
 import pickle
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+import pylstm
 from pylstm import errors
 
 
-@pytest.mark.parametrize("code", errors.CODES)
+@pytest.mark.parametrize("code", [code for code, row in errors.CODES.items() if row.error])
 def test_every_code_makes_its_error_and_survives_pickle_and_copy(code):
     error = errors.CODES[code].error(
         code, layer="lstm", expected="(batch, time, features=6)", got="(2, 3)", fix="x[None]"
@@ -48,7 +50,8 @@ def test_an_error_is_found_in_a_text_that_quotes_it(layer, fix, quote):
     found = errors.quoted_error(f"Graph execution error:\nat node\n[{message}] [[node]] [Op:f]")
     assert vars(found) == vars(error)
     assert errors.quoted_error("Incompatible shapes: [2,4] vs. [3,4]") is None
-    assert errors.quoted_error(message.replace("PYL102", "PYL999")) is None
+    for code in "PYL999", "PYL126":
+        assert errors.quoted_error(message.replace("PYL102", code)) is None
 
 
 def test_a_quoted_value_keeps_its_escapes():
@@ -114,8 +117,18 @@ def raised_codes():
 def test_each_code_is_raised_as_the_class_that_the_table_names():
     found = [(name, code, path) for name, code, path in raised_codes() if name.endswith("Error")]
     assert len(found) > 30
-    wrong = [each for each in found if errors.CODES[each[1]].error.__name__ != each[0]]
+    wrong = [each for each in found if errors.CODES[each[1]].error is not getattr(errors, each[0])]
     assert wrong == []
+
+
+def test_a_code_without_an_error_is_of_corrections_that_strict_makes_too():
+    silent = [code for code, row in errors.CODES.items() if row.error is None]
+    assert silent == ["PYL126", "PYL127"]
+    sequences = [np.ones((3, 2)), np.ones((2, 2), int)]
+    layer = pylstm.LSTM(1, validate="strict")
+    for code, x in ("PYL126", sequences), ("PYL127", sequences[:1]), ("PYL127", sequences[1][None]):
+        layer(x)
+        assert {each.code for each in layer.corrections} == {code}
 
 
 def test_each_code_of_the_table_is_used():

@@ -14,7 +14,9 @@ PAGE = pathlib.Path(__file__).parents[2] / "docs" / "errors.md"
 
 def table_of_codes():
     """The table of the page, made from the code."""
-    rows = [f"| {code} | `{row.error.__name__}` | {row.summary} |" for code, row in CODES.items()]
+    rows = []
+    for code, (error, summary) in CODES.items():
+        rows.append(f"| {code} | {f'`{error.__name__}`' if error else 'none'} | {summary} |")
     rows += [f"| {code} | `diagnose` only | {summary} |" for code, summary in HINTS.items()]
     return "\n".join(["| code | error | meaning |", "|---|---|---|", *rows])
 
