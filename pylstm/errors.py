@@ -130,7 +130,11 @@ class StateError(ShapeError):
 
 
 class DTypeError(PylstmError, TypeError, ValueError):
-    """The values are of a kind that an LSTM cannot take without losing something."""
+    """The values, or an argument, are of a kind that cannot be taken, or not without a loss."""
+
+
+class StructureError(PylstmError, ValueError):
+    """The data are not arranged as expected: in parts, batches or sequences."""
 
 
 class OptionError(PylstmError, ValueError):
@@ -214,12 +218,16 @@ CODES = {
     "PYL136": Code(DeviceError, "the GPU is out of memory"),
     "PYL137": Code(DeviceError, "CUDA reports an error"),
     "PYL138": Code(DeviceError, "the arrays are not where the kernels can reach them"),
-    # The functional op.
+    # Arguments of functions.
     "PYL141": Code(ShapeError, "the shapes do not fit each other"),
     "PYL142": Code(DTypeError, "an argument is of the wrong type"),
     "PYL143": Code(OptionError, "the activation is unknown"),
     # Other options.
     "PYL144": Code(OptionError, "an option has an invalid value"),
     "PYL145": Code(OptionError, "the model cannot be converted"),
+    # The data as a whole.
+    "PYL146": Code(StructureError, "the data are not arranged as expected"),
+    "PYL147": Code(StructureError, "the batches differ, or hold what Keras does not take"),
+    "PYL148": Code(DTypeError, "the input does not hold text"),
 }
 """Code to (error class or None, summary). docs/errors.md is tested against this table."""

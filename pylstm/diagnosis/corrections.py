@@ -37,10 +37,11 @@ class CorrectionFindings:
         if code not in _CONTAINERS and not self._is_corrected(silent):
             level, what = "error", f"{summary_of(code)}: {got}"
         elif code in _CONTAINERS and self._in_batches and not self._is_ragged:
-            level, code, what = "error", "PYL114", f"the batches hold lists: {got}"
+            level, code, what = "error", "PYL147", f"the batches hold lists: {got}"
             fix = "pylstm.ragged(x) instead of a list" if has_ragged() else self._way_to_pass()
         elif code in _CONTAINERS and not self._is_taken():
-            level, what, fix = "error", f"Keras refuses {got}", self._way_to_pass()
+            level, code, what = "error", "PYL146", f"Keras refuses {got}"
+            fix = self._way_to_pass()
         self._findings.append(Finding(level, code, self._where, what, fix))
 
     def _is_corrected(self, silent):

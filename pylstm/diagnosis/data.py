@@ -63,7 +63,8 @@ def check_data(model, x, y, padded):
         return [Finding("note", "PYL209", "x", what, fix)]
     if is_nothing(x) or not (hasattr(x, "__iter__") or hasattr(x, "__getitem__")):
         fix = "an array, a list of arrays (time, features), or a dataset of batches"
-        return [Finding("error", "PYL118", "x", f"{type(x).__name__} holds no samples", fix)]
+        code = "PYL146" if is_nothing(x) else "PYL142"
+        return [Finding("error", code, "x", f"{type(x).__name__} holds no samples", fix)]
     findings = list(_check_ranks(x))
     reads_lists = isinstance(model, SequenceInputs)
     if isinstance(x, SequenceDataset) and reads_lists:
@@ -117,7 +118,7 @@ def _check_padding(model, dataset):
             what += "no value" if masked is None else str(masked)
             value = dataset.padding if masked is None else masked
             fix = f"mask_value={value} in pylstm.dataset and in the first layer"
-            yield Finding("error", "PYL114", where, what, fix)
+            yield Finding("error", "PYL130", where, what, fix)
         yield from check_masked_steps(model, name, where, dict(enumerate(column.values)))
 
 

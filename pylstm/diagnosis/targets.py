@@ -60,7 +60,7 @@ def check_lists(model, y):
     for where, part in named("y", y):
         if isinstance(part, list) and not isinstance(model, SequenceInputs):
             what = f"Keras refuses a list of {len(part)} targets"
-            yield Finding("error", "PYL127", where, what, "np.asarray(y)")
+            yield Finding("error", "PYL146", where, what, "np.asarray(y)")
 
 
 def _check_labels(model, columns, is_read):

@@ -126,8 +126,7 @@ def _as_numpy(value):
     if isinstance(value, (int, float, complex)) or hasattr(value, "__array__"):
         return as_numpy(value)
     raise DTypeError(
-        "PYL118",
-        "this is not an array, a tensor or a list of sequences",
+        "PYL142",
         expected="numbers (batch, time, features), or a list of arrays (time, features)",
         got=type(value).__name__,
         fix=to_sequences(value),

@@ -7,6 +7,7 @@ from pylstm.errors import (
     FeatureMismatchError,
     RaggedError,
     RankError,
+    StructureError,
     TimestepError,
 )
 from pylstm.inputs.contract import Origin
@@ -133,9 +134,8 @@ def last_step_only(previous, shape, dtype, known):
 
 def several_tensors(shapes):
     """The error for more tensors than the one that a layer takes."""
-    return RankError(
-        "PYL101",
-        f"got {len(shapes)} tensors where one is expected",
+    return StructureError(
+        "PYL146",
         expected="one tensor (batch, time, features)",
         got=", ".join(map(shape_text, shapes)),
         fix="batch = pylstm.pad(sequences); y = layer(batch.x, mask=batch.mask)     if they are "

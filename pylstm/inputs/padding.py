@@ -197,7 +197,7 @@ def _lossless_dtype(seqs, dtype, value):
     if dtype is None and not is_integer:
         return np.dtype("float32")
     raise DTypeError(
-        "PYL118",
+        "PYL142",
         f"the numbers do not fit {wanted}",
         expected=f"numbers that {wanted} can hold",
         got=f"{seqs[0].dtype} sequences, value={value}",

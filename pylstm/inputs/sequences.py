@@ -16,6 +16,7 @@ from pylstm.errors import (
     FeatureMismatchError,
     RaggedError,
     RankError,
+    StructureError,
     warn_user,
 )
 from pylstm.inputs.explain import STATES_APART
@@ -37,10 +38,11 @@ def as_sequences(seqs, report=None, name="sequences"):
         A list of arrays of one dtype, whose shapes differ in the first axis only.
 
     Raises:
-        RankError: There is no collection of sequences, or their ranks differ.
+        StructureError: There are no sequences, or pairs of them and others.
+        RankError: Their ranks differ.
         FeatureMismatchError: The sequences differ in another axis than the first.
         RaggedError: The steps within one sequence differ in size.
-        DTypeError: The values are complex, strings or objects.
+        DTypeError: This is no collection, or the values are complex, strings or objects.
     """
     seqs = unpacked(seqs, name)
     table = seqs if _is_table(seqs) else None
@@ -53,9 +55,8 @@ def as_sequences(seqs, report=None, name="sequences"):
     except DTypeError as error:
         raise error if table is None else not_of_numbers(table, error, name) from None
     if not arrays:
-        raise RankError(
-            "PYL101",
-            "there are no sequences",
+        raise StructureError(
+            "PYL146",
             expected="a list of N arrays (time, features)",
             got="an empty collection",
             fix="[np.zeros((0, features))]     for one sequence without steps",
@@ -141,9 +142,8 @@ def _rows_of(seqs, name):
         by_cell = sequences_of_cells(seqs)
         seqs = seqs.to_numpy() if by_cell is None else by_cell
     if isinstance(seqs, (str, bytes, Mapping)) or not hasattr(seqs, "__iter__"):
-        raise RankError(
-            "PYL101",
-            "this is not a collection of sequences",
+        raise DTypeError(
+            "PYL142",
             expected="a list of N arrays (time, features)",
             got=type(seqs).__name__,
             fix=to_sequences(seqs, name) or f"[{name}, ...]     of arrays (time, features)",
@@ -232,8 +232,8 @@ def _several_things(item, index):
         fix = f"[list(pair[{place}]) for pair in pairs]     not of list(pairs), which empties them"
     else:
         fix = f"[pair[{place}] for pair in sequences]"
-    return RaggedError(
-        "PYL114",
+    return StructureError(
+        "PYL146",
         f"element {index} is a tuple of several things, not a sequence",
         expected="a list of N arrays (time, features)",
         got=f"({', '.join(type(part).__name__ for part in item)})",

@@ -6,7 +6,14 @@ import traceback
 
 import keras
 
-from pylstm.errors import DTypeError, PylstmError, RaggedError, is_of_user, quoted_error
+from pylstm.errors import (
+    DTypeError,
+    PylstmError,
+    RaggedError,
+    StructureError,
+    is_of_user,
+    quoted_error,
+)
 from pylstm.inputs import explain
 from pylstm.inputs.contract import Known
 from pylstm.keras_graph import has_ragged
@@ -27,6 +34,7 @@ def readable_errors(iterates=True):
         RaggedError: A `tf.data.Dataset` batches sequences of different lengths.
         RankError: A `tf.data.Dataset` does not say how many axes its tensors have.
         DTypeError: Keras does not know the type of x.
+        StructureError: The batches differ, or hold what Keras does not take.
         PylstmError: The error that `tf.data` or a graph quotes.
     """
     try:
@@ -93,9 +101,8 @@ def _unequal(found):
 )
 def _other_sizes(found):
     of_generator = found[1] == "G"
-    return RaggedError(
-        "PYL114",
-        f"the {'generator' if of_generator else 'dataset'}'s batches differ in their sizes",
+    return StructureError(
+        "PYL147",
         expected=f"{found[3]}, as the first batches",
         got=found[2],
         fix="keras.Input((None, features)) in front     for any number of steps"
@@ -113,9 +120,8 @@ def _other_sizes(found):
     r"<function namedtuple)",
 )
 def _other_kind(found):
-    return RaggedError(
-        "PYL114",
-        "the generator's batches differ in their kind",
+    return StructureError(
+        "PYL147",
         expected="lists of sequences in every batch, or arrays in every batch",
         got="some of each",
         fix="list(x)     instead of x, where it is an array",
@@ -125,9 +131,8 @@ def _other_kind(found):
 # What Keras says of one with or without targets or weights, other than the first.
 @_where_it_says(r"tuple arity mismatch; expected: (\d), got: (\d)")
 def _other_parts(found):
-    return RaggedError(
-        "PYL114",
-        "the generator's batches differ in their parts",
+    return StructureError(
+        "PYL147",
         expected="(x, y, sample_weight) in every batch, or (x, y) in every batch",
         got=f"{found[1]} parts in one, {found[2]} in another",
         fix="sample_weight in every batch, or in none     pylstm adds it to targets per step of "
@@ -141,9 +146,8 @@ def _other_parts(found):
     r"list arity mismatch; expected: \d+, got: \d+",
 )
 def _lists(found):
-    return RaggedError(
-        "PYL114",
-        "the batches of the dataset hold lists",
+    return StructureError(
+        "PYL147",
         expected="batches (x, y) of arrays or ragged tensors",
         got="lists",
         fix="pylstm.ragged(x)     in a PyDataset, instead of a list of sequences x, "
@@ -158,9 +162,8 @@ def _lists(found):
 )
 def _list_of_targets(found):
     size = found[1].count("*")
-    return RaggedError(
-        "PYL114",
-        "the batches hold lists of targets",
+    return StructureError(
+        "PYL147",
         expected="batches (x, y) with one array y, as the model has one output",
         got=f"y a {'list' if found[1].startswith('[') else 'tuple'} of {size}",
         fix="pylstm.pad(y).x     for targets per step\nnp.stack(y)     for one per sample\n"
@@ -171,9 +174,8 @@ def _list_of_targets(found):
 # What Keras says of a torch DataLoader's batches of other arrays than torch's.
 @_where_it_says(r"'((?:numpy\.)?\w+)' object has no attribute 'cpu'")
 def _no_torch_tensors(found):
-    return DTypeError(
-        "PYL118",
-        "the batches of the DataLoader hold other values than torch's tensors",
+    return StructureError(
+        "PYL147",
         expected="tensors, or lists of tensors (time, features) as x",
         got=found[1],
         fix=_in_a_loader("torch.as_tensor(...) of each array"),
@@ -185,9 +187,8 @@ def _no_torch_tensors(found):
     r"'KerasTensor' object has no attribute 'device'", r"'str' object has no attribute 'type'"
 )
 def _packed(found):
-    return RaggedError(
-        "PYL114",
-        "the batches of the DataLoader hold packed sequences",
+    return StructureError(
+        "PYL147",
         expected="tensors, or lists of tensors (time, features) as x",
         got="PackedSequence",
         fix=_in_a_loader("torch.nn.utils.rnn.unpack_sequence(x)     instead of x"),
@@ -203,9 +204,8 @@ def _packed(found):
 def _no_numbers(found):
     nested = found[1] is not None
     got = "nested tensors" if nested else "arrays of objects"
-    return RaggedError(
-        "PYL114",
-        f"the batches of the dataset hold {got}",
+    return StructureError(
+        "PYL147",
         expected="batches (x, y) of numbers, or x a list of sequences",
         got=got,
         fix=_in_a_loader("list(x.unbind())     instead of x")
@@ -218,8 +218,7 @@ def _no_numbers(found):
 @_where_it_says(r"Unrecognized data type: x=.*\(of type <class '(.*)'>\)")
 def _unknown_type(found):
     return DTypeError(
-        "PYL118",
-        "x is not an array, a dataset or a list of sequences",
+        "PYL142",
         expected="a list of arrays (time, features), numbers (batch, time, features), "
         "or batches of these",
         got=found[1],

@@ -2,7 +2,7 @@
 
 import keras
 
-from pylstm.errors import RankError
+from pylstm.errors import RankError, StructureError
 from pylstm.inputs.contract import Known
 from pylstm.inputs.explain import last_step_only
 from pylstm.keras_graph import Functional as KerasFunctional
@@ -27,7 +27,7 @@ class Sequential(SequenceInputs, keras.Sequential):
         layers = self._layers
         try:
             super().build(input_shape)
-        except RankError as error:
+        except (RankError, StructureError) as error:
             error = _naming_what_is_in_front(error, self._layers)
             self._layers = layers  # without Keras' input for this shape, so that others may follow
             raise error from None

@@ -24,8 +24,8 @@ def test_nothing_to_report():
 
 # level, code, model, x, y, and a part of what or fix
 FINDINGS = [
-    ("error", "PYL127", stock(), list(dense()), LABELS, "pylstm.dataset(x, y)"),
-    ("error", "PYL126", stock(), sequences(), LABELS, "model = pylstm.convert(model)"),
+    ("error", "PYL146", stock(), list(dense()), LABELS, "pylstm.dataset(x, y)"),
+    ("error", "PYL146", stock(), sequences(), LABELS, "model = pylstm.convert(model)"),
     ("fixed", "PYL126", fused(), sequences(), LABELS, "6 sequences"),
     ("fixed", "PYL123", fused(), [s[None] for s in sequences()], LABELS, "s[0] for s in"),
     ("fixed", "PYL123", fused(), dense()[:, None], LABELS, "(6, 1, 4, 5)"),
@@ -51,7 +51,7 @@ FINDINGS = [
         "declared as 5",
     ),
     ("warning", "PYL205", fused(), pylstm.pad(sequences()).x, LABELS, "up to 3 steps"),
-    ("error", "PYL126", stock(), pylstm.ragged(sequences()), LABELS, "pylstm.convert"),
+    ("error", "PYL146", stock(), pylstm.ragged(sequences()), LABELS, "pylstm.convert"),
     ("error", "PYL103", fused(), dense(4, 6), LABELS, "one-hot class too many"),
     ("error", "PYL103", fused(), sequences(features=6), LABELS, "one-hot class"),
     (
@@ -89,7 +89,7 @@ FINDINGS = [
     ),
     ("note", "PYL208", fused(activation=lambda x: x), dense(), LABELS, "Keras' loop"),
     ("note", "PYL208", stock(), dense(), LABELS, "pylstm.convert(model)"),
-    ("error", "PYL127", stock(), pd.Series(list(dense())), LABELS, "pylstm.dataset"),
+    ("error", "PYL146", stock(), pd.Series(list(dense())), LABELS, "pylstm.dataset"),
 ]
 
 

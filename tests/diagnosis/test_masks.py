@@ -80,5 +80,5 @@ def test_an_index_that_counts_padding(build):
 
 def test_a_masking_layer_that_looks_for_changed_padding():
     model = fused(keras.layers.Dense(5), keras.layers.Masking(0.0, name="late"))
-    assert found(diagnose(model, sequences()), "PYL114").where == "layer 'late'"
+    assert found(diagnose(model, sequences()), "PYL130").where == "layer 'late'"
     assert diagnose(model, dense()).ok

@@ -16,19 +16,19 @@ from tests.tolerances import assert_close
 )
 def test_the_layer_in_a_wrapper_is_what_reads(lstm, fix):
     model = keras.Sequential([keras.Input((None, 5)), keras.layers.Bidirectional(lstm(3))])
-    finding = found(diagnose(model, sequences(), LABELS), "PYL126")
+    finding = found(diagnose(model, sequences(), LABELS), "PYL146")
     assert finding.fix == f"{fix}model.fit(pylstm.dataset(x, y))"
 
 
 def test_what_keras_alone_refuses():
     plain = keras.Sequential([keras.Input((None, 5)), pylstm.LSTM(3)])
-    assert found(diagnose(plain, dense(), LABELS), "PYL127").fix == "np.asarray(y)"
+    assert found(diagnose(plain, dense(), LABELS), "PYL146").fix == "np.asarray(y)"
     assert found(diagnose(plain, dense()[:, None], None), "PYL123").level == "error"
     assert found(diagnose(plain, dense()[..., None], None), "PYL123").level == "fixed"
     assert found(diagnose(plain, dense().astype(complex)), "PYL117").level == "warning"
     behind = keras.Sequential([keras.Input((None, 5)), keras.layers.Dense(4), pylstm.LSTM(3)])
     for x in (sequences(), pylstm.dataset(sequences(), LABELS)):
-        assert "pylstm.Sequential(model.layers)" in found(diagnose(behind, x), "PYL126").fix
+        assert "pylstm.Sequential(model.layers)" in found(diagnose(behind, x), "PYL146").fix
     assert diagnose(plain, pylstm.dataset(sequences(), LABELS)).ok
 
 
@@ -48,7 +48,7 @@ def test_layers_in_front_that_take_ragged_tensors(front):
     assert diagnose(model, data).ok
     model.compile("sgd", "mse")
     model.fit(data, verbose=0)
-    assert "pylstm.dataset" in found(diagnose(model, sequences(), LABELS), "PYL126").fix
+    assert "pylstm.dataset" in found(diagnose(model, sequences(), LABELS), "PYL146").fix
 
 
 @pytest.mark.parametrize("mask_zero", [True, False])

@@ -373,7 +373,7 @@ def test_one_state_for_all_sequences():
 @pytest.mark.parametrize(
     "state, code, got",
     [
-        (["a", "b"], "PYL118", "h: str"),
+        (["a", "b"], "PYL142", "h: str"),
         ([np.full((4, UNITS), "a")] * 2, "PYL118", "h: (4, 4) str32"),
         ([data(4, UNITS), data(4, UNITS) + 1j], "PYL117", "c: (4, 4) complex64"),
     ],

@@ -65,7 +65,7 @@ def test_fractions_are_never_rounded_away():
     """keras.utils.pad_sequences turns [0, 1) into zeros: its default dtype is int32."""
     seqs = [np.full((2, 1), 0.7), np.full((1, 1), 0.2)]
     assert pad(seqs).x[0, 0, 0] == 0.7
-    with pytest.raises(errors.DTypeError, match=r"\[PYL118\] the numbers do not fit int32"):
+    with pytest.raises(errors.DTypeError, match=r"\[PYL142\] the numbers do not fit int32"):
         pad(seqs, dtype="int32")
     with pytest.raises(errors.DTypeError, match=r"value=0\.5"):
         pad([[1, 2], [3]], value=0.5)
@@ -141,10 +141,10 @@ def test_batch_axis_on_each():
 @pytest.mark.parametrize(
     "seqs, error, match",
     [
-        ([], errors.RankError, "there are no sequences"),
+        ([], errors.StructureError, "PYL146(?s:.*)empty collection"),
         ([1.0, 2.0], errors.RankError, "element 0 is a single number"),
-        (3, errors.RankError, "not a collection of sequences"),
-        ("abc", errors.RankError, "not a collection of sequences"),
+        (3, errors.DTypeError, "PYL142(?s:.*)got: +int"),
+        ("abc", errors.DTypeError, "PYL142(?s:.*)got: +str"),
         ([np.ones((2, 3)), np.ones(2)], errors.RankError, "different numbers of axes"),
         ([[[1, 2], [3]]], errors.RaggedError, "the steps of sequence 0 differ in size"),
     ],

@@ -7,7 +7,7 @@ import numpy as np
 from keras import tree
 
 from pylstm.array_types import FLOATS, dtype_name, is_real, may_equal, static_shape
-from pylstm.errors import DTypeError, PylstmError, RaggedError, RankError
+from pylstm.errors import DTypeError, PylstmError, RaggedError, RankError, StructureError
 from pylstm.inputs.sequences import as_numpy, unpacked
 from pylstm.keras_graph import has_ragged
 from pylstm.models.data.columns import (
@@ -65,9 +65,10 @@ def check_dataset(model, dataset, predicts=False, targets=True):
         targets: Whether the targets are for a loss of Keras'.
 
     Raises:
-        RankError: It holds single samples, or datasets.
-        RaggedError: It has ragged targets, which no loss of Keras takes, or inputs where there are
-            no ragged tensors: on other backends, under XLA, on replicas.
+        RankError: It holds single samples.
+        StructureError: It holds datasets, or ragged targets, which no loss of Keras takes.
+        RaggedError: It has ragged inputs where there are no ragged tensors: on other backends,
+            under XLA, on replicas.
         DTypeError: It has targets of strings.
     """
     _check_is_flat(model, dataset)
@@ -278,12 +279,11 @@ def check_is_no_list_of_sequences(model, source, batch):
     declared = next(iter(declared_shapes(model).values()), None)
     are_samples = all(_is_sample(shape, declared) for shape in shapes)
     if are_samples or (is_list and (len(batch) > 3 or len(sizes) > 1)):
-        raise RankError(
-            "PYL101",
-            f"the {source} yields lists of sequences alone",
+        raise StructureError(
+            "PYL146",
             layer=model.name,
             expected="batches (x,), (x, y) or (x, y, sample_weight)",
-            got=f"a list of {len(batch)}, of which the first is {_described(batch[0])}",
+            got=f"a {source} of lists of {len(batch)}: first {_described(batch[0])}",
             fix=_OF_ALONE[source],
         )
 
@@ -300,12 +300,11 @@ def _check_is_flat(model, dataset):
     if not hasattr(dataset.element_spec, "element_spec"):  # but tuples or dicts of them
         made = f"lambda d: d.{batch}"
         made = f"lambda *w: tf.data.Dataset.zip(tf.nest.map_structure({made}, w))"
-    raise RankError(
-        "PYL101",
-        "the dataset yields datasets, as window makes them",
+    raise StructureError(
+        "PYL146",
         layer=model.name,
         expected="batches (x,), (x, y) or (x, y, sample_weight)",
-        got=f"datasets of {steps} elements",
+        got=f"datasets of {steps} elements, as window makes them",
         fix=f"dataset.flat_map({made}).batch(32)",
     )
 
@@ -364,9 +363,8 @@ def _check_targets(model, y):
         )
     ragged = _ragged(y)
     if ragged:
-        raise RaggedError(
-            "PYL114",
-            "the dataset's targets are ragged",
+        raise StructureError(
+            "PYL147",
             layer=model.name,
             expected="dense targets, with the mask of the model's output to tell the padding",
             got=f"y {_shape_of(ragged[0])}, ragged",

@@ -21,14 +21,15 @@ def weigh_classes(model, data, class_weight):
         The columns, and what is left of `class_weight`.
 
     Raises:
-        RankError: The targets can be labels per step or one-hot, or are those of several outputs.
+        RankError: The targets can be labels per step or one-hot.
+        OptionError: They are those of several outputs, or have sample weights, too.
     """
     targets = columns_of(data.y)
     if class_weight is None or not targets:
         return data, class_weight
     if len(targets) > 1:
-        raise RankError(
-            "PYL101",
+        raise OptionError(
+            "PYL144",
             "class_weight weighs the targets of a single output",
             layer=model.name,
             expected="the targets of one output, or sample_weight",

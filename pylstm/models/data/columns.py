@@ -15,7 +15,7 @@ from keras import tree
 
 from pylstm.advice import is_missing, to_numbers, to_numbers_of_samples
 from pylstm.array_types import is_real, native
-from pylstm.errors import BatchMismatchError, DTypeError, RankError, TimestepError
+from pylstm.errors import BatchMismatchError, DTypeError, OptionError, RankError, TimestepError
 from pylstm.inputs.containers import as_numbers, unreported
 from pylstm.inputs.padding import PaddedBatch, unpad
 from pylstm.inputs.sequences import as_numpy, as_sequences, stack, unpacked
@@ -101,9 +101,8 @@ class Columns(NamedTuple):
         """The first fraction of the samples, and the rest."""
         first = int(self.size * fraction)
         if not 0 < first < self.size:
-            raise BatchMismatchError(
-                "PYL110",
-                "there are too few samples to hold some out",
+            raise OptionError(
+                "PYL144",
                 expected="at least one sample on each side of validation_split",
                 got=f"{self.size} samples, {first} of them to train on",
                 fix="validation_data=(x, y) instead of validation_split",

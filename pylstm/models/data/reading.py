@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 
-from pylstm.errors import DTypeError, PylstmError, RankError
+from pylstm.errors import DTypeError, PylstmError, StructureError
 from pylstm.inputs.contract import Known
 from pylstm.inputs.corrections import Corrections
 from pylstm.inputs.explain import shape_text
@@ -41,9 +41,9 @@ def read_data(model, x, y=None, sample_weight=None):
 def read_parts(model, x, y=None, sample_weight=None):
     """As `read_data`, with the targets as they were given, whatever the model's outputs are."""
     if is_nothing(x):
-        expected, got = "the model's input, or a dataset", repr(x)
-        what, fix = "there is no x", "model.fit(x, y), and so on"
-        raise DTypeError("PYL118", what, layer=model.name, expected=expected, got=got, fix=fix)
+        expected, got = "x, the model's input, or a dataset", f"x={x!r}"
+        fix = "model.fit(x, y), and so on"
+        raise StructureError("PYL146", layer=model.name, expected=expected, got=got, fix=fix)
     if not is_columns(x):
         return None
     report = Corrections(model.name, Known(), strictest_validate(model))
@@ -72,17 +72,16 @@ def read_held_out(model, data, has_targets):
         has_targets: Whether the model is trained with targets, and so needs them.
 
     Raises:
-        RankError: It is none of these.
+        StructureError: It is none of these.
     """
     is_tuple = isinstance(data, list) or is_several(data)
     parts = data if is_tuple else (data,)
     if len(parts) in (2, 3) or (len(parts) == 1 and not has_targets):
         return read_data(model, *parts)
-    raise RankError(
-        "PYL101",
-        "validation_data is not x and y",
+    raise StructureError(
+        "PYL146",
         layer=model.name,
-        expected="(x, y), (x, y, sample_weight) or a dataset of batches",
+        expected="validation_data as (x, y), (x, y, sample_weight) or a dataset of batches",
         got=f"a {type(data).__name__}" + (f" of {len(data)}" if is_tuple else ""),
         fix="validation_data=(x, y)     with the targets y of the sequences x",
     )
@@ -123,10 +122,9 @@ def read_batch(model, x, y=None, sample_weight=None):
     data = read_data(model, x, y, sample_weight)
     if data is None:
         raise DTypeError(
-            "PYL118",
-            "x is not one batch",
+            "PYL142",
             layer=model.name,
-            expected="an array, or a list of arrays (time, features)",
+            expected="one batch: an array, or a list of arrays (time, features)",
             got=type(x).__name__,
             fix="next(iter(x))[0] instead of x     for the first batch\n"
             "fit, evaluate or predict     for all batches",

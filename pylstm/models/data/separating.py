@@ -4,7 +4,7 @@ import keras
 from keras import tree
 
 from pylstm.array_types import is_dense
-from pylstm.errors import RankError, warn_user
+from pylstm.errors import RankError, StructureError, warn_user
 from pylstm.inputs.padding import PaddedBatch
 from pylstm.inputs.sequences import unpacked
 from pylstm.keras_graph import Functional, is_of_keras, producer
@@ -19,15 +19,15 @@ def separate_inputs(model, x, samples=None):
     """As `split_inputs`, for a model. A dict of one entry is that entry where there are no names.
 
     Raises:
-        RankError: As `split_inputs`; for a dict of several entries where there is one input
+        RankError: As `split_inputs`.
+        StructureError: As `split_inputs`; for a dict of several entries where there is one input
             without a name, or of other names than the inputs have; for no dict where Keras takes
             nothing else.
     """
     if isinstance(x, dict) and isinstance(model, keras.Sequential) and _takes_one_array(model):
         if len(x) > 1:
-            raise RankError(
-                "PYL101",
-                "the model has 1 input",
+            raise StructureError(
+                "PYL146",
                 expected="one input, or a dict of one",
                 got=f"the keys {', '.join(map(repr, x))}",
                 fix=f"x[{next(iter(x))!r}]\nlist(x.values())     if they are one input's sequences",
@@ -41,7 +41,6 @@ def separate_inputs(model, x, samples=None):
     x = split_inputs(x, count_inputs(model), samples, axes)
     if is_several(x) and _needs_names(model):
         raise _without_names(
-            "the model takes a dict of its inputs",
             f"a tuple or list of {len(x)}",
             declared_inputs(model),
         )
@@ -61,7 +60,8 @@ def split_inputs(x, count, samples=None, axes=3):
         One input, or a tuple or dict of inputs. A list is one input's sequences.
 
     Raises:
-        RankError: It can be either, or there are too many or too few inputs.
+        RankError: It can be either.
+        StructureError: There are too many or too few inputs.
     """
     x = unpacked(x)
     holds_parts = isinstance(x, list) or is_several(x)
@@ -74,9 +74,8 @@ def split_inputs(x, count, samples=None, axes=3):
         is_wrapped = len(x) == 1 and (_is_batch(first, axes) or _has_size(first, samples))
         return first if is_wrapped else list(x)
     if not holds_parts or len(x) != count:
-        raise RankError(
-            "PYL101",
-            f"the model has {count} inputs",
+        raise StructureError(
+            "PYL146",
             expected=f"a tuple or list of {count} inputs, or a dict of them",
             got=f"a {type(x).__name__}" + (f" of {len(x)}" if holds_parts else ""),
             fix=f"(x1, {'..., ' * (count > 2)}x{count})     a part for each input of the model",
@@ -211,19 +210,16 @@ def _by_name(model, x):
     optional = [name for name in names if getattr(producer(names[name]), "optional", False)]
     x = {**dict.fromkeys(optional), **x}
     if any(name not in x for name in names):
-        raise _without_names(
-            "the dict lacks an input of the model", f"the keys {', '.join(map(repr, x))}", names
-        )
+        raise _without_names(f"the keys {', '.join(map(repr, x))}", names)
     unknown = [repr(name) for name in x if name not in names]
     if unknown:
         warn_user(f"'{model.name}' has no input {', '.join(unknown)}; left out", UserWarning)
     return {name: x[name] for name in names}
 
 
-def _without_names(what, got, names):
-    return RankError(
-        "PYL101",
-        what,
+def _without_names(got, names):
+    return StructureError(
+        "PYL146",
         expected=f"a dict with the keys {', '.join(map(repr, names))}",
         got=got,
         fix=f"{{{', '.join(f'{name!r}: ...' for name in names)}}}",

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 from keras import tree
 
-from pylstm.errors import DTypeError, TimestepError
+from pylstm.errors import StructureError, TimestepError
 from pylstm.keras_graph import is_of_keras
 from pylstm.models.data.columns import (
     Dense,
@@ -236,7 +236,7 @@ def _with_unused(model, y, size):
     """Zeros in place of None, which no `PyDataset` yields, for outputs without a loss.
 
     Raises:
-        DTypeError: Such an output has a metric, which would count the zeros.
+        StructureError: Such an output has a metric, which would count the zeros.
     """
     losses = _of_each_output(model, getattr(model, "loss", None), y)
     if losses is None:
@@ -250,9 +250,8 @@ def _with_unused(model, y, size):
         if parts[key] is not None or loss is not None:
             continue
         if any(measured):
-            raise DTypeError(
-                "PYL118",
-                "an output without a target has a metric",
+            raise StructureError(
+                "PYL146",
                 layer=model.name,
                 expected="a target for each output that has a loss or a metric",
                 got=f"y[{key!r}] is None",

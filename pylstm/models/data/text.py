@@ -102,8 +102,7 @@ def _way_to_text(odd, x):
 
 def _no_text(got, fix):
     return DTypeError(
-        "PYL118",
-        "the input does not hold strings alone",
+        "PYL148",
         expected="strings (batch, ...)",
         got=got,
         fix=fix,

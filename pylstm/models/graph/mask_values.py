@@ -31,7 +31,7 @@ def padding_value(model, name):
             values.append(value)
         elif not reads_input and makes_mask(layer):
             raise RaggedError(
-                "PYL114",
+                "PYL130",
                 "another layer changes the padding before this one looks for it",
                 layer=layer.name,
                 expected=f"a {type(layer).__name__} layer that reads the model's input itself",
@@ -41,7 +41,7 @@ def padding_value(model, name):
     if len(values) > 1:
         values.sort()
         raise RaggedError(
-            "PYL114",
+            "PYL130",
             "the layers that mask padding look for several values",
             layer=model.name,
             expected="one mask_value",

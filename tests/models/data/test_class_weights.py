@@ -73,7 +73,7 @@ def test_class_weight_of_several_outputs(struct):
         outputs, y = list(outputs.values()), tuple(y.values())
     model = pylstm.Model(signal, outputs)
     model.compile("sgd", "mse")
-    with pytest.raises(errors.RankError, match=r"\[PYL101\].* of a single output") as caught:
+    with pytest.raises(errors.OptionError, match=r"\[PYL144\].* of a single output") as caught:
         model.fit(sequences(), y, class_weight={1: 3.0})
     assert caught.value.got == "targets of 2 outputs"
 

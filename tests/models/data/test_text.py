@@ -85,7 +85,7 @@ def test_text_that_does_not_hold_strings_alone(x, got):
     layers += [keras.layers.Embedding(9, 4, mask_zero=True), pylstm.LSTM(3)]
     model = pylstm.Sequential([keras.Input((None,), dtype="string"), *layers])
     for run in (model.predict, model):
-        with pytest.raises(errors.DTypeError, match=r"PYL118.*does not hold strings") as caught:
+        with pytest.raises(errors.DTypeError, match=r"PYL148.*does not hold text") as caught:
             run(x)
         assert caught.value.got.startswith(got)
     fixed = eval(caught.value.fix.partition("     ")[0], None, {"x": x, "tf": tf})
@@ -101,7 +101,7 @@ def test_numbers_where_text_is_declared():
     model = pylstm.Sequential([keras.Input((None,), dtype="string"), *layers, pylstm.LSTM(3)])
     for x in (tf.zeros((2, 1)), np.zeros((2, 3)), [[1, 2], [3]]):
         for run in (model.predict, model):
-            with pytest.raises(errors.DTypeError, match=r"PYL118.*does not hold strings"):
+            with pytest.raises(errors.DTypeError, match=r"PYL148.*does not hold text"):
                 run(x)
 
 
