@@ -53,7 +53,7 @@ def test_another_rank_without_a_feature_axis_in_the_input():
 
 
 def test_a_dict_without_values():
-    with pytest.raises(errors.StructureError, match=r"PYL146(?s:.*)x=None"):
+    with pytest.raises(errors.StructureError, match="PYL146"):
         classifier().fit({"x": None}, LABELS)
 
 
