@@ -3,7 +3,6 @@
 import os
 from collections.abc import Collection, Mapping
 
-import keras
 import numpy as np
 
 from pylstm.array_types import is_dense, is_real
@@ -61,6 +60,8 @@ def to_numbers(value, name="x"):
     line = _numbers_of(value, name)
     if line is not None:
         return line
+    import keras  # only here: the checks on a GPU run `functional` without it
+
     if isinstance(value, keras.KerasTensor) or keras.ops.is_tensor(value):
         ways = ["keras.layers.StringLookup for categories"]
         if keras.backend.backend() == "tensorflow":

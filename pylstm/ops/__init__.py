@@ -8,7 +8,6 @@ import contextlib
 import importlib
 
 from pylstm._library import tensorflow_required
-from pylstm.caching import constant
 from pylstm.errors import BackendLoadError
 
 # Those of Keras' backends on which its layer can run a module of this package.
@@ -33,11 +32,16 @@ OPTIONS = {
     "zero_output_for_mask": False,
 }
 
+_loaded = {}
 
-@constant
+
 def load_ops(name):
     """Imports the module `name` of this package."""
-    return importlib.import_module(f"{__name__}.{name}")
+    # In a dict, which `torch.compile` reads: of `functools.cache` it would warn, and it fails where
+    # a `constant` is a module.
+    if name not in _loaded:
+        _loaded[name] = importlib.import_module(f"{__name__}.{name}")
+    return _loaded[name]
 
 
 def in_xla():

@@ -18,7 +18,6 @@ from pylstm.caching import constant
 from pylstm.errors import BackendLoadError, PylstmError
 from pylstm.ops import INPUTS, OPTIONS, cuda
 from pylstm.ops.checks import check_devices
-from pylstm.ops.loop import lstm_loop, require_loop
 
 _core = load_core()
 _DEVICES = ("cpu", "cuda", "meta")  # on "meta" there are shapes alone
@@ -305,6 +304,9 @@ def _save_gradient(ctx, inputs, output):
 
 def _gradient_of_gradient(ctx, *outer):
     """The derivatives of the gradient, weighted by `outer`: by a loop."""
+    # Here, because it imports Keras: the checks on a GPU run this module without it.
+    from pylstm.ops.loop import lstm_loop, require_loop
+
     require_loop("torch")
     *tensors, dy, dh, dc = ctx.saved_tensors
     *weighted, mask, dropout = tensors

@@ -106,7 +106,7 @@ def cupy(monkeypatch):
     Array.__module__ = "cupy"
     monkeypatch.setitem(sys.modules, "cupy", module)
     monkeypatch.delitem(sys.modules, "pylstm.ops.cupy", raising=False)
-    ops.load_ops.cache_clear()
+    monkeypatch.setattr(ops, "_loaded", {})
     functional._module_name.cache_clear()
     functional._framework_of.cache_clear()
     yield module

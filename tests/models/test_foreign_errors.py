@@ -104,7 +104,7 @@ def test_a_torch_loader_of_lists_whose_last_batch_is_partial(steps):
     torch = pytest.importorskip("torch")
     x = [torch.ones(size, 5) for size in steps]
     loader = torch.utils.data.DataLoader(x, batch_size=2, collate_fn=lambda batch: (batch,))
-    with pytest.raises(errors.RaggedError, match=r"PYL114.*hold lists") as caught:
+    with pytest.raises(errors.StructureError, match=r"PYL147(?s:.*)got: +lists") as caught:
         classifier().predict(loader, verbose=0)
     assert "pylstm.dataset(sequences, labels)     instead of a DataLoader" in caught.value.fix
 

@@ -291,7 +291,7 @@ BATCHES_OF_NO_ARRAYS = (
 
         pairs = lambda _: (tuple(tensors), (torch.zeros(1), torch.zeros(1)))
         loader = torch.utils.data.DataLoader([0], collate_fn=pairs)
-        with pytest.raises(pylstm.errors.RaggedError, match="PYL114.*lists of targets") as caught:
+        with pytest.raises(pylstm.errors.StructureError, match="PYL147(?s:.*)array y") as caught:
             model.fit(loader, verbose=0)
         assert caught.value.got == "y a tuple of 2"
 
@@ -325,7 +325,7 @@ BATCHES_OF_NO_ARRAYS = (
     by_step = pylstm.Sequential([keras.Input((None, 3)), pylstm.LSTM(4, return_sequences=True)])
     for order in 1, -1:
         batches = [(seqs,), (np.ones((2, 3, 3)),)][::order]
-        with pytest.raises(pylstm.errors.RaggedError, match="PYL114.*differ in their kind"):
+        with pytest.raises(pylstm.errors.StructureError, match="PYL147(?s:.*)in every batch"):
             by_step.predict(iter(batches), verbose=0)
 
     # Each batch has its own length, of which JAX would compile each.
