@@ -162,9 +162,9 @@ class Forward {
   // weights which lie in the other's cache, for few rows, nor sums of the projection, of which the
   // other may begin the next.
   bool steals_units(const Share& share) const {
-    constexpr int64_t kCacheBytes = 3 << 19, kFewRows = 16;
+    constexpr int64_t kFewRows = 16;
     return share.members > 1 && !streams_ && !projection_.runs() && share.count > kFewRows &&
-           weights_.bytes() / share.members > kCacheBytes;
+           weights_.bytes() / share.members > kCoreCacheBytes;
   }
 
   Scratch<S> take_scratch(Arena& arena) const {

@@ -42,7 +42,7 @@ bool wakes_threads(const Problem& problem) { return microseconds(problem) >= 2 *
 Split choose_split(const Problem& problem, int threads, int tile_rows, int width) {
   // R beyond a core's cache is read again at every step: by groups of a few rows, for which that
   // takes longer than the arithmetic, better in parts that stay there; beyond all caches, by any.
-  constexpr double kCacheBytes = 1.5 * (1 << 20), kCachesBytes = 4 << 20;
+  constexpr double kCacheBytes = kCoreCacheBytes, kCachesBytes = 4 << 20;
   const double recurrent_bytes =
       double(problem.recurrent_kernel_elements()) * compute_bytes(problem.dtype);
   const int64_t tiles = ceil_div(problem.batch, tile_rows);

@@ -31,6 +31,9 @@ Split choose_split(const Problem& problem, int threads, int tile_rows, int width
 // stops at its end.
 constexpr int64_t kPageBytes = 4096;
 
+// So many bytes of weights stay in a core's own cache.
+constexpr int64_t kCoreCacheBytes = 3 << 19;
+
 // In how many parts of the batch the gradients of weights are summed, to be added up at the end:
 // the same for any number of threads, lest results depend on it. A thread whose rows are a part
 // reads nothing that another wrote.
