@@ -11,7 +11,7 @@
 namespace pylstm {
 
 // `Context` is tensorflow's OpKernelConstruction or shape_inference::InferenceContext.
-// The attributes save_for_backward and input_gradient, each one op's alone, stay as they are here.
+// Does not read save_for_backward and input_gradient, which only one of the ops has.
 template <class Context>
 absl::Status read_options(Context* context, Problem* problem) {
   const auto read_activation = [context](const char* name, Activation* activation) {

@@ -22,8 +22,9 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-// How long a worker looks for more work before it sleeps. Longer than a call takes that is too
-// short to wait for a sleeping worker: else one such call would be followed by others.
+// How long a worker looks for more work before it sleeps. Longer than any call that is too short to
+// wake a worker: otherwise the workers would fall asleep during such a call, and the next such call
+// would have none either.
 constexpr std::chrono::microseconds kPatience{200};
 
 class Pool {

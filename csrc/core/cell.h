@@ -35,7 +35,7 @@ struct CellForward : CellState<V> {
   V h;
 };
 
-// Both.
+// cell_state and cell_output in one.
 template <class V, class Act, class Rec>
 PYLSTM_FN CellForward<V> cell_forward(const Act& act, const Rec& rec, V z_i, V z_f, V z_g, V z_o,
                                       V c_prev) {
@@ -50,8 +50,8 @@ struct CellBackward {
   V h;  // this step's output again, for the recurrent weight gradient
 };
 
-// a_c: the activation of this step's c, which is also in the step's output. dh: gradient of this
-// step's h, from the output and from later steps. dc: of this step's c, from later steps.
+// a_c: act of this step's c, of which the step's output was made. dh: gradient of this step's h,
+// from the output and from later steps. dc: of this step's c, from later steps.
 template <class V, class Act, class Rec>
 PYLSTM_FN CellBackward<V> cell_backward(const Act& act, const Rec& rec, V saved_i, V saved_f,
                                         V saved_g, V saved_o, V c_prev, V c, V a_c, V dh, V dc) {

@@ -73,7 +73,7 @@ struct InputBuffers {
   const void* recurrent_dropout;  // (4, B, H), multiplies h per gate; null without
 };
 
-// The order of what is in a reserve is that of each device's kernels.
+// The layout of a reserve is up to each device's kernels.
 struct ForwardBuffers : InputBuffers {
   void* y;          // (B, T, H) or (B, H)
   void* h;          // (B, H), state after the last step

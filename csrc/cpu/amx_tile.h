@@ -28,7 +28,7 @@ static_assert(sizeof(TileShapes) == 64);
 class TileRegisters {
  public:
   TileRegisters() {
-    // The compiler takes it that 8 bytes are read: of a variable it might leave out the rest.
+    // The compiler assumes that 8 bytes are read: it might not write the rest of a local variable.
     static constexpr TileShapes shapes;
     _tile_loadconfig(&shapes);
   }
@@ -41,7 +41,8 @@ class TileRegisters {
 // there, and what is written next must wait.
 PYLSTM_FN void order_memory() { asm volatile("" ::: "memory"); }
 
-// The bytes between all rows of a tile, or kUneven. Beyond too few rows there may be no memory.
+// The bytes between all rows of a tile, or kUneven: also of too few rows, behind which memory may
+// end.
 constexpr int64_t kUneven = -1;
 template <class T>
 PYLSTM_FN int64_t row_distance(T* const* rows, int n) {

@@ -144,8 +144,8 @@ class Backward {
   static constexpr int64_t kDroppedRows = kRowBlock / kGates;  // of a product with dropout
   static constexpr int64_t kWeights = 0, kInputs = kMaxParts;  // sets of claims, for each part
 
-  // A thread's share of a product, piece by piece; then, where they take from each other, pieces of
-  // others' shares.
+  // A thread's share of a product, piece by piece; then, where threads take work from each other,
+  // pieces of others' shares.
   template <class Product>
   void share_out(const Team& team, int rank, bool takes, int64_t set, Product product) const {
     if (!takes) {
@@ -260,10 +260,10 @@ class Backward {
             entries_.state(entry)};
   }
 
-  // What row `i` of a later turn will read, which the hardware does not foresee: strides that go
-  // back in time, and of many rows that long. Of few it is what the next step, which is two
-  // earlier, will read; of many that would be gone by then, so it is what comes some rows later.
-  // Where there is no such step, nothing comes of it.
+  // Fetches what will be read soon and the hardware does not foresee: strides go back in time, and
+  // are long where there are many rows. With few rows it is what row `i` reads at the next step,
+  // the values of two steps earlier. With many those would be gone by then, so it is what a later
+  // row reads at this step. A step that does not exist costs nothing: prefetching never faults.
   PYLSTM_FN void prefetch(int64_t i, int64_t n, int64_t unit, const Scratch<S>& s) const {
     const bool many = n > kRowBlock;
     const ActiveRow<S>& row = s.active[many ? min(i + kTileRows, n - 1) : i];
@@ -274,7 +274,7 @@ class Backward {
     if (row.dy) __builtin_prefetch(row.dy - 2 * earlier * p_.units + unit);
   }
 
-  // A function of its own, for that leaves its loop more registers.
+  // Not inlined, which leaves its loop more registers.
   template <class Act, class Rec>
   __attribute__((noinline)) void apply_gates(const Act& act, const Rec& rec, int64_t panel,
                                              int64_t n, const Scratch<S>& s) {
@@ -317,8 +317,8 @@ class Backward {
     }
   }
 
-  // dh of the step before = dz Rᵀ, for the rows listed in the scratch. There and back: the last
-  // panels of a step are still in the cache at the next.
+  // dh of the step before = dz Rᵀ, for the rows listed in the scratch. The order of the panels
+  // alternates: the last ones of a step are still in the cache at the next.
   void multiply_recurrent(bool back, Range units, int64_t n, const Scratch<S>& s) {
     const auto lefts = entries_.dz_lefts(s.product);
     const int64_t panels = ceil_div(units.last - units.first, kTileVectors);

@@ -8,14 +8,14 @@
 
 namespace pylstm::cpu {
 
-// Of one thread: how many of its pieces have been begun, in several sets.
+// How many of one thread's pieces have been begun, in each of several sets.
 class Claims {
  public:
-  // The next piece's number, of a set.
+  // The number of the next piece of a set.
   PYLSTM_FN int64_t next(int64_t set) {
     return begun_[set].fetch_add(1, std::memory_order_relaxed);
   }
-  // Behind a barrier that all who take pieces of the set have passed, before another.
+  // To be called between two barriers that all threads that take pieces of the set pass.
   PYLSTM_FN void reset(int64_t set) { begun_[set].store(0, std::memory_order_relaxed); }
 
  private:

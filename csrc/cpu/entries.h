@@ -34,7 +34,7 @@ struct Chunk {
   Part parts[kMaxParts];
 };
 
-// Of one thread, for a product of up to max(B, kRowBlock) rows.
+// One thread's scratch for a product of up to max(B, kRowBlock) rows.
 template <class S>
 struct ProductRows {
   using T = Compute<S>;
@@ -58,7 +58,7 @@ class Entries {
   using V = Vec<T>;
   using O = Operand<S>;
   using E = Element<O>;
-  // Where an operand is several k, dz is packed once more, with the entries as k.
+  // Where an operand holds several k, dz is packed a second time, with the entries as k.
   static constexpr bool kPacksDz = kDepth<O> > 1;
 
   Entries(const Problem& problem, UnitPanels<T> panels, int64_t parts, Arena& arena)
@@ -95,7 +95,7 @@ class Entries {
   int64_t row(int64_t entry) const { return row_[entry]; }
   int64_t input(int64_t entry) const { return input_[entry]; }
 
-  // As many steps before `end` as there is room for.
+  // The steps before `end`, as many as there is room for.
   Chunk chunk_before(int64_t end, const Batch& batch) const {
     Chunk chunk{end, {}};
     for (int64_t i = 0; i < parts_; ++i) chunk.parts[i] = {i, parts_, i * part_capacity_, 0};
@@ -174,7 +174,7 @@ class Entries {
   O* dz_operands_;  // [panel][part][operands of the entries][gate][width]
   E* inputs_;       // [entry][x | 1]
   E* states_;       // [entry][h before the step]
-  int64_t* row_;    // of the batch, lest input_ be divided for it
+  int64_t* row_;    // of the batch, kept so that input_ need not be divided
   int64_t* input_;  // (row, time) as an index into x's rows
 };
 

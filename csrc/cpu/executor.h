@@ -18,7 +18,7 @@ class Executor {
   }
   // How many other threads, below concurrency(), would start a task without being woken.
   virtual int awake() { return 0; }
-  // Runs `task` on a pool thread at some later time, or never before the caller needs it: the
+  // Runs `task` on a pool thread at some later time, even after the call that scheduled it: the
   // kernels make progress without it and tolerate late starts.
   virtual void schedule(std::function<void()> task) = 0;
 

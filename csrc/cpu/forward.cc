@@ -42,15 +42,15 @@ struct Scratch {
   int64_t* rows;         // [B], those that it computes
   ActiveRow<S>* active;  // [B], of this step
   uint8_t* current;      // [B]: which of a row's two h is the newest
-  uint8_t* started;      // [B]: an active step has been
+  uint8_t* started;      // [B]: whether there has been an active step
   InputRows<S> x;
-  const E* const* x_rows;  // of the active rows, as the next three
+  const E* const* x_rows;  // of the active rows, as are the next two
   const E** h_rows;
   T** part_rows;  // of the streamed product
   // For kStepRows of them:
   const T** from_rows;  // what z starts from: the bias, or x W + b
   T** z_rows;
-  T* z;  // pre-activations, [gate][width] of the panels computed together; of all when streaming
+  T* z;  // pre-activations, [gate][width] of the panels computed together; when streaming, of all
   typename Projection<S>::Scratch projection;
 };
 
@@ -137,7 +137,7 @@ class Forward {
 
  private:
   static constexpr int64_t kNotProjected = -1;
-  // So many rows of a step at a time: what is computed of them stays in the cache.
+  // Rows of a step at a time: what is computed for them stays in the cache.
   static constexpr int64_t kStepRows = 16 * kTileRows;
 
   // A thread's part of the work: some units of the rows of a group, which it shares with others.
@@ -158,9 +158,9 @@ class Forward {
     return {panels_.begin(member, members), panels_.begin(member + 1, members)};
   }
 
-  // Whether who has done its units of a step takes some of another: not where that would read
-  // weights which lie in the other's cache, for few rows, nor sums of the projection, of which the
-  // other may begin the next.
+  // Whether a thread that has done its units of a step takes some of another's: not for few rows,
+  // since it would read weights that lie in the other's cache, nor with a projection, since the
+  // other may have begun its next sums.
   bool steals_units(const Share& share) const {
     constexpr int64_t kFewRows = 16;
     return share.members > 1 && !streams_ && !projection_.runs() && share.count > kFewRows &&
@@ -184,7 +184,7 @@ class Forward {
             h_rows, part_rows, from_rows, z_rows,  z, projection_.take_scratch(arena)};
   }
 
-  // Of the smallest array of states.
+  // Bytes of a slot in the smallest array of states.
   int64_t slot_bytes() const { return panels_.padded() * int64_t{sizeof(T)}; }
   int64_t h_stride() const { return odd_lines<E>(panels_.padded()); }
   E* h(int64_t row, int which) const { return h_ + (batch_.slot(row) * 2 + which) * h_stride(); }
@@ -249,7 +249,7 @@ class Forward {
     handoff.close(handoffs_);
   }
 
-  // The last of a thread's rows to one that asks, from `step` on.
+  // Gives the last of a thread's rows to the one that has asked, from `step` on.
   void hand_over(int64_t step, int rank, Share* share, const Scratch<S>& s) {
     const int asker = handoffs_[rank].asker();
     const Scratch<S>& to = scratch_[asker];
@@ -311,8 +311,8 @@ class Forward {
     return n;
   }
 
-  // Of the n rows of a step, a block of up to kStepRows, and of a thread's units the panels that
-  // are computed together with the `group`-th.
+  // Computes a block of up to kStepRows of the n rows of a step, for one group of the panels of
+  // `units` that are computed together.
   void run_block(int64_t step, int64_t block, int64_t group, Range units, int64_t entry, int64_t n,
                  Scratch<S> s) {
     const int64_t row = block * kStepRows;
@@ -321,7 +321,7 @@ class Forward {
     s.h_rows += row;
     n = min(kStepRows, n - row);
     if (entry != kNotProjected) entry += row;
-    // There and back: the last panels of some rows are still in the cache for the next.
+    // In alternating order: the last panels of some rows are still in the cache for the next.
     const bool back = (step + block) % 2;
     const int64_t together = panels_.together();
     const int64_t first =
@@ -334,7 +334,7 @@ class Forward {
     apply_gates(first, last, units, n, s);
   }
 
-  // A step of the n rows listed in the scratch, by weights as they lie.
+  // A step of the n rows listed in the scratch, with the weights where they lie.
   void run_streamed(bool back, const Share& share, int64_t entry, int64_t n, const Scratch<S>& s) {
     if (n == 0) return;
     const typename StreamedProduct<S>::Rows rows{
@@ -370,7 +370,7 @@ class Forward {
                 panels_.shared(panel));
   }
 
-  // Distance of the gates in a row of z.
+  // Distance between the gates in a row of z.
   int64_t z_stride(int64_t panel, Range units) const {
     if (streams_) return streamed_.z_stride(units);
     return panels_.in_pair(panel) ? 2 * V::kWidth : panels_.gate_stride(panel);
@@ -393,7 +393,7 @@ class Forward {
     }
   }
 
-  // A function of its own, for that leaves its loops more registers.
+  // Not inlined, which leaves its loops more registers.
   template <class Act, class Rec>
   __attribute__((noinline)) void apply_gates(const Act& act, const Rec& rec, int64_t panel,
                                              Range units, int64_t n, const Scratch<S>& s) {
@@ -402,8 +402,8 @@ class Forward {
     const int64_t z_stride = this->z_stride(panel, units);
     const int64_t z_offset =
         panels_.first_unit(streams_ ? panel - units.first : panel % panels_.together());
-    // Two loops of independent rows: the processor does not see far enough to overlap longer ones,
-    // nor rows of the second, of which some are computed together.
+    // Two loops over independent rows: the processor does not see far enough to overlap the rows of
+    // a longer one, nor those of the second, which therefore computes some together.
     for (int64_t i = 0; i < n; ++i) {
       const ActiveRow<S>& row = s.active[i];
       T* z = s.z_rows[i] + z_offset;

@@ -30,8 +30,8 @@ class GateWeights {
   }
   const T* bias(int64_t panel) const { return bias_ + panel * panels_.kGateWidth; }
 
-  // Operands `k` to `k + count` of a panel, to be fetched for so many rows by who reads `range`;
-  // nothing outside of that.
+  // Operands `k` to `k + count` of a panel, to be fetched for so many rows by a thread that reads
+  // `range`; nothing outside of that.
   Ahead<O> ahead(int64_t panel, Range range, int64_t k, int64_t count, int64_t rows) const {
     const int64_t all = (range.last - range.first) * count * panels_.kGateWidth;
     if (!Ahead<O>::pays(all, rows)) return {false};

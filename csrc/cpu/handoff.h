@@ -9,25 +9,25 @@
 
 namespace pylstm::cpu {
 
-// Of one thread; `all` are the team's.
+// One for each thread; `all` are those of the team.
 class Handoff {
  public:
   static constexpr int64_t kNothing = -1;
 
-  // Of a thread that works: others can ask it.
+  // A thread that works calls these. From now on others can ask it.
   PYLSTM_FN void open() { asker_.store(kNobody, std::memory_order_release); }
-  // It has so many steps to do, of rows that it can hand over.
+  // How many steps it still has to do, of rows that it can hand over.
   PYLSTM_FN void offer(int64_t steps) { offered_.store(steps, std::memory_order_relaxed); }
   PYLSTM_FN bool asked() const { return asker_.load(std::memory_order_relaxed) >= 0; }
-  // Who has asked; what is written before the answer is there for it to read.
+  // Who has asked; it sees what is written before the answer.
   int asker() const;
-  // So many rows, from `step` on.
+  // Hands over so many rows, from `step` on.
   void answer(Handoff* all, int64_t step, int64_t rows);
-  // Nobody can ask from now on.
+  // From now on nobody can ask.
   void close(Handoff* all);
 
-  // Of a thread that has closed: asks the one of `threads` that has the most to do, of at least
-  // `fewest` steps. Returns the step from which on it has `*rows` to do, or kNothing.
+  // A thread that has closed calls this: it asks the one of `threads` with the most steps to do, at
+  // least `fewest`. Returns the step from which on it has `*rows` rows to do, or kNothing.
   static int64_t take(Handoff* all, int threads, int rank, int64_t fewest, int64_t* rows);
 
  private:

@@ -13,7 +13,7 @@ class InputGradient {
   using V = Vec<T>;
   using O = Operand<S>;
 
-  // Without any features where dx is not wanted.
+  // Where dx is not wanted, W counts as having no features.
   InputGradient(const Problem& problem, const BackwardBuffers& buffers, UnitPanels<T> panels,
                 const Entries<S>& entries, Arena& arena)
       : p_(problem),
@@ -27,9 +27,9 @@ class InputGradient {
     }
   }
 
-  // A block of entries after the other for all panels. Shared among the threads are panels ×
-  // entries. `thread` is whose share it is, claimed(): the number of the next piece, a block's part
-  // of a panel, to be done of it.
+  // Goes through the blocks of entries, each for all panels. The threads share panels × entries.
+  // `thread`: whose share this is; claimed(): the number of the next piece of it to compute, a
+  // piece being a block's part of a panel.
   template <class Claimed>
   void compute(const Part& part, int thread, int threads, const ProductRows<S>& product,
                Claimed claimed) const {
@@ -60,7 +60,7 @@ class InputGradient {
     }
   }
 
-  // Of a masked step.
+  // dx of a masked step.
   void zero(int64_t input) const {
     S* dx = dx_ + input * p_.features;
     for (int64_t f = 0; f < p_.features; ++f) narrow(T(0), dx + f);

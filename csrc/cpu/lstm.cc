@@ -61,8 +61,8 @@ std::vector<Isa> find_isas() {
   return isas;
 }
 
-// An array without elements may claim any size: the steps of no row, or of no unit and no feature,
-// and the features of no step and no unit, are nothing to loop over.
+// An array without elements may claim any size for its other axes, so loops must not run over it:
+// steps without rows, or without units and features; features without steps and units.
 Problem without_idle_loops(Problem problem) {
   if (problem.batch == 0 || (problem.units == 0 && problem.features == 0)) problem.time = 0;
   if (problem.time == 0 && problem.units == 0) problem.features = 0;

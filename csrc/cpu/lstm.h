@@ -14,15 +14,15 @@ enum class Isa : int { kBaseline, kAvx2, kAvx512, kAvx512Bf16, kAmxBf16 };
 const char* isa_name(Isa isa);  // "baseline", "avx2", "avx512", "avx512_bf16", "amx_bf16"
 // Those that this processor can run, best last.
 const std::vector<Isa>& available_isas();
-// By its name, which is the value of an option. Throws std::invalid_argument when that names none
-// or one that this processor lacks.
+// By its name, the value of `option`. Throws std::invalid_argument if it names none that this
+// processor has.
 Isa find_isa(const std::string& name, const std::string& option);
 // The best available, or the one named by the environment variable PYLSTM_ISA.
 Isa select_isa();
-// What select_isa() gave first: for threads beside which another may be changing the environment.
+// The first result of select_isa(), for threads beside which another may change the environment.
 Isa selected_isa();
-// What computes numbers of a type where `isa` is chosen: some are for bfloat16 alone, and Linux may
-// refuse a process what they need.
+// The one that computes a dtype where `isa` is selected: some are for bfloat16 alone, and Linux may
+// refuse a process the registers that they need.
 Isa isa_for(DType dtype, Isa isa);
 
 // The weights as the forward pass reads them, for a caller that knows when they are still the same.
@@ -30,8 +30,8 @@ struct PackedWeights {
   void* memory = nullptr;  // packed_weights_bytes, 64-byte aligned; null: packed in the workspace
   bool ready = false;      // by an earlier call on the same weights and instruction set
 };
-// 0 where they cannot be kept: short calls read the weights where they lie, and with recurrent
-// dropout their order is another.
+// 0 where they cannot be kept: short calls read the weights where they lie, and recurrent dropout
+// needs another order.
 int64_t packed_weights_bytes(const Problem& problem, Isa isa);
 
 // `keeps_weights`: they come as PackedWeights.

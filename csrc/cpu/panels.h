@@ -21,13 +21,13 @@ struct Range {
 };
 
 // How H units are cut into panels of up to one vector per gate, as many as there are vectors of
-// units. Taken by value: the compiler must take it that a store changes what is behind a reference.
+// units. Passed by value: the compiler must assume that a store changes what a reference refers to.
 template <class T>
 struct UnitPanels {
   static constexpr int64_t kWidth = Vec<T>::kWidth;
   static constexpr int64_t kGateWidth = kGates * kWidth;
   int64_t units;
-  bool paired = false;  // but for an odd one, the last
+  bool paired = false;  // all but the last of an odd number
 
   struct Vector {
     int64_t unit_vector, gate;
@@ -48,7 +48,7 @@ struct UnitPanels {
     return min(count(), ceil_div(count(), together()) * part / parts * together());
   }
   PYLSTM_FN bool in_pair(int64_t panel) const { return paired && (panel | 1) < count(); }
-  // What comes i-th in a panel's rows, and where it comes.
+  // The i-th vector of a panel's rows, and where a given one is.
   PYLSTM_FN Vector vector(int64_t panel, int64_t i) const {
     return in_pair(panel) ? Vector{(panel & ~1) + i % 2, panel % 2 * 2 + i / 2} : Vector{panel, i};
   }
@@ -59,9 +59,9 @@ struct UnitPanels {
   }
   // How many of a panel's vectors share a left side.
   PYLSTM_FN int shared(int64_t panel) const { return !paired ? kGates : in_pair(panel) ? 2 : 1; }
-  // Of the gates, or a pair's vectors, in a panel's rows.
+  // Distance between the gates, or a pair's vectors, in a panel's rows.
   PYLSTM_FN int64_t gate_stride(int64_t panel) const { return paired ? kWidth : lanes(panel); }
-  // Of a panel's rows, in vectors and in elements.
+  // Width of a panel's rows, in vectors and in elements.
   PYLSTM_FN int vectors(int64_t panel) const {
     return static_cast<int>(ceil_div(kGates * gate_stride(panel), kWidth));
   }
@@ -111,7 +111,7 @@ void pack_rows(const E* rows, int64_t k, int64_t row_width, O* to) {
   }
 }
 
-// Vector i takes lane i of all: blocks of half the size are exchanged, then their blocks.
+// Vector i gets lane i of all: blocks of half the size are exchanged, then the blocks within them.
 template <class T>
 PYLSTM_FN void transpose(Vec<T> (&v)[Vec<T>::kWidth]) {
   constexpr int kWidth = Vec<T>::kWidth;

@@ -55,8 +55,8 @@ struct Ahead {
   const O* then = nullptr;
   int64_t elements = 0;
 
-  // Of weights of which a thread reads so many again and again, for so many rows: nothing of what a
-  // core's own cache keeps, nor from a shared one what few rows read as fast as it comes.
+  // Whether it pays where a thread reads so many weights again and again, for so many rows: not for
+  // what a core's own cache keeps, nor for what few rows read as fast as a shared cache gives it.
   static bool pays(int64_t weights, int64_t rows) {
     constexpr int64_t kOwnCache = 512 << 10, kSharedCache = 4 << 20, kFewRows = 4;
     return weights * int64_t{sizeof(O)} > (rows <= kFewRows ? kSharedCache : kOwnCache);

@@ -23,8 +23,8 @@ class Projection {
     int64_t entries;
   };
 
-  // Whether W should be read less often: where steps have few rows, and so their sums, which are
-  // written and read again, little to W.
+  // Whether W should be read less often than at every step: where steps have few rows, so that
+  // their sums, which are written and read again, are small beside W.
   static bool pays(const Problem& p, int threads, bool streams) {
     constexpr int64_t kRows = 18, kFeaturesOfRow = 24;
     if (p.features == 0) return false;
@@ -34,7 +34,7 @@ class Projection {
     return rows <= kRows && rows * kFeaturesOfRow <= p.features;
   }
 
-  // W is packed a block at a time where `weights` have none of it.
+  // W is packed a block at a time where `weights` do not hold it.
   Projection(const Problem& problem, const ForwardBuffers& buffers, UnitPanels<T> panels,
              const Batch& batch, const GateWeights<S>& weights, bool runs)
       : p_(problem),
@@ -64,7 +64,7 @@ class Projection {
     return {x, from, to, block, nullptr, 0};
   }
 
-  // Gives a thread the sums of its group.
+  // Tells a thread where the sums of its group are.
   void join(int group, int groups, Scratch* s) const {
     const int64_t first = all_entries_ * group / groups;
     s->entries = all_entries_ * (group + 1) / groups - first;
@@ -75,8 +75,8 @@ class Projection {
     return s.sums + (panel * s.entries + entry) * panels_.kGateWidth;
   }
 
-  // For those of n rows that are active, from `step` on, as many steps as fit; returns the step
-  // after them.
+  // Computes as many steps as fit, from `step` on, for those of the rows that are active; returns
+  // the step after them.
   int64_t run(int64_t step, const int64_t* rows, int64_t n_rows, Range units,
               const Scratch& s) const {
     int64_t entries = 0;

@@ -13,7 +13,7 @@ double weight_bytes(const Problem& p) {
   return double(p.kernel_elements() + p.recurrent_kernel_elements()) * compute_bytes(p.dtype);
 }
 
-// Microseconds that a thread has to be worth, where it sleeps and where it is awake.
+// Microseconds of work that make another thread worth it, where it sleeps and where it is awake.
 constexpr double kWaking = 20, kSharing = 10;
 
 int64_t slots_of_page(int64_t slot_bytes) {
@@ -40,8 +40,9 @@ int useful_threads(const Problem& problem, int available) {
 bool wakes_threads(const Problem& problem) { return microseconds(problem) >= 2 * kWaking; }
 
 Split choose_split(const Problem& problem, int threads, int tile_rows, int width) {
-  // R beyond a core's cache is read again at every step: by groups of a few rows, for which that
-  // takes longer than the arithmetic, better in parts that stay there; beyond all caches, by any.
+  // An R larger than a core's cache is read again at every step. For groups of few rows that takes
+  // longer than the arithmetic, so they do better with parts of R that stay in their caches; with
+  // an R larger than all caches, so does any group.
   constexpr double kCacheBytes = kCoreCacheBytes, kCachesBytes = 4 << 20;
   const double recurrent_bytes =
       double(problem.recurrent_kernel_elements()) * compute_bytes(problem.dtype);

@@ -15,7 +15,7 @@ struct Split {
   int threads() const { return row_groups * unit_groups; }
 };
 
-// What one core takes, roughly: its arithmetic, or the reading of weights beyond its cache.
+// Roughly what one core takes: for the arithmetic, or to read weights that its cache does not hold.
 double microseconds(const Problem& problem);
 
 // Threads that shorten this call, at most `available`, if they are awake.
@@ -27,16 +27,16 @@ bool wakes_threads(const Problem& problem);
 // `tile_rows` rows share one reading of the weights; units are divided in vectors of `width`.
 Split choose_split(const Problem& problem, int threads, int tile_rows, int width);
 
-// Of the processor's small pages. One is left out between what two threads write: a prefetcher
+// A small page of the processor. One is left free between what two threads write: a prefetcher
 // stops at its end.
 constexpr int64_t kPageBytes = 4096;
 
-// So many bytes of weights stay in a core's own cache.
+// How many bytes of weights stay in a core's own cache.
 constexpr int64_t kCoreCacheBytes = 3 << 19;
 
-// In how many parts of the batch the gradients of weights are summed, to be added up at the end:
-// the same for any number of threads, lest results depend on it. A thread whose rows are a part
-// reads nothing that another wrote.
+// In how many parts of the batch the gradients of weights are summed, to be added up at the end.
+// The same for any number of threads, so that results do not depend on it. A thread whose rows are
+// a part reads nothing that another wrote.
 constexpr int kMaxParts = 2;
 int sum_parts(const Problem& problem, int tile_rows);
 
@@ -46,10 +46,10 @@ struct RowPlace {
   int64_t slot;  // where its states lie: those of a group follow each other
 };
 
-// How many groups of rows `threads` may form.
+// The most groups of rows that `threads` may form.
 int64_t most_groups(const Problem& problem, int threads, int tile_rows);
 
-// Slots in all, for as many groups as `threads` may form, with a page between them.
+// Slots for all rows, in as many groups as `threads` may form, with a page between groups.
 int64_t slots(const Problem& problem, int threads, int tile_rows, int64_t slot_bytes);
 
 // places[b] for each row of the batch, so that at every step each group has about the same number

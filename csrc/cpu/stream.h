@@ -9,7 +9,7 @@
 
 namespace pylstm::cpu::PYLSTM_ISA {
 
-// So many rows of the matrix are read together.
+// How many rows of the matrix are read together.
 inline constexpr int kStreamBlock = 8;
 
 // Σ_k factor[row][k] matrix[k][column] is added to out[row][column] for kVectors vectors of
@@ -17,7 +17,7 @@ inline constexpr int kStreamBlock = 8;
 template <int kRows, int kK, int kVectors, class S, class V = Vec<Compute<S>>>
 PYLSTM_FN void stream_tile(const V (&factor)[kRows][kK], const S* matrix, int64_t stride,
                            int64_t lanes, Compute<S>* const (&out)[kRows], int64_t column) {
-  // From zero, for of a b + c d either product may be contracted: copies of this would differ.
+  // From zero: in a b + c d either product may be contracted, and copies of this code would differ.
   V sum[kRows][kVectors];
 #pragma GCC unroll 2
   for (int r = 0; r < kRows; ++r) {
@@ -74,7 +74,7 @@ template <class E, class S>
 void stream_product(const E* const* left, int64_t left_offset, int64_t n, int64_t k,
                     const S* matrix, int64_t stride, int64_t columns, Compute<S>* const* out,
                     int64_t out_offset) {
-  // Several pairs of rows read the weights from the first cache; a pair reads as far as it can.
+  // Several pairs of rows find the weights in the first-level cache; a single pair reads on.
   constexpr int64_t kCached = 512;
   const int64_t at_once = n > 2 ? kCached : columns;
   const auto add = [&](auto block, int64_t i) {

@@ -1,4 +1,4 @@
-// x W + h R with the weights where they lie in memory. Threads that share rows take parts of it,
+// x W + h R with the weights where they lie in memory. Threads that share rows compute parts of it,
 // which are added up behind a barrier.
 #pragma once
 
@@ -37,8 +37,8 @@ class StreamedProduct {
     T* memory;
   };
 
-  // A thread's share, of `members`. The last gates of a step are still in the cache at the next, of
-  // a next call, too: those are taken first then.
+  // The share of one of `members` threads. A step's last gates are still in the cache at the next
+  // step, even of the next call, which therefore takes them first.
   void multiply(bool back, int member, int members, const Rows& rows) const {
     for (int turn = 0; turn < parts(); ++turn) {
       const int part = back ? parts() - 1 - turn : turn;
@@ -72,15 +72,15 @@ class StreamedProduct {
     }
   }
 
-  // Distance of the gates in a row of z.
+  // Distance between the gates in a row of z.
   static int64_t z_stride(Range units) {
     return UnitPanels<T>::first_unit(units.last - units.first);
   }
 
  private:
-  // Up to so many bytes of weights, threads take parts of k instead of units, to read longer runs
-  // of them. Of more, which the caches do not hold, shorter runs come sooner. By the problem alone,
-  // so that sums do not depend on the number of threads.
+  // Up to kBytes of weights, threads divide k rather than the units, to read longer runs. With
+  // more, which the caches do not hold, shorter runs are faster. Chosen by the problem alone, so
+  // that sums do not depend on the number of threads.
   int parts() const {
     constexpr int64_t kBytes = 8 << 20;
     const int64_t bytes = (p_.features + p_.units) * kGates * p_.units * int64_t{sizeof(S)};
@@ -88,7 +88,7 @@ class StreamedProduct {
   }
   int64_t part_stride() const { return ceil_div(kGates * p_.units, V::kWidth) * V::kWidth; }
 
-  // Summed in z, which no other core fetches, then copied.
+  // The sums are made in z, which no other core reads, and then copied.
   void multiply_part(int part, bool back, Range units, const Rows& rows) const {
     const int64_t first = panels_.first_unit(units.first);
     const int64_t columns = min(panels_.first_unit(units.last), p_.units) - first;

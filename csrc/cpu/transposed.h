@@ -27,7 +27,7 @@ class Transposed {
     pack_transposed_panel(matrix_, columns_, panels_, vector, min(kTileVectors, last - vector),
                           panel(vector));
   }
-  // The same, to be fetched for so many rows by who reads `range`; nothing outside of that.
+  // The same, to be fetched for so many rows by a thread that reads `range`; nothing outside of it.
   Ahead<O> ahead(int64_t vector, Range range, int64_t rows) const {
     const int64_t all = (range.last - range.first) * elements();
     if (!Ahead<O>::pays(all, rows)) return {false};

@@ -28,15 +28,15 @@ class WeightGradients {
     return arena.take<E>(max(kRowBlock, state_copies() * state_rows()) * left_stride());
   }
 
-  // A block of rows after the other for many panels: the block is first laid out along the entries.
-  // Shared among the threads are rows × panels. `thread` is whose share it is, claimed(): the
-  // number of the next piece, one block and panel, to be done of it.
+  // Goes through the blocks of rows, each for many panels, after laying it out along the entries.
+  // The threads share rows × panels. `thread`: whose share this is; claimed(): the number of the
+  // next piece of it to compute, a piece being one block and one panel.
   template <class Claimed>
   void add(const Part& part, bool first_chunk, int thread, int threads,
            const ProductRows<S>& product, E* lefts, Claimed claimed) const {
     const Range mine = part.share(rows() * panels_.count(), thread, threads);
     int64_t begin = 0, next = claimed();  // pieces
-    // For n rows from the first on: lay_out() before the first piece of those that are claimed.
+    // For n rows from `first` on; lay_out() is called before the first piece that is claimed.
     const auto add_rows = [&](int64_t first, int64_t n, int64_t copy_stride, auto lay_out) {
       const auto panel = [&](int64_t share) {
         return min(panels_.count(), ceil_div(max(0, share - first * panels_.count()), n));
@@ -123,7 +123,8 @@ class WeightGradients {
     }
   }
 
-  // Of rows [first, first + n), which `lefts` holds, and a panel; the next, before `last`, follows.
+  // For rows [first, first + n), which `lefts` holds, in one panel; the one behind it, if before
+  // `last`, comes next.
   void add_block(const Part& part, int64_t panel, int64_t last, int64_t first, int64_t n,
                  int64_t copy_stride, bool first_chunk, const ProductRows<S>& product,
                  const E* lefts) const {

@@ -12,10 +12,11 @@ namespace pylstm::cuda {
 struct DeviceProperties {
   static constexpr int kMaxClusterBlocks = 8;  // the largest portable
 
-  int compute_capability;  // 10 · major + minor; of the code, where that is for an older device
+  int compute_capability;  // 10 · major + minor, of the device or of the code, whichever is older
   int multiprocessors;
   int shared_bytes_per_block;  // with opt-in
-  // clusters[n] of n blocks, from 2 on, run at once; 0 where none does, or code knows none
+  // clusters[n]: how many clusters of n >= 2 blocks run at once; 0 where none can, or the code has
+  // none
   std::array<int, kMaxClusterBlocks + 1> clusters;
   bool cooperative;  // a launch may ask for all its blocks to run at once
 };

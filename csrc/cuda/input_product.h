@@ -8,8 +8,8 @@
 namespace pylstm::cuda {
 
 // The compute capability, 10 · major + minor, for which the code that the current device runs was
-// compiled. The driver makes PTX for an older one run, without what only newer ones can do. It asks
-// for code that every call needs, since asking may make the driver compile it.
+// compiled: PTX for an older one runs, too, without what only newer ones can do. The kernel that it
+// asks about is one that every call needs, since asking may make the driver compile it.
 int compiled_capability();
 
 // x (B, T, F), kernel (F, 4H), bias (4H) or null -> z (B, T, H, 4) in the compute type, 64-byte

@@ -16,7 +16,7 @@
 namespace pylstm::cuda {
 namespace {
 
-// Of the current device, whose number this is.
+// The properties of the current device, whose number is `ordinal`.
 DeviceProperties query_device(int ordinal) {
   const auto attribute = [&](cudaDeviceAttr name) {
     int value = 0;

@@ -47,8 +47,8 @@ __global__ void __launch_bounds__(Shape::kMaxThreads, 1)
   }
   meet<Shape>();
 
-  // The products are added to z, each element's by the thread that owns it. The loads have the wait
-  // for the other blocks, or the barrier at the end of a step, to arrive in.
+  // The products are added to z, each element's by the thread that owns it. While the loads are
+  // under way, the block waits for the others, or at the barrier that ends a step.
   float accumulator[4][4];
   const auto start = [&](int tile, int64_t step) {
 #pragma unroll

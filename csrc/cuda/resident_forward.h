@@ -9,7 +9,7 @@
 namespace pylstm::cuda {
 
 // How many clusters of so many blocks, with all the shared memory there is, run at once on the
-// current device. It may be 0 where one has few multiprocessors together, as in a MIG slice.
+// current device. It may be 0 where few multiprocessors lie together, as in a MIG slice.
 int resident_clusters(int blocks);
 
 // As launch_step_forward, whose workspace it uses.

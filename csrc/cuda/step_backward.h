@@ -8,7 +8,7 @@
 
 namespace pylstm::cuda {
 
-// The workspace of this pass, by any kernel.
+// The workspace of this pass, whichever kernel runs it.
 int64_t backward_arrays_bytes(const Problem& problem, Kernel kernel);
 
 // Fills dh0, dc0 and the arrays that weight_gradients.h describes.
