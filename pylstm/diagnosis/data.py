@@ -128,32 +128,12 @@ def _check_samples(model, x, y, padded, in_batches=False):
     except PylstmError as error:
         return [of_error("x", error)]
     findings, columns, fitting = [], [], True
-    shapes = declared_shapes(model)
     inputs = list(named_inputs(model, x))
     for name, where, part in inputs:
-        is_ragged = hasattr(part, "row_splits")
-        is_ragged |= isinstance(part, PaddedBatch) and isinstance(model, SequenceInputs)
-        report = CorrectionFindings(model, name, where, is_ragged, in_batches, findings)
-        try:
-            column = read_column(part, report)
-        except PylstmError as error:
-            findings += [_level(model, part, of_error(where, error)), *_check_items(where, part)]
-            continue
-        if isinstance(column, Sequences):
-            padded.add(name)
-        is_text = isinstance(column, Text)
-        if not is_text:
-            findings += check_finite(where, part, column, may_replace(model, name))
-            findings += check_column(model, name, where, column)
-        try:
-            column = enter_column(column, shapes.get(name), report)
-        except PylstmError as error:
-            findings.append(of_error(where, error))
-            fitting = False
-        else:
-            findings += check_shape(model, name, where, column, shapes.get(name), is_ragged)
-        findings += [] if is_text else check_entered(model, name, where, column)
-        columns.append(column)
+        found, column, fits = _check_input(model, name, where, part, padded, in_batches)
+        findings += found
+        fitting &= fits
+        columns += [] if column is None else [column]
     if columns and len(columns) == len(inputs):
         if fitting:
             names = [name for name, _, _ in inputs]
@@ -165,6 +145,39 @@ def _check_samples(model, x, y, padded, in_batches=False):
     if not any(finding.level == "error" for finding in findings):
         findings += check_lists(model, y)
     return findings
+
+
+def _check_input(model, name, where, part, padded, in_batches):
+    """Checks one input by itself.
+
+    Returns:
+        A list of `Finding`; the column that the input is read as, None if it cannot be; and
+        whether that fits what the model declares.
+    """
+    findings, fits, shape = [], True, declared_shapes(model).get(name)
+    is_ragged = hasattr(part, "row_splits")
+    is_ragged |= isinstance(part, PaddedBatch) and isinstance(model, SequenceInputs)
+    report = CorrectionFindings(model, name, where, is_ragged, in_batches, findings)
+    try:
+        column = read_column(part, report)
+    except PylstmError as error:
+        findings += [_level(model, part, of_error(where, error)), *_check_items(where, part)]
+        return findings, None, False
+    if isinstance(column, Sequences):
+        padded.add(name)
+    is_text = isinstance(column, Text)
+    if not is_text:
+        findings += check_finite(where, part, column, may_replace(model, name))
+        findings += check_column(model, name, where, column)
+    try:
+        column = enter_column(column, shape, report)
+    except PylstmError as error:
+        findings.append(of_error(where, error))
+        fits = False
+    else:
+        findings += check_shape(model, name, where, column, shape, is_ragged)
+    findings += [] if is_text else check_entered(model, name, where, column)
+    return findings, column, fits
 
 
 def _level(model, raw, finding):
