@@ -6,7 +6,7 @@ from pylstm._version import __version__
 from pylstm.errors import BackendLoadError
 from pylstm.ops import register_op
 
-try:  # before Keras is imported: without TensorFlow it gives the clearer error
+try:  # before Keras is imported, whose error without TensorFlow is less clear
     register_op()
 except BackendLoadError as error:
     if sys.orig_argv[-2:] != ["-m", "pylstm"]:

@@ -1,4 +1,4 @@
-"""`python -m pylstm`: what pylstm runs with here, and whether it computes rightly."""
+"""`python -m pylstm`: what pylstm runs with here, and whether its results are right."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""The GPUs that there are, whether the CUDA kernels can run on them, and why not."""
+"""The GPUs of this machine, whether the CUDA kernels can run on them, and if not, why."""
 
 import dataclasses
 import re
@@ -8,8 +8,8 @@ from pylstm.errors import DeviceError
 
 # cudaError_t
 _MEMORY_ALLOCATION = 2
-# Driver too old or absent, no code of ours for the device, no device, a wrong one, no code again;
-# then code that the driver would have to compile: without a compiler, with an older one, forbidden.
+# Driver too old or absent, no code of ours for the device, no device, an invalid one, no code;
+# then, for code that the driver would have to compile: no compiler, an older one, not allowed.
 _NO_DEVICE = (35, 98, 100, 101, 209, 221, 222, 223)
 
 
@@ -85,10 +85,9 @@ def out_of_memory(error):
 
 def _code_for(capability, architecture):
     """What one of CMake's architectures, such as "86-real" or "90", has for a GPU: "machine code",
-    which runs on its own generation, "PTX", which the driver compiles for all that is newer, or
-    None."""
+    which runs on its own generation, "PTX", which the driver compiles for newer ones, or None."""
     named = re.fullmatch(r"(\d+)([a-z]?)(?:-(\w+))?", architecture)
-    if named is None:  # "all", of a CMake that does not say which: no reason to blame it
+    if named is None:  # "all", of a CMake that does not say which
         return "machine code"
     number, specific, kind = named.groups()
     number = int(number)

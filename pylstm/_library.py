@@ -1,4 +1,4 @@
-"""Finds and loads the compiled libraries, and tells absent ones from broken ones."""
+"""Finds and loads the compiled libraries; absent and broken ones give different errors."""
 
 import contextlib
 import functools
@@ -70,8 +70,8 @@ def load_tensorflow_ops():
         The module of the op's Python wrappers.
 
     Raises:
-        BackendLoadError: TensorFlow or the op's library is absent or cannot be loaded, or one was
-            not made for the other.
+        BackendLoadError: TensorFlow or the op's library is absent or cannot be loaded, or the
+            library was built for another TensorFlow.
     """
     with tensorflow_required():
         import tensorflow as tf
@@ -96,7 +96,7 @@ def load_tensorflow_ops():
 
 @contextlib.contextmanager
 def tensorflow_required(otherwise="KERAS_BACKEND=jax, or torch, in the environment"):
-    """Says how to install TensorFlow, or what to do `otherwise`, where an import of it fails.
+    """Says how to install TensorFlow, or what to do `otherwise`, where importing it fails.
 
     Raises:
         BackendLoadError: It is not installed.

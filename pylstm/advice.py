@@ -1,4 +1,4 @@
-"""The line to write instead of data that is not read, by what the data is."""
+"""The line to write instead where data cannot be read, by the kind of the data."""
 
 import os
 from collections.abc import Collection, Mapping
@@ -9,7 +9,7 @@ from pylstm.array_types import is_dense, is_real
 
 
 def to_sequences(value, name="x"):
-    """The line that passes on what is no array and no list of sequences, or None."""
+    """The line that makes sequences of what is neither an array nor a list of them, or None."""
     if isinstance(value, dict):
         return (
             f"{name}[key], the entry that holds the sequences\n"
@@ -75,7 +75,7 @@ def to_numbers(value, name="x"):
 
 
 def to_numbers_each(value, name="sequences"):
-    """As `to_numbers`, for `value` one of a list, the sequences of an input or of targets."""
+    """As `to_numbers`, where `value` is one of a list of sequences, of an input or of targets."""
     if is_missing(value):
         is_nan = isinstance(value, (float, np.floating))
         there = "np.ndim(s)" if is_nan else _is_there("s", value)
@@ -92,7 +92,7 @@ def to_numbers_each(value, name="sequences"):
 
 
 def to_numbers_of_samples(value, name):
-    """As `to_numbers`, for `value` one of the samples of an input or of targets."""
+    """As `to_numbers`, where `value` is one of the samples of an input or of targets."""
     if isinstance(value, complex):
         return f"np.stack([np.real({name}), np.imag({name})], axis=-1), or np.abs({name})"
     if name == "y" and is_missing(value):
@@ -113,7 +113,7 @@ def to_numbers_of_samples(value, name):
 
 
 def _numbers_of(value, one):
-    """The expression that makes numbers of `one`, where its type tells how, or None."""
+    """The expression that makes numbers of `one`, where the type of `value` tells how, or None."""
     dtype = getattr(value, "dtype", None)
     if fields := getattr(dtype, "names", None):  # of a structured array
         fields = tuple(field for field in fields if is_real(dtype[field].base))
@@ -158,20 +158,20 @@ def _works(function, *args, **kwargs):
 
 
 def is_missing(value):
-    """Whether a value of a collection says that there is none."""
+    """Whether an element of a collection marks a missing one."""
     is_nan = isinstance(value, (float, np.floating)) and np.isnan(value)
     return value is None or _is_absent(value) or is_nan
 
 
 def _is_there(one, missing):
-    """The expression that is true of `one` unless it is as what is missing."""
+    """The expression that is true of `one` unless that is missing as `missing` is."""
     if missing is None or _is_absent(missing):
         return f"{one} is not {'None' if missing is None else 'pd.NA'}"
     return f"{one} == {one}"  # nan is not
 
 
 def _is_absent(value):
-    return type(value).__name__ == "NAType"  # as pandas marks what it has no number for
+    return type(value).__name__ == "NAType"  # how pandas marks what it has no number for
 
 
 def _is_numeric(dtype):

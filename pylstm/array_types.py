@@ -1,4 +1,4 @@
-"""The shape and the dtype of an array of any framework."""
+"""Shape, dtype and kind of arrays of any framework."""
 
 from pylstm.caching import constant
 from pylstm.errors import DTypeError
@@ -30,7 +30,7 @@ def is_real(dtype):
 
 
 def is_dense(value):
-    """Whether a value is no ragged, nested, packed or sparse tensor."""
+    """Whether a value is neither a ragged nor a nested, packed or sparse tensor."""
     if hasattr(type(value), "is_nested"):  # torch's
         return not value.is_nested and str(value.layout) == "torch.strided"
     return type(value).__name__ not in ("RaggedTensor", "SparseTensor", "PackedSequence")
@@ -45,7 +45,7 @@ def static_shape(value):
 
 
 def may_equal(shape, expected):
-    """Whether two shapes of as many axes can be the same, sizes of None being unknown."""
+    """Whether two shapes with equally many axes can be the same, sizes of None being unknown."""
     return all(a is None or b is None or a == b for a, b in zip(shape, expected, strict=True))
 
 

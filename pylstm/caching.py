@@ -6,8 +6,8 @@ import functools
 def constant(function):
     """Caches the results of a function that depend on its arguments alone.
 
-    `torch.compile` takes them for constants. Of `functools.cache` it would warn, and trace what is
-    behind it, such as an import, at which its graph breaks.
+    `torch.compile` takes them for constants. At `functools.cache` it would warn, and trace into the
+    function, where its graph breaks at an import, for one.
     """
     cached = functools.cache(function)
 

@@ -24,8 +24,8 @@ CPU_KERNELS = {
 
 
 def show_config() -> None:
-    """Prints versions, how the libraries were built, the device, and each kernel: whether it can
-    run here, and if not, why."""
+    """Prints versions, what the libraries were built with, the devices, and for each kernel whether
+    it can run here, and if not, why."""
     for title, rows in (("versions", _versions()), ("kernels", _kernels())):
         print(title)
         for name, text in rows:

@@ -1,7 +1,7 @@
 """pylstm's errors and its warning of corrections, and the table of their codes.
 
-A message has four parts: what is wrong, what was expected (axes named), what was
-got, and the one line that fixes it. The same parts are attributes, so that a
+A message has four parts: what is wrong, what was expected (axes named), what came
+instead, and the one line that fixes it. The same parts are attributes, so that a
 program can act on them:
 
     FeatureMismatchError: [PYL103] layer 'lstm': feature size does not match.
@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 LIBRARIES = {"jax", "jaxlib", "keras", "numpy", "optree", "pylstm", "tensorflow", "torch", "tree"}
 LIBRARIES |= sys.stdlib_module_names
-"""Whose code may stand between the user's line and what warns or raises."""
+"""Packages whose code may come between the user's line and what warns or raises."""
 
 _INDENT = "\n" + " " * 12
 _MESSAGE = re.compile(
@@ -130,7 +130,7 @@ class StateError(ShapeError):
 
 
 class DTypeError(PylstmError, TypeError, ValueError):
-    """The values, or an argument, are of a kind that cannot be taken, or not without a loss."""
+    """The values, or an argument, are of a kind that cannot be used, or not without a loss."""
 
 
 class StructureError(PylstmError, ValueError):
@@ -138,7 +138,7 @@ class StructureError(PylstmError, ValueError):
 
 
 class OptionError(PylstmError, ValueError):
-    """An option has a value that it cannot have."""
+    """An option has an invalid value."""
 
 
 class BackendLoadError(PylstmError, ImportError):
@@ -154,7 +154,7 @@ class ShapeCorrectionWarning(UserWarning):
 
 
 def warn_user(message, category=ShapeCorrectionWarning):
-    """Warns at the user's line, which may have come here by way of Keras or its backend."""
+    """Warns at the user's line, which may have led here through Keras or its backend."""
     frame, level = sys._getframe(1), 2
     while frame.f_back and not is_of_user(frame):
         frame, level = frame.f_back, level + 1
@@ -195,8 +195,8 @@ CODES = {
     "PYL118": Code(DTypeError, "the input does not hold numbers"),
     "PYL119": Code(TimestepError, "a sequence is longer than maxlen"),
     "PYL120": Code(TimestepError, "targets and sequences differ in their number of steps"),
-    # Corrections: warnings, and errors under validate="strict", where Keras would not do the same.
-    # PYL124 is also that of a layer which takes no other number of steps.
+    # Corrections: warnings, and errors under validate="strict", unless Keras would do the same.
+    # PYL124 is also the error of a layer that takes no other number of steps.
     "PYL121": Code(RankError, "one sequence without a batch axis"),
     "PYL122": Code(RankError, "sequences without a feature axis"),
     "PYL123": Code(RankError, "an axis of size 1 too many"),

@@ -101,12 +101,12 @@ def lstm(
     tensors = (x, h0, c0, kernel, recurrent_kernel, bias, mask, recurrent_dropout)
     framework, tensors = _of_one_framework(tensors)
     ops = load_ops(framework)
-    # On NumPy arrays the binding's own checks are quicker, and enough where this function itself
-    # does not go by the shapes.
+    # On NumPy arrays the binding's own checks are quicker, and enough where this function does not
+    # use the shapes itself.
     if framework != "numpy" or h0 is None or lengths is not None:
         check_call(_by_name(tensors), activation, recurrent_activation)
     if framework != "numpy":
-        # Copied, for a gradient may come after the caller has written over an array.
+        # Copied, because a gradient may be computed after the caller has overwritten an array.
         tensors = ops.own(
             [native(t.copy()) if _module_name(type(t)) == "numpy" else t for t in tensors]
         )
@@ -153,8 +153,7 @@ def _states(initial_state):
 
 
 def _shared(name, value):
-    """The value, as an array of CuPy or NumPy where it is of an unknown kind and shares its memory
-    with them."""
+    """The value; if of an unknown kind that shares its memory, as an array of CuPy or NumPy."""
     if value is None or _module_name(type(value)) is not None:
         return value
     if isinstance(value, np.ma.MaskedArray):
@@ -210,7 +209,7 @@ def _modules_of(types):
     }
 
 
-@constant  # for all types at once: to ask for each takes longer than a small step
+@constant  # for all types at once: asking for each takes longer than a small step
 def _framework_of(*types):
     """The one module of `pylstm.ops` for arguments of such types; None where there is none."""
     frameworks = set(_modules_of(types).values())
@@ -242,7 +241,7 @@ def _no_framework(tensors):
 
 
 def _way_to_array(name, value, x):
-    """The line that makes of an argument what `lstm` takes."""
+    """The line that turns an argument into what `lstm` takes."""
     if name == "recurrent_dropout" and np.ndim(value) == 0:
         return "an array (4, batch, units) of multipliers: pylstm.LSTM draws them from a rate"
     if isinstance(value, (list, tuple)) and hasattr(value, "lengths"):  # a `PaddedBatch`

@@ -32,7 +32,7 @@ def fused_loop(layer, sequences, initial_state, mask, training):
     cell = layer.cell
     dtype = cell.compute_dtype
     sequences = _tensor(sequences, dtype)
-    with AutocastScope(None):  # a wrapper's would round the weights of a cell of another dtype
+    with AutocastScope(None):  # a wrapper's scope would round a cell's weights of another dtype
         kernel, recurrent_kernel = (_tensor(w, dtype) for w in (cell.kernel, cell.recurrent_kernel))
         bias = _tensor(cell.bias, dtype) if cell.use_bias else None
     h0, c0 = (_tensor(state, dtype) for state in initial_state)
@@ -82,7 +82,7 @@ def _tensor(value, dtype):
 def _any_batch(state):
     """A state that does not tell its batch size.
 
-    Else operations after the LSTM would count on that size, and fail in their own words
+    Operations after the LSTM would otherwise rely on that size, and fail in their own words
     before the check that the sequences have it.
     """
     import tensorflow as tf

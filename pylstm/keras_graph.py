@@ -1,4 +1,4 @@
-"""Reading the graph of a Keras model. Whatever is imported from `keras.src` comes from here."""
+"""Reads the graph of a Keras model. Whatever is imported from `keras.src` comes from here."""
 
 import keras
 from keras.src import backend
@@ -22,7 +22,7 @@ def direct_layers_of(layer):
 
 
 def nodes_of(operation):
-    """The nodes of the graph at which a layer or operation is called, in turn."""
+    """The nodes of the graph at which a layer or operation is called, in order."""
     return operation._inbound_nodes
 
 
@@ -41,13 +41,13 @@ def node_of(symbolic):
 
 
 def nodes_in_turn(model):
-    """The nodes of a functional model's graph, each behind those whose outputs it takes."""
+    """The nodes of a functional model's graph, each after those whose outputs it takes."""
     by_depth = model._nodes_by_depth
     return [node for depth in sorted(by_depth, reverse=True) for node in by_depth[depth]]
 
 
 def run_graph(model, inputs, operation_fn):
-    """Runs the graph of a functional model as Keras does, whatever a subclass makes of that.
+    """Runs the graph of a functional model as Keras does, even where a subclass overrides that.
 
     Args:
         model: The model.
@@ -68,7 +68,7 @@ def is_recurrent(layer):
 
 
 def drops_steps(layer):
-    """Whether a layer is recurrent and gives its last step alone."""
+    """Whether a layer is recurrent and gives only its last step."""
     return is_recurrent(layer) and not layer.return_sequences
 
 

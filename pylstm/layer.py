@@ -35,9 +35,9 @@ class LSTM(keras.layers.LSTM):
         mask_value: Steps whose features all equal this value are masked, as by
             `keras.layers.Masking`. None: no value is special. It cannot be nan, which
             equals nothing.
-        *args, **kwargs: As for `keras.layers.LSTM`. `use_cudnn` steers Keras' loop
-            alone, and so does `unroll`, but on JAX: there it also decides, as in
-            Keras, whether leading masked steps give zeros or the initial state.
+        *args, **kwargs: As for `keras.layers.LSTM`. `use_cudnn` and `unroll` steer only
+            Keras' loop; but on JAX `unroll` also decides, as in Keras, whether leading
+            masked steps give zeros or the initial state.
 
     Call arguments:
         sequences: `(batch, time, features)`, or what `pylstm.inputs` makes into that,
@@ -72,7 +72,7 @@ class LSTM(keras.layers.LSTM):
         self.kernel = _one_of(self, "kernel", kernel, get_args(Kernel))
         self.validate = _one_of(self, "validate", validate, get_args(Validate))
         self.mask_value = check_mask_value(mask_value, self.name)
-        if mask_value is not None:  # which a `Bidirectional` on cuDNN would pass by
+        if mask_value is not None:  # which a `Bidirectional` on cuDNN would ignore
             self.use_cudnn = False
         self.corrections = ()
         self.input_spec = None  # `prepare` checks more, and says more.
@@ -97,8 +97,8 @@ class LSTM(keras.layers.LSTM):
 
     @property
     def variables(self):
-        """As Keras', on JAX with the states, which its compiled steps would drop: they keep what is
-        in here. What is in `weights` alone is saved."""
+        """As Keras', on JAX with the states: its compiled steps keep only what is listed here. Only
+        what is in `weights` is saved."""
         keeps = keras.backend.backend() == "jax" and self.stateful and self.states is not None
         return [*super().variables, *self.states] if keeps else super().variables
 
@@ -162,9 +162,9 @@ class LSTM(keras.layers.LSTM):
         return super().call(sequences, initial_state=initial_state, mask=mask, training=training)
 
     def _call_empty(self, sequences, initial_state, training):
-        """The outputs for no sequences or no steps, of which Keras' loop can run neither.
+        """The outputs for no sequences or no steps, neither of which Keras' loop can run.
 
-        One masked step changes no state, and what one sequence too many gives is dropped.
+        One masked step changes no state; the output of one sequence too many is dropped.
         """
         batch, steps, features = ops.shape(sequences)
         none = sequences.shape[0] == 0

@@ -1,4 +1,4 @@
-"""Lengths (B,) beside a batch of sequences, in any container: read and checked."""
+"""Reads and checks lengths (B,) of a batch of sequences, in any container."""
 
 import contextlib
 
@@ -7,7 +7,7 @@ import numpy as np
 from pylstm.array_types import dtype_name, may_equal, static_shape
 from pylstm.errors import MaskError
 
-# For lengths that a trace stands for, beside arrays of NumPy.
+# For lengths that are being traced, beside arrays of NumPy.
 _WAYS_TO_TRACE = (
     "x = jax.numpy.asarray(x)     for lengths that JAX traces\n"
     "x = tf.convert_to_tensor(x)     for those of a tf.function"
@@ -15,8 +15,8 @@ _WAYS_TO_TRACE = (
 
 
 def read_lengths(lengths, x, *stacked):
-    """Lengths that are no array of x's framework, as a NumPy array; where their values are on a
-    device, or are traced, as an array of x's framework, by its function, `stacked`.
+    """Reads lengths that are no array of x's framework: as a NumPy array, or, where their values
+    are on a device or traced, by the function `stacked` of x's framework as an array of that.
 
     Raises:
         MaskError: They cannot be read.
@@ -31,7 +31,7 @@ def read_lengths(lengths, x, *stacked):
 
 
 def check_lengths(lengths, x):
-    """Checks lengths; their values only where they are NumPy's, for no device is waited for.
+    """Checks lengths; their values only if they are NumPy's, so that no device is waited for.
 
     Args:
         lengths: Integers (B,), an array; of NumPy's, whole floats, too.
@@ -65,7 +65,7 @@ def check_lengths(lengths, x):
 
 
 def lengths_error(got, x, fix=None):
-    """The error for lengths beside x that do not fit; by default they are to be made anew."""
+    """The error for lengths that do not fit x; by default the fix is to make them anew."""
     batch, time, *_ = static_shape(x) or (None, None)
     return MaskError(
         "PYL113",

@@ -1,6 +1,6 @@
 """The LSTM in float64 NumPy, forward and backward: what every kernel is tested against.
 
-Written for reading, step by step and row by row, and sharing nothing with the kernels. Source:
+Written to be read, step by step and row by row; it shares nothing with the kernels. Source:
 `keras.layers.LSTM` and Keras' masking loop (`keras.src.backend.tensorflow.rnn.rnn`).
 """
 
@@ -203,7 +203,7 @@ def lstm_backward(
     return_sequences=True,
     zero_output_for_mask=False,
 ):
-    """Gradients of a scalar of which dy, dh and dc are the gradients by `lstm_forward`'s results.
+    """Gradients of a scalar, given those by the results of `lstm_forward`: dy, dh and dc.
 
     Args:
         dy: like y of `lstm_forward`, or None for zeros.

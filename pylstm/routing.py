@@ -61,7 +61,7 @@ def _obstacle(layer, sequences):
     error = _load_error(backend)
     if error is not None:
         if layer.kernel == "fused":
-            raise error.with_traceback(None)  # which would grow with each call
+            raise error.with_traceback(None)  # a traceback would grow with each call
         _warn_of_keras_loop(str(error))
         return "the compiled library is missing or cannot be loaded"
     cell = layer.cell
@@ -108,7 +108,7 @@ def _warn_of_keras_loop(message):
 
 
 def xla_is_keras_default():
-    """Returns whether `jit_compile="auto"` may choose XLA: never for TensorFlow on a CPU."""
+    """Returns whether `jit_compile="auto"` may choose XLA: on TensorFlow, with more than a CPU."""
     if keras.backend.backend() != "tensorflow":
         return False
     import tensorflow as tf

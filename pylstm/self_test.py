@@ -90,7 +90,7 @@ class _Call:
         return (*outputs, *gradients)
 
     def exists_on_backend(self):
-        """Whether Keras' backend has the dtype: JAX has float64 where one asks for it."""
+        """Whether Keras' backend has the dtype: JAX has float64 only if that was enabled."""
         dtype = keras.backend.standardize_dtype(self.dtype)
         return keras.backend.standardize_dtype(ops.zeros((), dtype).dtype) == dtype
 
@@ -106,7 +106,7 @@ class _Call:
         return [ops.convert_to_numpy(tensor) for tensor in (*outputs, *gradients)]
 
 
-# The outputs of a function of tensors, and what its first output, weighted by dy, depends on.
+# For each backend: the outputs of a function of tensors, and the gradients of its first, given dy.
 
 
 def _tensorflow(function, inputs, dy):

@@ -13,7 +13,7 @@ _CONTAINERS = ("PYL126", "PYL127")
 
 
 class CorrectionFindings:
-    """Takes the corrections of one input; the report of `read_column` and `enter_column`.
+    """Makes findings of the corrections of one input: a report for `read_column`, `enter_column`.
 
     Args:
         model: A Keras model.

@@ -1,4 +1,4 @@
-"""NaN and infinity in the data, and the line that makes them 0 in what holds the data."""
+"""Finds NaN and infinity in the data, and gives the line that makes finite numbers of them."""
 
 import keras
 import numpy as np
@@ -37,7 +37,7 @@ def check_finite(where, raw, column, may_be_meant):
 
 
 def check_finite_rows(where, rows):
-    """As `check_finite`, for those samples {index: array} of a list that can be read."""
+    """As `check_finite`, for the samples of a list that can be read, as {index: array}."""
     yield from _check_rows(where, rows, _line_of_list(where), False)
 
 

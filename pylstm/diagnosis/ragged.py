@@ -1,4 +1,4 @@
-"""How far ragged tensors come in a model of Keras' own."""
+"""How far ragged tensors get in a model of Keras' own."""
 
 import keras
 
@@ -24,7 +24,7 @@ _REFUSE_RAGGED = ("NanToNum", "Where")  # of those that compute each step by its
 
 
 def front_and_readers(model, name):
-    """What an input comes to as the ragged tensor that it was.
+    """The operations that an input reaches as a ragged tensor.
 
     Args:
         model: A Keras model.

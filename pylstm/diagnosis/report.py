@@ -22,7 +22,7 @@ HINTS = {
     "PYL212": "labels for which the model has no output",
     "PYL213": "real steps that count as padding",
 }
-"""Code to summary of what only `diagnose` reports: input that no error and no fix concerns."""
+"""Code to summary of what only `diagnose` reports: input that raises no error and is not fixed."""
 
 LEVELS = ("error", "warning", "fixed", "note")
 _COLORS = {"error": "#c0392b", "warning": "#b9770e", "fixed": "#1e8449", "note": "#5d6d7e"}

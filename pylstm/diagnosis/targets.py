@@ -55,7 +55,7 @@ def check_targets(model, x, y, is_read, in_batches):
 
 
 def check_lists(model, y):
-    """Looks for targets that Keras takes for something else; for x that it takes."""
+    """Looks for targets that Keras refuses or takes for something else, beside x that it takes."""
     y = split_targets(y, count_outputs(model), count_samples(y))
     for where, part in named("y", y):
         if isinstance(part, list) and not isinstance(model, SequenceInputs):

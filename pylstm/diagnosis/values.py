@@ -34,7 +34,7 @@ def check_column(model, name, where, column):
 
 
 def check_entered(model, name, where, column):
-    """As `check_column`, for what needs the axes that the model reads the column with."""
+    """As `check_column`, for what depends on the axes as the model reads them."""
     if not _is_scaled(model, name):
         yield from _check_scale(where, rows_of(column))
     if not isinstance(column, Dense):
@@ -56,7 +56,7 @@ def check_empty(where, rows):
 
 
 def check_masked_steps(model, name, where, rows):
-    """Looks for steps of sequences without padding that a layer takes for padding."""
+    """Looks for real steps of sequences that a layer takes for padding."""
     try:
         value = padding_value(model, name)
     except RaggedError:  # of which `check_masks` tells

@@ -1,4 +1,4 @@
-"""Whatever a user has to one dense array or tensor, with a mask where lengths differ.
+"""Turns whatever a user has into one dense array or tensor, with a mask where lengths differ.
 
 Arrays and tensors stay what they are. Collections of sequences are read by
 `pylstm.inputs.sequences`; tensors among them stay in the graph, so gradients flow.
@@ -38,7 +38,7 @@ def as_dense(value, report, least_steps=0):
             sequences: list, nested list, object array, Series, `tf.RaggedTensor`, torch's nested
             tensor and `PackedSequence`; or a `PaddedBatch`, whose padding stays where it is.
         report: Called for what had to be changed, as `corrections.Corrections` is.
-        least_steps: To how many steps at least sequences of several lengths are padded, 0 or 1.
+        least_steps: The least number of steps to pad sequences of several lengths to, 0 or 1.
 
     Returns:
         The array or tensor, and a bool mask (batch, time) or None.
@@ -82,7 +82,7 @@ def as_array(value):
 
 
 def unreported(code, **_):
-    """For what is not the layer's input: its conversions are not corrections."""
+    """A report for what is not the layer's input: its conversions are not corrections."""
 
 
 def as_numbers(x, dtype, report, name="x"):
@@ -151,7 +151,7 @@ def _dense_sequences(items, report):
 
 
 def _with_steps(x, mask, least):
-    """x (batch, time, ...) and its mask, with as many masked steps at least."""
+    """x (batch, time, ...) and its mask; if it has one, padded to at least so many steps."""
     if mask is None or x.shape[1] >= least:
         return x, mask
     x = keras.ops.pad(x, [(0, 0), (0, least)] + [(0, 0)] * (len(x.shape) - 2))
@@ -159,7 +159,7 @@ def _with_steps(x, mask, least):
 
 
 def _is_empty_sequence(shape):
-    """Whether a shape is that of a sequence without steps, which gets a mask that says so."""
+    """Whether a shape is that of a sequence without steps, which needs a mask to say so."""
     return len(shape) <= 2 and shape[:1] == (0,)
 
 

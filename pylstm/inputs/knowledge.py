@@ -1,4 +1,4 @@
-"""What a layer knows of its input: from its weights, its earlier calls and the model around it."""
+"""What a layer knows about its input, from its weights, its earlier calls and the model around."""
 
 from dataclasses import dataclass, field
 

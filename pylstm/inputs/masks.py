@@ -1,4 +1,4 @@
-"""Masks and lengths to one bool mask (batch, time), True where a step counts."""
+"""Turns masks and lengths into one bool mask (batch, time), True where a step counts."""
 
 import keras
 import numpy as np
@@ -87,7 +87,7 @@ def from_value(x, value, dtype):
     Args:
         x: The input, (batch, time, features).
         value: A number.
-        dtype: Of the layer's weights. In float64, 0.1 is another number than in float32.
+        dtype: That of the layer's weights: in float64, 0.1 is another number than in float32.
     """
     if dtype_name(x) == "float64":
         x = keras.ops.cast(x, dtype)
@@ -95,7 +95,7 @@ def from_value(x, value, dtype):
 
 
 def check_mask_value(value, layer=None):
-    """A `mask_value` as a number of Python's, which takes the dtype of what it is compared with.
+    """A `mask_value` as a Python number, which takes the dtype of what it is compared with.
 
     Args:
         value: What was given; None stays None.
@@ -142,8 +142,8 @@ def beside_features(mask, x):
 
 
 def _host_value(value):
-    """The NumPy array of a value in host memory; None where looking would wait for a device, and
-    for what is traced."""
+    """The NumPy array of a value in host memory; None for what is traced, and where looking would
+    wait for a device."""
     if not is_tensor(value):
         return np.asarray(value)
     if isinstance(value, (keras.KerasTensor, keras.Variable)):

@@ -1,4 +1,4 @@
-"""Sequences of several lengths to one dense batch, and back."""
+"""Pads sequences of several lengths to one dense batch, and back."""
 
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -178,9 +178,10 @@ def _padded_length(lengths, maxlen):
 
 
 def _lossless_dtype(seqs, dtype, value):
-    """The dtype to pad in; raises where one that was asked for, or integers, change a number.
+    """The dtype to pad in. Floats may be rounded, but not become infinite.
 
-    Floats may be rounded, but not become infinite.
+    Raises:
+        DTypeError: A dtype that was asked for, or that of integers, would change a number.
     """
     wanted = seqs[0].dtype if dtype is None else np.dtype(dtype)
     is_integer = wanted.kind in "biu"

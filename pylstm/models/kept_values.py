@@ -1,4 +1,4 @@
-"""A model's values after an error: Keras' loops on JAX take them out of it while they run."""
+"""Keeps a model's values after an error: on JAX, Keras' loops take them out while they run."""
 
 import contextlib
 

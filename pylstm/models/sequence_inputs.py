@@ -20,15 +20,15 @@ from pylstm.models.unpadding import are_by_sample, as_lists, may_have_steps, wit
 
 
 class SequenceInputs:
-    """What pylstm's models add to Keras': the data that its adapter refuses.
+    """What pylstm's models add to Keras': data that its adapter refuses.
 
     `fit`, `evaluate`, `predict`, the `*_on_batch` methods and the call itself also take lists
     of arrays of equal or different lengths, nested lists, object arrays, `tf.RaggedTensor`,
-    pandas Series of arrays, `PaddedBatch`, and generators and `PyDataset`s of these; as x, and as
+    pandas Series of arrays, `PaddedBatch`, and generators and `PyDataset`s of these, as x and as
     targets and weights per step. `fit` puts sequences of similar lengths in a batch. Each
     layer sees the Keras mask, as after `keras.layers.Masking`. In a graph, `Embedding` layers and
     pointwise operations of `keras.ops` pass it on, too, and what would lose it is an error.
-    Arrays, `tf.data.Dataset` and a `PyDataset` of arrays go to Keras as they are.
+    Arrays, a `tf.data.Dataset` and a `PyDataset` of arrays go to Keras as they are.
 
     Where a model has several inputs, x is a dict, or a tuple or list with one entry for each.
     A subclassed model, whose inputs Keras does not know, takes several inputs as a tuple.
@@ -138,7 +138,7 @@ class SequenceInputs:
         return_dict=False,
         **kwargs,
     ) -> float | list[float] | dict[str, float]:
-        """As `keras.Model.evaluate`, which `fit` gives keywords of its own, too."""
+        """As `keras.Model.evaluate`, with the private keywords that `fit` passes."""
         data = read_data(self, x, y, sample_weight)
         if data is None:
             x = read_batches(self, x)
@@ -169,7 +169,7 @@ class SequenceInputs:
         with kept_values(self), readable_errors(data is None):
             outputs = super().predict(x, batch_size, verbose, steps, callbacks)
             if order is not None and not are_by_sample(outputs, data.size):
-                # Only the user's own order says what such an output is of.
+                # Only in the user's own order is it known what such an output belongs to.
                 x, order = feed(self, data, batch_size)[0], None
                 outputs = super().predict(x, batch_size, verbose)
         return as_lists(outputs, order)

@@ -1,7 +1,7 @@
-"""The functions in which Keras runs a model, traced for each rank of data by itself.
+"""The functions in which Keras runs a model, traced separately for each rank of the data.
 
-TensorFlow would trace a second rank as any rank, which no layer can be called with, and after the
-declared number of steps another one as any, so that no layer could tell of it.
+TensorFlow would trace a second rank as an unknown one, which no layer can be called with, and a
+number of steps after the declared one as unknown, so that no layer could tell of it.
 """
 
 import threading

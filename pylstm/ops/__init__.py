@@ -23,7 +23,7 @@ INPUTS = (
     "mask",
     "recurrent_dropout",
 )
-# What a call may choose besides its tensors, in the order of the kernels' attributes: the defaults.
+# The options of a call and their defaults, in the order of the kernels' attributes.
 OPTIONS = {
     "activation": "tanh",
     "recurrent_activation": "sigmoid",
@@ -36,9 +36,13 @@ _loaded = {}
 
 
 def load_ops(name):
-    """Imports the module `name` of this package."""
-    # In a dict, which `torch.compile` reads: of `functools.cache` it would warn, and it fails where
-    # a `constant` is a module.
+    """Imports the module `name` of this package.
+
+    Raises:
+        BackendLoadError: What was compiled for it is absent or cannot be loaded.
+    """
+    # In a dict, which `torch.compile` can read: at `functools.cache` it would warn, and it fails
+    # where a `constant` is a module.
     if name not in _loaded:
         _loaded[name] = importlib.import_module(f"{__name__}.{name}")
     return _loaded[name]
@@ -54,9 +58,9 @@ def in_xla():
 
 
 def register_op():
-    """Makes the op known to the framework that Keras runs on: a SavedModel or another program that
-    holds the op loads after `import pylstm`. A library that cannot be loaded is reported when a
-    layer needs it.
+    """Registers the op with the framework that Keras runs on, so that a SavedModel or another
+    program that holds it loads after `import pylstm`. A library that cannot be loaded is reported
+    when a layer needs it.
 
     Raises:
         BackendLoadError: Keras runs on TensorFlow, which is not installed.

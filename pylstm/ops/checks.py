@@ -1,6 +1,6 @@
 """Checks of the functional op's arguments, the same for every framework.
 
-They look at shapes and dtypes alone, so they serve graphs and traces, too. The compiled bindings
+They look only at shapes and dtypes, so they work in graphs and traces, too. The compiled bindings
 check again before they use a pointer.
 """
 
@@ -90,9 +90,8 @@ def check_devices(arrays, device_of, reachable, fix):
 
     Args:
         arrays: The arrays of one framework, by name.
-        device_of: A function of an array that gives its device, such as "cuda:0" as text.
-        reachable: The kinds of devices, such as "cuda", that the kernels reach; None for whatever
-            they are on.
+        device_of: A function that gives the device of an array, as text such as "cuda:0".
+        reachable: The kinds of devices, such as "cuda", that the kernels reach; None for any.
         fix: What to write instead.
 
     Raises:

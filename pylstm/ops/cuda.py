@@ -1,4 +1,4 @@
-"""The CUDA kernels on any framework's arrays: they keep to its memory, device and stream.
+"""The CUDA kernels on any framework's arrays, in its memory and on its device and stream.
 
 A framework is a module or object with
     dense(array)              the array, or a copy of it that is row-major
@@ -63,7 +63,7 @@ def forward(framework, tensors, *, save_for_backward=False, **options):
 
 
 def backward(framework, tensors, reserve, output_gradients, *, input_gradient=True, **options):
-    """Gradients of a scalar of which `output_gradients` are those by y, h and c (None for zeros).
+    """Gradients of a scalar, given those by y, h and c: `output_gradients` (None for zeros).
 
     Args:
         framework, tensors, options: As `forward` got them.
@@ -98,7 +98,11 @@ def backward(framework, tensors, reserve, output_gradients, *, input_gradient=Tr
 
 @contextlib.contextmanager
 def on_device_of(framework, x):
-    """As a context: x's device is the current one, and errors of the device are explained."""
+    """A context in which x's device is the current one, and errors of the device are explained.
+
+    Raises:
+        DeviceError: For CUDA's errors, and those of the framework's allocator.
+    """
     cuda_error = load_cuda().CudaError
     try:
         with framework.on_device(x):
@@ -119,7 +123,7 @@ def _present(framework, names, arrays):
 
 def _call(framework, arrays, save_for_backward, options):
     # A framework's own operator may be called without the checks of `pylstm.lstm`, and from here on
-    # there are addresses alone.
+    # there are only addresses.
     check_dtypes(arrays)
     check_devices(arrays, framework.device, None, "move them to the device of x")
     return load_cuda().Call(

@@ -22,6 +22,9 @@ def lstm(
 
     Returns:
         y, (B, T, H) or (B, H); h and c after the last step, (B, H).
+
+    Raises:
+        As `pylstm.ops.cuda.forward`.
     """
     arrays = (x, h0, c0, kernel, recurrent_kernel, bias, mask, recurrent_dropout)
     y, h, c, _ = cuda.forward(_CuPy, arrays, **options)

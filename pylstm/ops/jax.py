@@ -1,7 +1,7 @@
 """The LSTM as a JAX function with a gradient, on the CPU.
 
 It runs in XLA's own threads on XLA's own buffers, under `jit`, `grad` and `vmap` (one element after
-the other). Derivatives of a gradient come from a loop; forward mode alone is not there.
+the other). Derivatives of a gradient come from a loop; there is no forward mode.
 """
 
 import functools
@@ -34,7 +34,7 @@ def _register_targets():
     try:
         for name, target in _TARGETS.items():
             jax.ffi.register_ffi_target(target, handlers[name], platform="cpu")
-    except jax.errors.JaxRuntimeError as error:  # of an older interface than the handlers'
+    except jax.errors.JaxRuntimeError as error:  # JAX's interface is older than the handlers'
         raise BackendLoadError(
             "PYL132",
             "JAX does not take the compiled handlers",
@@ -71,7 +71,7 @@ def lstm(
         DeviceError: An array is not on the CPU, or two are on different ones of its devices. Under
             `jit` only XLA knows: it reports that `pylstm_lstm_forward` has no implementation on the
             platform.
-        PylstmError: Under forward mode, if not of a function under `jit`, where JAX raises.
+        PylstmError: In forward mode; under `jit` JAX itself raises.
     """
     tensors = (x, h0, c0, kernel, recurrent_kernel, bias, mask, recurrent_dropout)
     _check_devices(tensors)
@@ -121,8 +121,8 @@ def _check_devices(tensors):
 
 
 def _whole(tensor):
-    """The tensor, gathered where a mesh with explicit axes divides it, as the kernels need it: by
-    an operation that has a gradient, which is divided as the tensor was."""
+    """The whole tensor, as the kernels need it, where a mesh with explicit axes divides it. The
+    operation that gathers it has a gradient, divided as the tensor was."""
     kind = jax.typeof(tensor).sharding
     if not any(kind.spec):
         return tensor
@@ -130,8 +130,8 @@ def _whole(tensor):
 
 
 def _divided_alike(tensors):
-    """The tensors, all divided where `jax.shard_map` divides one: so JAX sums the gradients of the
-    others."""
+    """The tensors, all divided where `jax.shard_map` divides one, so that JAX sums the gradients of
+    the others."""
     axes = frozenset().union(*(_divided_over(t) for t in tensors if t is not None))
     return [None if t is None else _divided(t, axes) for t in tensors]
 
@@ -165,7 +165,7 @@ def obstacle(x):
     known = isinstance(x, jax.Array) and not isinstance(x, jax.core.Tracer)
     platform = _platform(x) if known else jax.default_backend()
     if platform != "cpu":
-        return f"JAX computes on {platform}, and the fused kernel for JAX on the CPU"
+        return f"JAX computes on {platform}, and the fused kernel for JAX only on the CPU"
     if not all(isinstance(size, int) for size in x.shape):
         return "the fused kernel needs sizes, and JAX traces the call without them"
     if jax.sharding.get_abstract_mesh().explicit_axes and not any(jax.typeof(x).sharding.spec):
@@ -183,7 +183,7 @@ def _lstm(options, *tensors):
 def _save(options, *primals):
     tensors = tuple(None if primal is None else primal.value for primal in primals)
     *outputs, reserve = _forward(options, True, tensors)
-    # What is saved becomes an array, whose value no trace knows. None stays None.
+    # What is saved becomes an array, whose value is unknown while tracing; None stays None.
     input_gradient = () if primals[0].perturbed else None
     return tuple(outputs), (tensors, reserve, input_gradient)
 
@@ -204,7 +204,7 @@ def _dense(gradient):
 
 
 _lstm.defvjp(_save, _gradient, symbolic_zeros=True)
-# `jax.shard_map` has no rule for it outside of `jit`, where single operations are slower, too.
+# Outside of `jit`, `jax.shard_map` has no rule for it, and single operations are slower.
 _compiled = jax.jit(_lstm, static_argnums=0)
 
 
@@ -241,7 +241,7 @@ def _backward(options, input_gradient, tensors, reserve, output_gradients):
     return dx if input_gradient else None, *gradients
 
 
-# Who differentiates a gradient differentiates the two parts of it.
+# Differentiating a gradient means differentiating both of its parts.
 
 
 @_forward.defjvp

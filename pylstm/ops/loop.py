@@ -1,7 +1,7 @@
 """The LSTM as a loop of Keras' operations, for the derivatives that the kernels do not have.
 
-The kernels differentiate once. Who asks for more (a gradient penalty, a Hessian) gets the numbers
-of Keras' loop, and its speed, for that part alone.
+The kernels differentiate once. Anything beyond (a gradient penalty, a Hessian) has the numbers of
+Keras' loop, and its speed, for that part alone.
 """
 
 import keras
@@ -66,7 +66,7 @@ def lstm_loop(
 
 
 def started(mask, go_backwards):
-    """Returns bool (B, T), in the order of the outputs: whether a step that counts came by then."""
+    """Returns bool (B, T), in the order of the outputs: whether any step up to it counts."""
     mask = ops.flip(mask, 1) if go_backwards else mask
     return ops.cumsum(ops.cast(mask, "int32"), axis=1) > 0
 

@@ -41,8 +41,8 @@ def lstm(
     """Runs an LSTM over a batch of sequences; arguments as in `pylstm.lstm`, and one more.
 
     Args:
-        save_for_backward: Keep what the gradient needs, 5·B·T·H numbers. Without, a gradient is
-            right too, but runs the forward pass again. None keeps it in graphs and under a tape.
+        save_for_backward: Keep what the gradient needs, 5·B·T·H numbers; else a gradient runs the
+            forward pass again. None keeps it in graphs and under a tape.
 
     Returns:
         y, (B, T, H) or (B, H); h and c after the last step, (B, H).
@@ -121,9 +121,9 @@ def _lstm_gradient(op, dy, dh, dc, _):
     y, h, c, reserve = op.outputs
     if not op.get_attr("save_for_backward"):
         reserve = _ops.pylstm_lstm(*inputs, **options, save_for_backward=True).reserve
-    # What a tape says of its operations; those of graphs say nothing.
+    # A tape tells this of its operations; those of graphs tell nothing.
     input_gradient = 0 not in (getattr(op, "skip_input_indices", None) or ())
-    with tf.device(reserve.device):  # what is in it is in the order of that device's kernels
+    with tf.device(reserve.device):  # its layout is that of this device's kernels
         dx, *others, dbias = _ops.pylstm_lstm_grad(
             *inputs,
             reserve,
@@ -139,7 +139,7 @@ def _lstm_gradient(op, dy, dh, dc, _):
 
 @tf.RegisterGradient("PylstmLstmGrad")
 def _gradient_of_gradient(op, *outer):
-    """What the op's gradient, weighted by `outer`, depends on: by a loop."""
+    """The derivatives of the op's gradient, weighted by `outer`: by a loop."""
     require_loop("tensorflow")
     *fixed, bias, mask, dropout = _grouped(op)
     constant = [group[0] if group else None for group in (mask, dropout)]
@@ -147,7 +147,7 @@ def _gradient_of_gradient(op, *outer):
     for role in ("activation", "recurrent_activation"):
         options[role] = options[role].decode()
     outer = [_dense(weight, output) for weight, output in zip(outer, op.outputs, strict=True)]
-    # Copies, since one tensor may come in two places, and each has a derivative of its own.
+    # Copies: one tensor may be two arguments, and each has a derivative of its own.
     weighted, upstream = tf.nest.map_structure(
         tf.identity, ([*fixed, *bias], list(op.inputs[-_OUTPUTS:]))
     )

@@ -1,7 +1,7 @@
 """The LSTM as a torch operator with a gradient, for tensors on the CPU or on a CUDA device.
 
-It computes on the tensors' own memory. `torch.compile` keeps `lstm` below in one graph; at
-`pylstm.lstm`, which checks more, it breaks the graph.
+It computes in the tensors' own memory. `torch.compile` keeps `lstm` below in one graph; at
+`pylstm.lstm`, which checks more, the graph breaks.
 """
 
 import os
@@ -44,6 +44,10 @@ def lstm(
 
     Returns:
         y, (B, T, H) or (B, H); h and c after the last step, (B, H).
+
+    Raises:
+        PylstmError: In forward mode, or under a transformation of torch.func; on a GPU, as
+            `pylstm.ops.cuda.forward`.
     """
     if _is_transformed():
         raise PylstmError(
@@ -111,12 +115,13 @@ def obstacle(x):
     if device == "cuda" and "GPU" not in devices():
         return "the input is on a GPU, for which the fused kernel is not built here"
     if device not in _DEVICES:
-        return f"the input is on {device}, and the fused kernel on {' and '.join(_DEVICES[:-1])}"
+        reached = " and ".join(_DEVICES[:-1])
+        return f"the input is on {device}, and the fused kernel runs on {reached}"
     return None
 
 
 def _is_transformed():
-    # Torch itself would take an operator's unknown tangents for zeros, in silence.
+    # Torch itself would silently take an operator's unknown tangents for zeros.
     return torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
 
 
@@ -194,7 +199,7 @@ def _backward(
         input_gradient=input_gradient,
         threads=_threads(),
     )
-    # No list: only for plain tensors can torch run it for each of a batch of gradients.
+    # No list: torch can run it for each of a batch of gradients only if it returns plain tensors.
     return tuple(x.new_empty(0) if g is None else _from_numpy(g) for g in gradients)
 
 
@@ -304,14 +309,14 @@ def _save_gradient(ctx, inputs, output):
 
 def _gradient_of_gradient(ctx, *outer):
     """The derivatives of the gradient, weighted by `outer`: by a loop."""
-    # Here, because it imports Keras: the checks on a GPU run this module without it.
+    # Imported here, since it imports Keras: the checks on a GPU run this module without that.
     from pylstm.ops.loop import lstm_loop, require_loop
 
     require_loop("torch")
     *tensors, dy, dh, dc = ctx.saved_tensors
     *weighted, mask, dropout = tensors
     with torch.enable_grad():
-        # Copies, since one tensor may come in two places, and each has a derivative of its own.
+        # Copies: one tensor may be two arguments, and each has a derivative of its own.
         weighted, upstream = [[_copy(t) for t in group] for group in (weighted, (dy, dh, dc))]
         outputs = lstm_loop(*weighted, mask, dropout, **ctx.options)
         used = [(y, dy) for y, dy in zip(outputs, upstream, strict=True) if dy is not None]

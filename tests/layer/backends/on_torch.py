@@ -176,7 +176,7 @@ def test_symbolic_call():
     [
         ("cuda", ["CPU", "GPU"], None),
         ("cuda", ["CPU"], "the input is on a GPU, for which the fused kernel is not built here"),
-        ("mps", ["CPU"], "the input is on mps, and the fused kernel on cpu and cuda"),
+        ("mps", ["CPU"], "the input is on mps, and the fused kernel runs on cpu and cuda"),
     ],
 )
 def test_devices(monkeypatch, device, built_for, reason):
