@@ -12,13 +12,13 @@ from benchmarks import report
 from benchmarks.picture import draw_speed_ups
 
 _HERE = Path(__file__).parent
-_ABOUT = "≈ marks ratios of two whose quartiles overlap."
+_ABOUT = "≈ marks ratios of times whose quartiles overlap."
 _EXPLANATION = (
     "Means are geometric. The best other is the fastest of torch, ONNX Runtime and JAX for each "
     "case. The kernel is pylstm on NumPy arrays, without TensorFlow's part of a call. " + _ABOUT
 )
 _OVERVIEW = (
-    "Milliseconds of a call of `pylstm.LSTM` with H units on B sequences of T steps of F features, "
+    "Milliseconds per call of `pylstm.LSTM` with H units on B sequences of T steps and F features, "
     "and how many times as fast that is as `keras.layers.LSTM`, both on TensorFlow, and as the "
     "fastest of `torch.nn.LSTM`, ONNX Runtime (inference only) and JAX. Means are geometric. "
     + _ABOUT
