@@ -62,7 +62,8 @@ struct Vec<BFloat16Pair> {
   PYLSTM_FN static Vec broadcast(const BFloat16Pair* p) {
     int pair;
     __builtin_memcpy(&pair, p, sizeof(pair));
-    return {(__m512bh)_mm512_set1_epi32(pair)};
+    // set1 instead makes Clang 16 crash.
+    return {(__m512bh)_mm512_broadcastd_epi32(_mm_cvtsi32_si128(pair))};
   }
 };
 

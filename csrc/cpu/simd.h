@@ -114,6 +114,29 @@ PYLSTM_FN void Vec<T>::store_n(T* p, int64_t n) const {
 #endif
 }
 
+// a b + c, rounded once where the processor can. For sums that must be the same in each copy of a
+// loop: of those that are written out, compilers do not contract the same ones in all.
+#if defined(__AVX512F__)
+PYLSTM_FN Vec<float> multiply_add(Vec<float> a, Vec<float> b, Vec<float> c) {
+  return Vec<float>(_mm512_fmadd_ps(a.raw, b.raw, c.raw));
+}
+PYLSTM_FN Vec<double> multiply_add(Vec<double> a, Vec<double> b, Vec<double> c) {
+  return Vec<double>(_mm512_fmadd_pd(a.raw, b.raw, c.raw));
+}
+#elif defined(__FMA__)
+PYLSTM_FN Vec<float> multiply_add(Vec<float> a, Vec<float> b, Vec<float> c) {
+  return Vec<float>(_mm256_fmadd_ps(a.raw, b.raw, c.raw));
+}
+PYLSTM_FN Vec<double> multiply_add(Vec<double> a, Vec<double> b, Vec<double> c) {
+  return Vec<double>(_mm256_fmadd_pd(a.raw, b.raw, c.raw));
+}
+#else
+template <class T>
+PYLSTM_FN Vec<T> multiply_add(Vec<T> a, Vec<T> b, Vec<T> c) {
+  return a * b + c;
+}
+#endif
+
 template <class T>
 PYLSTM_FN Vec<T> vselect(typename Vec<T>::Mask m, Vec<T> a, Vec<T> b) {
   return Vec<T>(m ? a.raw : b.raw);

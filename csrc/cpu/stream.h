@@ -17,7 +17,6 @@ inline constexpr int kStreamBlock = 8;
 template <int kRows, int kK, int kVectors, class S, class V = Vec<Compute<S>>>
 PYLSTM_FN void stream_tile(const V (&factor)[kRows][kK], const S* matrix, int64_t stride,
                            int64_t lanes, Compute<S>* const (&out)[kRows], int64_t column) {
-  // From zero: in a b + c d either product may be contracted, and copies of this code would differ.
   V sum[kRows][kVectors];
 #pragma GCC unroll 2
   for (int r = 0; r < kRows; ++r) {
@@ -30,7 +29,7 @@ PYLSTM_FN void stream_tile(const V (&factor)[kRows][kK], const S* matrix, int64_
     for (int v = 0; v < kVectors; ++v) {
       const V weights = load_lanes(matrix + k * stride + column + v * V::kWidth, lanes);
 #pragma GCC unroll 2
-      for (int r = 0; r < kRows; ++r) sum[r][v] += factor[r][k] * weights;
+      for (int r = 0; r < kRows; ++r) sum[r][v] = multiply_add(factor[r][k], weights, sum[r][v]);
     }
   }
 #pragma GCC unroll 2
