@@ -26,9 +26,58 @@ def output_lengths(model, x, shapes):
         not tell is left out.
     """
     graph = graph_of(model)
-    if graph is None:  # a `Sequential` that is not built: its shapes are those for x
-        return {name: None for name, shape in shapes.items() if shape[1:2] != (None,)}
+    if graph is None:
+        return _lengths_of_unbuilt(model, x, shapes)
     inputs, lengths = with_own_steps(model, x, shapes)
+    outputs = _outputs_for(graph, inputs)
+    known = {}
+    for name, shape in shapes.items() if outputs else ():
+        steps = (*outputs[name].shape, None)[1]
+        if steps in lengths or steps == (*shape, None, None)[1]:
+            known[name] = lengths.get(steps)
+    return known
+
+
+def output_steps(model, x, shapes):
+    """The number of steps that each output of a model has, whatever its input declared.
+
+    Args:
+        model: A Keras model.
+        x: Its inputs as columns.
+        shapes: The shapes of its outputs, by name or number, as `output_shapes` gives them for x.
+
+    Returns:
+        By name or number; None where they are not known, or follow the lengths of sequences.
+    """
+    declared, replaced, graph = declared_inputs(model), {}, graph_of(model)
+    for name, _, column in named_inputs(model, x):
+        symbol = declared.get(name)
+        if symbol is None or len(symbol.shape) != len(column.shape) or len(column.shape) < 2:
+            continue
+        steps = column.shape[1]
+        if symbol.shape[1] not in (None, steps):
+            shape = (symbol.shape[0], steps, *symbol.shape[2:])
+            replaced[id(symbol)] = keras.KerasTensor(shape, symbol.dtype)
+    if graph is not None and replaced:
+        outputs = _outputs_for(graph, [replaced.get(id(each), each) for each in graph.inputs])
+        shapes = {name: outputs[name].shape for name in shapes} if outputs else {}
+    return {name: (*shape, None, None)[1] for name, shape in shapes.items()}
+
+
+def _lengths_of_unbuilt(model, x, shapes):
+    """As `output_lengths`, of a `Sequential` that is not built: its shapes are those for x."""
+    known = {name: None for name, shape in shapes.items() if shape[1:2] != (None,)}
+    if isinstance(x, Sequences) and not known:
+        steps = 10 + max((size for size in x.shape if size), default=0)
+        for name in shapes:
+            output = model.compute_output_shape((x.size, steps, *x.shape[2:]))
+            if output[1:2] == (steps,):
+                known[name] = x.lengths
+    return known
+
+
+def _outputs_for(graph, inputs):
+    """The symbolic outputs of a model's graph by name or number; None where a layer refuses."""
 
     def ask(operation):
         return functools.partial(output_spec, ask, operation)
@@ -36,14 +85,8 @@ def output_lengths(model, x, shapes):
     try:
         outputs = run_graph(graph, inputs, ask)
     except Exception:  # of any kind: a layer takes no such steps
-        return {}
-    outputs = outputs if isinstance(outputs, dict) else tree.flatten(outputs)
-    known = {}
-    for name, shape in shapes.items():
-        steps = (*outputs[name].shape, None)[1]
-        if steps in lengths or steps == (*shape, None, None)[1]:
-            known[name] = lengths.get(steps)
-    return known
+        return None
+    return outputs if isinstance(outputs, dict) else tree.flatten(outputs)
 
 
 def with_own_steps(model, x, shapes):

@@ -15,7 +15,7 @@ from pylstm.models.data.columns import (
     other_lengths,
 )
 from pylstm.models.data.meeting_inputs import check_meeting_inputs
-from pylstm.models.data.output_lengths import output_lengths
+from pylstm.models.data.output_lengths import output_lengths, output_steps
 from pylstm.models.data.padded_targets import not_behind_the_steps, unpad_targets
 from pylstm.models.data.structure import is_several, named
 from pylstm.models.graph.outputs import map_targets, output_shapes
@@ -26,7 +26,8 @@ def fit_targets(model, columns):
 
     Raises:
         TimestepError: As `check_meeting_inputs` and `unpad_targets`, and for targets per step of
-            outputs per sample, or the other way round, of which Keras' loss fails.
+            outputs per sample, or the other way round, or of other steps, of which Keras' loss
+            fails.
     """
     check_meeting_inputs(model, columns.x)
     if columns.y is None:
@@ -44,7 +45,8 @@ def fit_targets(model, columns):
 
 
 def other_steps(model, columns, shapes):
-    """Targets per step beside outputs that have no steps, and the other way round.
+    """Targets per step beside outputs that have no steps, and the other way round, or of a fixed
+    number of other steps.
 
     Args:
         model: A Keras model.
@@ -57,14 +59,11 @@ def other_steps(model, columns, shapes):
     """
     y = columns.y
     steps = set().union(*map(_steps_of, columns_of(columns.x)))
-    parts, of_all = named("y", y), getattr(model, "loss", None)
-    losses = _of_each_output(model, of_all, y) or [of_all] * len(parts)
     inputs = [pair for pair in named("x", columns.x) if isinstance(pair[1], Sequences)]
-    are_arrays = any(isinstance(target, Dense) for _, target in parts)
+    are_arrays = any(isinstance(target, Dense) for target in columns_of(y))
     asks = len(inputs) > 1 or (inputs and are_arrays)
     known = output_lengths(model, columns.x, shapes) if asks else {}
-    in_order = y if isinstance(y, dict) else shapes
-    for (where, target), name, loss in zip(parts, in_order, losses, strict=False):
+    for (where, target), name, loss in _with_losses(model, y, shapes):
         output = shapes.get(name)
         if target is None or output is None:
             continue
@@ -88,6 +87,18 @@ def other_steps(model, columns, shapes):
             yield where, error, by_class or (_compares(loss) and not may_be_meant)
         elif _is_cut(target, known.get(name), output) and _compares(loss):
             yield where, not_behind_the_steps(where, target, known[name]), True
+        elif _may_have_other_steps(target, output, by_class) and _compares(loss):
+            number = output_steps(model, columns.x, shapes).get(name)
+            if number not in (None, 1, target.shape[1]):
+                error = _of_fixed_steps(model, where, target, output, number, by_class)
+                yield where, error, True
+
+
+def _with_losses(model, y, shapes):
+    """What the user calls each target, and the target; the name of its output; its loss."""
+    parts, of_all = named("y", y), getattr(model, "loss", None)
+    losses = _of_each_output(model, of_all, y) or [of_all] * len(parts)
+    return zip(parts, y if isinstance(y, dict) else shapes, losses, strict=False)
 
 
 def _steps_of(column):
@@ -139,6 +150,15 @@ def _is_cut(target, lengths, output):
     return len(target.shape) > 1 and 1 < target.shape[1] < lengths.max()
 
 
+def _may_have_other_steps(target, output, by_class):
+    """Whether an array of targets per step has not the steps that an output declares."""
+    if not isinstance(target, Dense) or len(output) < 3 or output[1] in (None, 1):
+        return False
+    rank = len(target.shape)
+    is_per_step = rank == len(output) or (rank == len(output) - 1 and (by_class or output[-1] == 1))
+    return is_per_step and target.shape[1] not in (1, output[1])
+
+
 def _of_other_steps(model, where, target, given, output, wanted, fix):
     return TimestepError(
         "PYL120",
@@ -161,6 +181,25 @@ def _of_longer_targets(model, where, target, inputs):
         got=f"{where} of up to {longest} steps",
         fix=f"{x}, {where} = ([s[:{steps}] for s in part] for part in ({x}, {where}))     to cut "
         f"both\nor a model whose output has {longest} steps",
+    )
+
+
+def _of_fixed_steps(model, where, target, output, steps, by_class):
+    given = target.shape[1]
+    axes = ["batch", f"time={steps}"]
+    if len(target.shape) == len(output) == 3:
+        axes.append(f"features={1 if by_class else output[2]}")
+    if given > steps:
+        fix = f"np.asarray({where})[:, :{steps}]     instead of {where}, to cut it"
+    else:
+        fix = f"keras.layers.Cropping1D((0, {steps - given}))     behind the output, to cut it"
+    return TimestepError(
+        "PYL120",
+        f"{where} has other steps than the model's output",
+        layer=model.name,
+        expected=f"{where} ({', '.join(axes)}), as the output {output}",
+        got=f"{where} {target.shape}",
+        fix=f"{fix}\nor a model whose output has {given} steps",
     )
 
 

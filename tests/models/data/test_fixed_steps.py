@@ -71,3 +71,49 @@ def test_more_steps_than_the_output_has(lengths):
     exec(caught.value.fix.split("     ")[0], data)
     assert model.fit(data["x"], data["y"], verbose=0)
     assert [f.level for f in pylstm.diagnose(model, seqs, seqs) if f.code == "PYL120"] == ["error"]
+
+
+@pytest.mark.parametrize("x", [sequences((3, 4, 2)), np.ones((3, 4, 5))], ids=["list", "array"])
+@pytest.mark.parametrize("kind", [np.array, list])
+@pytest.mark.parametrize("steps", [24, 2])
+def test_a_stack_of_other_steps_than_the_output_has(x, kind, steps):
+    model, y = autoencoder(steps=8, features=3), kind(np.ones((3, steps, 3)))
+    for run in (
+        lambda: model.fit(x, y, verbose=0),
+        lambda: model.evaluate(pylstm.dataset(x, y), verbose=0),
+        lambda: model.evaluate(iter([(x, y)]), verbose=0),
+        lambda: model.train_on_batch(x, y),
+    ):
+        with pytest.raises(errors.TimestepError, match=r"PYL120.* other steps than") as caught:
+            run()
+        error = caught.value
+        assert error.expected == "y (batch, time=8, features=3), as the output (None, 8, 3)"
+        assert error.got == f"y (3, {steps}, 3)"
+    assert [f.level for f in pylstm.diagnose(model, x, y) if f.code == "PYL120"] == ["error"]
+    fixed = eval(error.fix.partition("     ")[0], {"np": np, "keras": keras, "y": y})
+    if steps < 8:
+        layers, fixed = [*model.layers, fixed], y
+        model = pylstm.Sequential([keras.Input((None, 5)), *layers])
+        model.compile("sgd", "mse")
+    assert model.fit(x, fixed, verbose=0)
+
+
+def test_labels_of_other_steps_than_the_output_has():
+    model = autoencoder(steps=8, features=3)
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    with pytest.raises(errors.TimestepError, match=r"PYL120.* other steps than") as caught:
+        model.fit(sequences(), np.zeros((6, 9), int), verbose=0)
+    assert caught.value.expected == "y (batch, time=8), as the output (None, 8, 3)"
+
+
+@pytest.mark.parametrize("x", [np.ones((3, 6, 5)), sequences((6, 2, 4))], ids=["array", "list"])
+def test_steps_that_follow_an_input_declared_with_others(x):
+    layers = [keras.Input((4, 5)), pylstm.LSTM(3, return_sequences=True)]
+    model = pylstm.Model(layers[0], layers[1](layers[0]))
+    model.compile("sgd", "mse")
+    assert np.isfinite(model.evaluate(x, [np.ones((len(s), 3)) for s in x], verbose=0))
+    if isinstance(x, np.ndarray):
+        assert np.isfinite(model.evaluate(x, np.ones((3, 6, 3)), verbose=0))
+        with pytest.raises(errors.TimestepError, match="PYL120") as caught:
+            model.evaluate(x, np.ones((3, 5, 3)), verbose=0)
+        assert caught.value.expected.startswith("y (batch, time=6, features=3)")

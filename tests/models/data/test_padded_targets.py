@@ -87,14 +87,16 @@ def test_padded_targets_of_one_output_of_several(struct):
     assert got == pytest.approx(want, rel=1e-5)
 
 
+@pytest.mark.parametrize("is_built", [True, False])
 @pytest.mark.parametrize("kind", [np.array, np.ndarray.tolist])
-def test_labels_cut_shorter_than_the_longest_sequence(kind):
+def test_labels_cut_shorter_than_the_longest_sequence(kind, is_built):
     """Only the losses that compare no entries take a sequence of labels of its own length."""
     seqs, y = sequences(), kind(np.zeros((6, 3), int))
-    model = classifier(return_sequences=True)
+    model = classifier(return_sequences=True) if is_built else by_step("unbuilt")
     with pytest.raises(errors.TimestepError, match=r"\[PYL120\] layer") as caught:
         model.fit(seqs, y)
     assert caught.value.got == "y (6, 3); the sequences have 1 to 4 steps"
+    model = classifier(return_sequences=True) if is_built else by_step("unbuilt")
     findings = pylstm.diagnose(model, seqs, y)
     assert [f.level for f in findings if f.code == "PYL120"] == ["error"]
     model.compile("sgd", "ctc")
