@@ -229,5 +229,7 @@ CODES = {
     "PYL146": Code(StructureError, "the data are not arranged as expected"),
     "PYL147": Code(StructureError, "the batches differ, or hold what Keras does not take"),
     "PYL148": Code(DTypeError, "the input does not hold text"),
+    # What `diagnose` reports, too.
+    "PYL212": Code(ShapeError, "labels for which the model has no output"),
 }
 """Code to (error class or None, summary). docs/errors.md is tested against this table."""

@@ -19,7 +19,6 @@ HINTS = {
     "PYL209": "could not be checked",
     "PYL210": "numbers for which the embedding has no row",
     "PYL211": "a layer that also returns its states feeds another",
-    "PYL212": "labels for which the model has no output",
     "PYL213": "real steps that count as padding",
 }
 """Code to summary of what only `diagnose` reports: input that raises no error and is not fixed."""

@@ -553,6 +553,53 @@ TEXT = """
 """
 
 
+LABELS = """
+    import keras, numpy as np, pylstm, pytest
+
+    seqs = [np.ones((steps, 3), "float32") for steps in (3, 2, 4, 1)]
+    steps = [np.zeros(len(seq), int) for seq in seqs]
+    x, y = pylstm.pad(seqs, value=-1.0).x, pylstm.pad(steps, value=-1).x
+    backend = keras.backend.backend()
+
+    def model_of(*front, by_step=True):
+        lstm = pylstm.LSTM(4, return_sequences=by_step)
+        model = pylstm.Sequential([*front, lstm, keras.layers.Dense(3, "softmax")])
+        model.compile("sgd", "sparse_categorical_crossentropy")
+        return model
+
+    for front in ([], [keras.Input((None, 3))]):
+        for label in 3, -1:
+            model, labels = model_of(*front, by_step=False), np.array([0, 1, label, 2])
+            arrays, batches = (np.ones((4, 2, 3)), labels), (pylstm.dataset(seqs, labels),)
+            for data in (seqs, labels), arrays, batches:
+                with pytest.raises(pylstm.errors.ShapeError, match="PYL212") as caught:
+                    model.fit(*data, verbose=0)
+                assert caught.value.got.startswith(f"y[2] = {label}, of labels from")
+        wrong = [*steps[:2], steps[2] + 3, steps[3]]
+        with pytest.raises(pylstm.errors.ShapeError, match="PYL212") as caught:
+            model_of(*front).fit(seqs, wrong, sample_weight=[s + 1.0 for s in steps], verbose=0)
+        assert caught.value.got == "y[2][0] = 3, of labels from 0 to 3"
+
+    # What counts nothing needs no class on JAX; the others look at its label, too.
+    weights = (y >= 0).astype("float32")
+    for front, options in (
+        ([], {"sample_weight": weights}),
+        ([keras.layers.Masking(-1.0)], {}),
+        ([keras.Input((None, 3)), keras.layers.Masking(-1.0)], {}),
+    ):
+        model = model_of(*front)
+        if backend == "jax":
+            want = model.evaluate(x, np.maximum(y, 0), verbose=0, **options)
+            np.testing.assert_allclose(model.evaluate(x, y, verbose=0, **options), want, rtol=1e-5)
+            continue
+        with pytest.raises(pylstm.errors.ShapeError, match="PYL212"):
+            model.evaluate(x, y, verbose=0, **options)
+    if backend == "torch":
+        y = np.array([0, 1, -100, 2])
+        assert np.isfinite(model_of(by_step=False).evaluate(seqs, y, verbose=0))
+"""
+
+
 TARGETS_OF_SEVERAL_OUTPUTS = """
     import keras, numpy as np, pylstm, pytest
 
@@ -586,6 +633,11 @@ TARGETS_OF_SEVERAL_OUTPUTS = """
         model.evaluate(x, {**y, "b": y["y"]}, verbose=0)
     assert caught.value.got == "sample 0: x['a'] has 2 steps, y['b'] has 4"
 """
+
+
+@pytest.mark.parametrize("backend", ["tensorflow", *backends.OTHERS])
+def test_labels_without_a_class(backend):
+    backends.run_python(backend, "-W", "ignore", "-c", textwrap.dedent(LABELS))
 
 
 @pytest.mark.parametrize("backend", ["tensorflow", *backends.OTHERS])

@@ -6,6 +6,7 @@ from keras import tree
 
 from pylstm.errors import StructureError, TimestepError
 from pylstm.keras_graph import is_of_keras
+from pylstm.models.data.classes import check_classes
 from pylstm.models.data.columns import (
     Dense,
     Sequences,
@@ -28,6 +29,7 @@ def fit_targets(model, columns):
         TimestepError: As `check_meeting_inputs` and `unpad_targets`, and for targets per step of
             outputs per sample, or the other way round, or of other steps, of which Keras' loss
             fails.
+        ShapeError: As `check_classes`, for labels.
     """
     check_meeting_inputs(model, columns.x)
     if columns.y is None:
@@ -38,6 +40,7 @@ def fit_targets(model, columns):
     for _, error, fails in other_steps(model, columns, shapes):
         if fails:
             raise error
+    _check_labels(model, columns, shapes)
     y = map_targets(shapes, _for_output, columns.y)
     if not columns.is_dense and isinstance(y, (tuple, dict)):
         y = _with_unused(model, y, columns.size)
@@ -99,6 +102,18 @@ def _with_losses(model, y, shapes):
     parts, of_all = named("y", y), getattr(model, "loss", None)
     losses = _of_each_output(model, of_all, y) or [of_all] * len(parts)
     return zip(parts, y if isinstance(y, dict) else shapes, losses, strict=False)
+
+
+def _check_labels(model, columns, shapes):
+    weights, names = columns.sample_weight, getattr(model, "output_names", None) or ()
+    for (where, target), name, loss in _with_losses(model, columns.y, shapes):
+        if target is None or name not in shapes or not tells_classes(loss):
+            continue
+        known_as = name if isinstance(name, str) else dict(enumerate(names)).get(name)
+        own = weights.get(name) if isinstance(weights, dict) else weights
+        own = weights[name] if isinstance(weights, tuple) else own
+        output = (known_as, shapes[name])
+        check_classes(model, where, target, output, _resolved(loss), own)
 
 
 def _steps_of(column):
@@ -197,7 +212,7 @@ def _of_fixed_steps(model, where, target, output, steps, by_class):
         "PYL120",
         f"{where} has other steps than the model's output",
         layer=model.name,
-        expected=f"{where} ({', '.join(axes)}), as the output {output}",
+        expected=f"{where} ({', '.join(axes)}), as the output {(output[0], steps, *output[2:])}",
         got=f"{where} {target.shape}",
         fix=f"{fix}\nor a model whose output has {given} steps",
     )
