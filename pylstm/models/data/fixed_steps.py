@@ -9,7 +9,9 @@ from pylstm.models.graph.outputs import map_targets
 def with_output_steps(model, columns, shapes):
     """`Columns` whose targets per step know how many steps such an output has.
 
-    Lists of equally long sequences become `Sequences` beside one, as other batches' lists are.
+    Lists of equally long sequences become `Sequences` beside one, as other batches' lists are: so
+    do their targets, beside `Sequences`, where they have all of the output's steps. They have
+    weights like others, as Keras wants it.
 
     Args:
         model: A Keras model.
@@ -23,13 +25,14 @@ def with_output_steps(model, columns, shapes):
     known = output_lengths(model, x, shapes)
     sizes = {name: fixed.get(name) if known.get(name, ()) is None else None for name in shapes}
     inputs = {(*column.lengths,) for column in columns_of(x) if isinstance(column, Sequences)}
+    has_lists = any(isinstance(column, Sequences) for column in columns_of(columns.x))
 
     def pad_to(target, size):
         if size is None or not isinstance(target, (Sequences, Stacked)):
             return target
         if isinstance(target, Stacked):  # in which a forecast has its own number of steps
-            lengths = target.shape[1:2] * target.size
-            if target.shape[1:2] == (size,) or lengths not in inputs:
+            steps = target.shape[1:2]
+            if not (has_lists if steps == (size,) else steps * target.size in inputs):
                 return target
         return Sequences(list(target.values), size)
 

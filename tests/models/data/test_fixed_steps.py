@@ -117,3 +117,14 @@ def test_steps_that_follow_an_input_declared_with_others(x):
         with pytest.raises(errors.TimestepError, match="PYL120") as caught:
             model.evaluate(x, np.ones((3, 5, 3)), verbose=0)
         assert caught.value.expected.startswith("y (batch, time=6, features=3)")
+
+
+def test_batches_of_lists_that_fill_the_output_or_do_not():
+    """They have weights alike, as Keras wants them; their padding counts in none."""
+    model = autoencoder()
+    batches = [sequences((5, 5)), sequences((5, 5), seed=1), sequences((2, 5), seed=2)]
+    for order in (batches, batches[::-1]):
+        seqs = [seq for batch in order for seq in batch]
+        want = model.evaluate(seqs, seqs, batch_size=2, verbose=0)
+        got = model.evaluate(iter([(batch, batch) for batch in order]), verbose=0)
+        assert got == pytest.approx(want, rel=1e-5)
