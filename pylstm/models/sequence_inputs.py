@@ -172,7 +172,7 @@ class SequenceInputs:
                 # Only in the user's own order is it known what such an output belongs to.
                 x, order = feed(self, data, batch_size)[0], None
                 outputs = super().predict(x, batch_size, verbose)
-        return as_lists(outputs, order)
+        return as_lists(outputs, order, in_batches=data is None)
 
     def train_on_batch(
         self, x, y=None, sample_weight=None, class_weight=None, return_dict=False

@@ -81,18 +81,22 @@ def may_have_steps(model):
     return not symbols or any(map(has_steps, symbols))
 
 
-def as_lists(outputs, order=None):
+def as_lists(outputs, order=None, in_batches=False):
     """The outputs, with a list of N arrays (T_i, ...) in place of all `Rows`.
 
     Args:
         outputs: NumPy arrays and `Rows`, as `predict` joins them.
         order: (N,), which of the user's samples each of the model's was; None if the same.
+        in_batches: Whether nobody knew beforehand that the sequences of all batches are equally
+            long. Then `Rows` of one length are an array (N, T, ...), as those of such a list are.
     """
     places = None if order is None else np.argsort(order)
 
     def restore(part):
         if isinstance(part, Rows):
             rows = split_rows(part.values[part.is_real], [0, *np.cumsum(part.lengths)])
+            if in_batches and len({*part.lengths}) == 1 and len(rows[0]):
+                return np.stack(rows)
             return rows if places is None else [rows[place] for place in places]
         if places is None or not isinstance(part, np.ndarray):
             return None  # looks into it

@@ -285,6 +285,7 @@ BATCHES_OF_NO_ARRAYS = (
         for order in more, [more[2], more[2], *more], [more[2]] * 3:
             loader = torch.utils.data.DataLoader(order, 2, collate_fn=eval(line))
             got = by_step.predict(loader, verbose=0)
+            assert isinstance(got, np.ndarray) == (len({*map(len, order)}) == 1)
             for rows, seq in zip(got, order, strict=True):
                 alone = by_step.predict(seq[None], verbose=0)[0]
                 np.testing.assert_allclose(rows, alone, atol=1e-6)

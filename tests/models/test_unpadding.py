@@ -22,8 +22,14 @@ def test_outputs_by_step_come_back_without_padding():
         for got, want in zip(model.predict(batches, verbose=0), outputs, strict=True):
             assert isinstance(got, np.ndarray)
             np.testing.assert_allclose(got, want, atol=1e-6)
-    even = model.predict(sequences([3] * 4), verbose=0)
-    assert even.shape == (4, 3, 2)
+    even = sequences([3] * 4)
+    want = model.predict(even, verbose=0)
+    assert want.shape == (4, 3, 2)
+    batches = [(even[:3],), (even[3:],)]  # of which nobody knows that all are equally long
+    got = model.predict(iter(batches), verbose=0)
+    assert isinstance(got, np.ndarray)
+    np.testing.assert_allclose(got, want, atol=1e-6)
+    assert isinstance(model.predict(iter([*batches, (seqs,)]), verbose=0), list)
 
 
 @pytest.mark.parametrize("step", [1, -1])
