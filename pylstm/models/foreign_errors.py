@@ -182,16 +182,20 @@ def _no_torch_tensors(found):
     )
 
 
-# What torch says where Keras takes a batch's `PackedSequence` for a tuple of its arrays.
+# What torch says where Keras takes a `PackedSequence` of a batch for a tuple of its arrays.
 @_where_it_says(
-    r"'KerasTensor' object has no attribute 'device'", r"'str' object has no attribute 'type'"
+    r"'(?:KerasTensor|str)' object has no attribute 'device'",
+    r"'str' object has no attribute 'type'",
 )
 def _packed(found):
     return StructureError(
         "PYL147",
-        expected="tensors, or lists of tensors (time, features) as x",
+        expected="tensors, or lists of tensors (time, features) as x, and tensors as y",
         got="PackedSequence",
-        fix=_in_a_loader("torch.nn.utils.rnn.unpack_sequence(x)     instead of x"),
+        fix=_in_a_loader(
+            "torch.nn.utils.rnn.unpack_sequence(x)     instead of x,\n"
+            "torch.nn.utils.rnn.pad_packed_sequence(y, batch_first=True)[0]     instead of packed y"
+        ),
     )
 
 

@@ -314,6 +314,15 @@ BATCHES_OF_NO_ARRAYS = (
         assert pylstm.diagnose(tagger, loader).ok
         want = tagger.evaluate(seqs, [part.numpy() for part in y], verbose=0)
         np.testing.assert_allclose(tagger.evaluate(loader, verbose=0), want, 1e-5)
+        labels = [part[:, None] for part in y]
+        labels = torch.nn.utils.rnn.pack_sequence(labels, enforce_sorted=False)
+        loader = torch.utils.data.DataLoader([0], collate_fn=lambda _: (packed, labels))
+        with pytest.raises(pylstm.errors.StructureError, match="PYL147(?s:.*)Packed") as caught:
+            tagger.evaluate(loader, verbose=0)
+        lines, names = caught.value.fix.splitlines()[:2], {"torch": torch, "x": packed, "y": labels}
+        dense = tuple(eval(line.partition("     ")[0], names) for line in lines)
+        loader = torch.utils.data.DataLoader([0], collate_fn=lambda _: dense)
+        np.testing.assert_allclose(tagger.evaluate(loader, verbose=0), want, 1e-5)
     want = model.evaluate(seqs, zeros, verbose=0)
     nested = [seq.tolist() for seq in seqs], [0.0, 0.0]
     swapped, tuples = (seqs, zeros.astype(">f4")), (tuple(seqs), tuple(zeros))
