@@ -25,6 +25,7 @@ from pylstm.keras_graph import (
 )
 from pylstm.models.graph.indexing import index_masked
 from pylstm.models.graph.mask_rules import (
+    LOOKUPS,
     computes_each_step,
     mask_lost,
     passes_mask,
@@ -175,7 +176,7 @@ def _prepared(operation, args, kwargs, x, mask):
     """The arguments as those layers need them that do not go by the mask of x, or not rightly."""
     if isinstance(operation, keras.Layer):
         kwargs = {**kwargs, **_joined_masks(operation, args, kwargs)}
-    if isinstance(operation, keras.layers.Embedding):  # Keras would warn that the mask is lost
+    if isinstance(operation, LOOKUPS):
         args = tree.map_structure(keras.ops.copy, args)
     elif isinstance(operation, keras.layers.Dot):
         args, kwargs = tree.map_structure(_without_masked_steps, (args, kwargs))

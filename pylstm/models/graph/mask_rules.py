@@ -44,6 +44,9 @@ _ALONG_AXIS = frozenset(
     """.split()  # noqa: SIM905
 )
 _OF_NEW_AXIS = ("ExpandDims", "OneHot", "Squeeze", "Stack")
+# Layers that look each number up. Keras would warn that the mask is lost there, which is kept
+# beside them.
+LOOKUPS = (keras.layers.Discretization, keras.layers.Embedding, keras.layers.IntegerLookup)
 # Keras passes the mask of these on only if all their inputs have one.
 _POINTWISE_LAYERS = tuple(
     getattr(keras.layers, name)
@@ -109,8 +112,9 @@ def _pools_steps(operation, kind):
 
 def computes_each_step(operation):
     """Whether every step of the output is of that step of the inputs, with or without a mask."""
-    if isinstance(operation, keras.layers.Embedding):
-        return not operation.mask_zero  # else it makes a mask itself
+    if isinstance(operation, LOOKUPS):
+        makes_mask = getattr(operation, "mask_zero", False)
+        return not makes_mask and getattr(operation, "output_mode", "int") == "int"
     if isinstance(operation, keras.Layer):
         return isinstance(operation, _POINTWISE_LAYERS)
     if not is_of_keras(operation):
