@@ -27,8 +27,8 @@ def convert(model: keras.Layer) -> keras.Layer:
     Returns:
         The copy, with the same names, weights, states, random states and frozen parts and, if
         the model is compiled, the same losses, metrics and optimizer state. It warns where that
-        state begins anew, as the model has lost variables since, such as a layer. Functions, such
-        as those of `keras.layers.Lambda`, are the very same. A model with a `compile` of its own
+        state begins anew, as the model has lost or gained variables since. Functions, such as those
+        of `keras.layers.Lambda`, are the very same. A model with a `compile` of its own
         is compiled where `keras.saving.load_model` does that. While the model is read, its
         functions have other names and its `compiled` is False: train it in no other thread then.
 
@@ -210,11 +210,13 @@ def _compile_like(source, target, twins):
     if source.optimizer is None:
         return
     if source.optimizer.built:
-        trained = [twins.get(id(v)) for v in source.optimizer._trainable_variables]
-        if any(twin is None for twin in trained):
+        trained = source.optimizer._trainable_variables
+        gained = {id(v) for v in source.trainable_variables} - {id(v) for v in trained}
+        trained = [twins.get(id(v)) for v in trained]
+        if gained or any(twin is None for twin in trained):
             warn_user(
-                f"Model {source.name!r} no longer has all variables that its optimizer was built "
-                f"with. That of the copy begins anew, as after model.compile(...).",
+                f"Model {source.name!r} has other variables than its optimizer was built with. "
+                f"That of the copy begins anew, as after model.compile(...).",
                 UserWarning,
             )
             return

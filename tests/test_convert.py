@@ -73,7 +73,7 @@ def test_compiled_but_never_trained(x):
 
 
 @pytest.mark.parametrize("swap", [pylstm.convert, pylstm.to_keras])
-@pytest.mark.parametrize("change", ["another head", "int8"])
+@pytest.mark.parametrize("change", ["another head", "int8", "lora", "one more layer"])
 def test_changed_since_it_was_trained(swap, change, x):
     lstm = STOCK if swap is pylstm.convert else pylstm.LSTM
     model = keras.Sequential([keras.Input((None, 3)), lstm(4), keras.layers.Dense(3)])
@@ -81,6 +81,10 @@ def test_changed_since_it_was_trained(swap, change, x):
     model.fit(x, x[:, 0], verbose=0)
     if change == "int8":
         model.quantize("int8")
+    elif change == "lora":
+        model.layers[-1].enable_lora(2)
+    elif change == "one more layer":
+        model.add(keras.layers.Dense(2))
     else:
         model.pop()
         model.add(keras.layers.Dense(2))
