@@ -127,6 +127,13 @@ def check_mask_value(value, layer=None):
     return np.asarray(value).item()
 
 
+def known_lengths(mask):
+    """The number of steps (batch,) that a mask counts; None where looking would wait for a device,
+    and for one that is traced."""
+    values = _host_value(mask)
+    return None if values is None else np.sum(values, axis=1)
+
+
 def both(first, second):
     """The steps that count in both masks, of which either may be None."""
     if first is None or second is None:

@@ -21,6 +21,7 @@ from pylstm.inputs.reading import apply_reading, choose_reading
 from pylstm.keras_graph import get_keras_mask, layers_of, set_keras_mask
 from pylstm.layer import LSTM
 from pylstm.models.data.columns import Dense, Sequences
+from pylstm.models.data.meeting_inputs import check_meeting_inputs, column_of
 from pylstm.models.data.separating import map_named, separate_inputs
 from pylstm.models.data.text import as_text, is_text
 from pylstm.models.graph.convolutions import check_convolutions
@@ -38,14 +39,15 @@ def enter_model(model, inputs, masks_lists=False):
     report = Corrections(model.name, Known(), strictest_validate(model))
     try:
         inputs = separate_inputs(model, inputs)
-        declared = declared_inputs(model)
+        declared, columns = declared_inputs(model), {}
 
         def enter_one(x, name):
             if is_text(x, declared.get(name)):
                 return as_text(x)
             shape = declared[name].shape if name in declared else None
             is_list = isinstance(x, list)
-            x = enter(x, shape, report, lambda: padding_value(model, name) or 0.0)
+            x, mask = enter(x, shape, report, lambda: padding_value(model, name) or 0.0)
+            columns[name] = column_of(x, mask, is_list)
             if masks_lists and is_list and get_keras_mask(x) is None and len(x.shape) > 1:
                 set_keras_mask(x, keras.ops.ones(keras.ops.shape(x)[:2], "bool"))
             report_steps(model, x, shape, report)
@@ -53,6 +55,9 @@ def enter_model(model, inputs, masks_lists=False):
             return x
 
         inputs = map_named(declared, enter_one, inputs)
+        if len(columns) > 1:
+            by_name = map_named(declared, lambda _, name: columns.get(name), inputs)
+            check_meeting_inputs(model, by_name)
         struct = getattr(model, "input", None)
         if isinstance(inputs, dict) and isinstance(struct, (list, tuple)):
             # Keras would pair a None in it by the order of the keys.
@@ -100,26 +105,26 @@ def enter(value, declared, report, padding_value):
 
     Returns:
         A tensor; with a Keras mask where sequences differ in length. A tensor that needs no
-        change comes back as the same object.
+        change comes back as the same object. Beside it that mask as it was read, or None.
 
     Raises:
         PylstmError: The value cannot be read, or does not fit `declared`.
     """
     if value is None or isinstance(value, keras.KerasTensor):
-        return value
-    x, mask = as_dense(value, report, least_steps=1)  # layers cannot compute on no step
+        return value, None
+    x, read = as_dense(value, report, least_steps=1)  # layers cannot compute on no step
     if not is_real(x.dtype):
         x = as_numbers(x, keras.config.floatx(), report)
-    origin = Origin.MODEL if mask is None else Origin.JOINED
+    origin = Origin.MODEL if read is None else Origin.JOINED
     reading = _read_as(declared, static_shape(x), dtype_name(x), origin, report)
     x = keras.ops.convert_to_tensor(x if reading is None else apply_reading(reading, x))
-    if mask is not None:
-        mask = keras.ops.cast(mask, "bool")
+    if read is not None:
+        mask = keras.ops.cast(read, "bool")
         padding = padding_value()
         if padding != 0 or isinstance(value, PaddedBatch):  # which has a padding of its own
             x = _with_padding(x, mask, padding)
         set_keras_mask(x, mask)
-    return x
+    return x, read
 
 
 def _with_padding(x, mask, value):

@@ -3,7 +3,9 @@
 import numpy as np
 
 from pylstm.errors import TimestepError
-from pylstm.models.data.columns import Sequences, Stacked
+from pylstm.inputs.masks import known_lengths
+from pylstm.keras_graph import has_ragged
+from pylstm.models.data.columns import Dense, Sequences, Stacked
 from pylstm.models.data.output_lengths import with_own_steps
 from pylstm.models.data.structure import named
 from pylstm.models.graph.declared import declared_shapes
@@ -17,7 +19,7 @@ def check_meeting_inputs(model, x):
 
     Args:
         model: A Keras model.
-        x: Its inputs as columns.
+        x: Its inputs as columns, of which but the lengths count.
 
     Raises:
         TimestepError: They do not.
@@ -25,8 +27,9 @@ def check_meeting_inputs(model, x):
     parts = [(where, _lengths(column)) for where, column in named("x", x)]
     parts = [(where, lengths) for where, lengths in parts if lengths is not None]
     first = parts[0][1] if parts else None
-    other = next((lengths for _, lengths in parts if (lengths != first).any()), None)
-    graph = None if other is None else graph_of(model)
+    other = next((each for _, each in parts if not np.array_equal(each, first)), None)
+    is_comparable = other is not None and len(other) == len(first)
+    graph = graph_of(model) if is_comparable else None
     if graph is None:
         return
     inputs, _ = with_own_steps(model, x, declared_shapes(model))
@@ -44,6 +47,22 @@ def check_meeting_inputs(model, x):
         got=f"steps of sample {sample}: {steps}",
         fix=_cut(parts) if len(parts) == 2 else "look for what drops steps of an input",
     )
+
+
+def column_of(x, mask, is_list):
+    """An input of a call as a column for `check_meeting_inputs`; None if its lengths are not known.
+
+    Args:
+        x: A tensor.
+        mask: That of sequences of several lengths, as `as_dense` reads it, or None.
+        is_list: Whether x came as a list.
+    """
+    if mask is None:
+        return (Stacked if is_list else Dense)(x)
+    # As a tensor, it comes with a padded batch of Keras' own loop, whose data have been checked.
+    is_read = isinstance(mask, np.ndarray) or has_ragged()
+    lengths = known_lengths(mask) if is_read else None
+    return None if lengths is None else Sequences([np.empty((length, 0)) for length in lengths])
 
 
 def _lengths(column):

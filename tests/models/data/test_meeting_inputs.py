@@ -53,6 +53,25 @@ def test_other_lengths_are_refused(name):
         model.predict((a[1:2], b[1:2]))
 
 
+@pytest.mark.parametrize("name", MEETINGS)
+def test_a_call_refuses_them_too(name):
+    model = model_of(lambda a, b: pylstm.LSTM(2)(MEETINGS[name](a, b)))
+    a, b = sequences([6, 2, 4]), sequences([6, 4, 4])
+    objects = np.empty(3, object)
+    objects[:] = b
+    of_two = [(a, b), (a, objects), (list(map(ops.convert_to_tensor, a)), b)]
+    of_two += [(pylstm.ragged(a), pylstm.ragged(b)), (pylstm.pad(a), pylstm.pad(b))]
+    of_two += [(a, sequences([6] * 3))]
+    for x in of_two:
+        with pytest.raises(errors.TimestepError, match=r"\[PYL120\].*meet step by step") as caught:
+            model(x)
+        assert caught.value.got.startswith("steps of sample 1: x[0] 2, x[1] ")
+    with pytest.raises(errors.TimestepError, match=r"sample 1: x\['a'\] 2, x\['b'\] 4"):
+        model({"a": a, "b": b})
+    with pytest.raises(errors.TimestepError, match=r"sample 0: x\[0\] 2, x\[1\] 3"):
+        model([sequences([2] * 2), sequences([3] * 2)])
+
+
 def test_the_line_that_cuts_the_longer():
     model = model_of(lambda a, b: pylstm.LSTM(2)(a + b))
     x = sequences([6, 2, 4]), sequences([6, 4, 5])
@@ -74,6 +93,9 @@ def test_the_line_that_cuts_the_longer():
 def test_the_same_lengths_and_inputs_that_do_not_meet_are_taken(name):
     model = model_of(lambda a, b: (MEETINGS | APART)[name](a, b))
     a, b = sequences([6, 2, 4]), sequences([6, 2, 4] if name in MEETINGS else [3, 5, 1])
-    got = model.predict({"a": a, "b": b}, verbose=0)
-    for one, *pair in zip(got, a, b, strict=True):
-        assert_close(one, model([part[None] for part in pair])[0], "float32")
+    x = {"a": a, "b": b}
+    got, called = model.predict(x, verbose=0), model(x)
+    for one, row, *pair in zip(got, called, a, b, strict=True):
+        alone = model([part[None] for part in pair])[0]
+        assert_close(one, alone, "float32")
+        assert_close(row[: len(alone)], alone, "float32")
