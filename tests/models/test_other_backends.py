@@ -116,6 +116,30 @@ SCRIPT = (
     with pytest.raises(pylstm.errors.RaggedError, match="changes the padding"):
         model_of(keras.layers.Dense(3), keras.layers.Masking(-1.0)).predict(seqs)
 
+    model = pylstm.Model(inputs, pylstm.LSTM(2)(inputs[0] + inputs[1]))
+    for run in model, model.predict:
+        with pytest.raises(pylstm.errors.TimestepError, match="PYL120(?s:.*)sample 0"):
+            run([seqs, seqs[::-1]])
+
+    rows, eye = keras.layers.RMSNormalization()(inputs[0]), np.eye(3, dtype="float32")
+    rows = keras.layers.EinsumDense("btf,fg->btg", (None, 4))(rows)
+    rows = keras.ops.einsum("btf,fg->btg", rows, np.ones((4, 3), "float32"))
+    model = pylstm.Model(inputs[0], pylstm.LSTM(2)(keras.ops.tensordot(rows, eye, axes=1)))
+    for output, seq in zip(model.predict(seqs, verbose=0), seqs, strict=True):
+        alone = keras.ops.convert_to_numpy(model(seq[None]))[0]
+        np.testing.assert_allclose(output, alone, atol=1e-6)
+
+    # Keras counts padded steps in an activity regularizer, those of a padded array and no more.
+    regularizer = keras.regularizers.L2(1.0)
+    five = [*seqs, rng.normal(size=(5, 3)).astype("float32")]
+    model = model_of(
+        keras.layers.Masking(-1.0),
+        pylstm.LSTM(3, return_sequences=True, activity_regularizer=regularizer),
+    )
+    padded = pylstm.pad(five, value=-1.0).x
+    losses = [model.evaluate(x, np.zeros((5, 2)), verbose=0) for x in (five, padded)]
+    np.testing.assert_allclose(*losses, rtol=1e-5)
+
     class Steps(keras.layers.Layer):
         supports_masking = True
 

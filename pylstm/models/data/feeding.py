@@ -4,7 +4,7 @@ import keras
 import numpy as np
 from keras import tree
 
-from pylstm.keras_graph import has_ragged
+from pylstm.keras_graph import has_ragged, layers_of
 from pylstm.models.data.columns import Sequences
 from pylstm.models.data.dataset import SequenceDataset, longest_of
 from pylstm.models.data.separating import named_inputs
@@ -88,6 +88,8 @@ def _padded_lengths(model, batches):
         longest = max(longest, int(column.lengths.max()))
     if keras.backend.backend() == "torch":  # which compiles nothing
         return range(1, longest + 1)
+    if any(getattr(layer, "activity_regularizer", None) for layer in layers_of(model)):
+        return None  # Keras' count padded steps, too: no more of them than a padded array has
     if len(batches) == 1:
         return [1 << (longest - 1).bit_length()]
     if keras.backend.backend() == "jax" and len(batches) >= _MANY_BATCHES:
