@@ -25,7 +25,6 @@ from pylstm.keras_graph import (
 )
 from pylstm.models.graph.indexing import index_masked
 from pylstm.models.graph.mask_rules import (
-    LOOKUPS,
     computes_each_step,
     mask_lost,
     passes_mask,
@@ -176,9 +175,10 @@ def _prepared(operation, args, kwargs, x, mask):
     """The arguments as those layers need them that do not go by the mask of x, or not rightly."""
     if isinstance(operation, keras.Layer):
         kwargs = {**kwargs, **_joined_masks(operation, args, kwargs)}
-    if isinstance(operation, LOOKUPS):
-        args = tree.map_structure(keras.ops.copy, args)
-    elif isinstance(operation, keras.layers.Dot):
+        if computes_each_step(operation) and not operation.supports_masking:
+            # Keras would warn that the mask is lost.
+            args, kwargs = tree.map_structure(_without_mask, (args, kwargs))
+    if isinstance(operation, keras.layers.Dot):
         args, kwargs = tree.map_structure(_without_masked_steps, (args, kwargs))
     elif takes_maximum(operation):
         args, kwargs = tree.map_structure(_with_small_masked_steps, (args, kwargs))
@@ -233,6 +233,10 @@ def _passing_masks(operation):
 def _mask_of(x):
     """The mask of a tensor with values; symbolic tensors carry those of a graph in the making."""
     return None if isinstance(x, keras.KerasTensor) else get_keras_mask(x)
+
+
+def _without_mask(x):
+    return x if _mask_of(x) is None else keras.ops.copy(x)
 
 
 def _without_masked_steps(x):

@@ -38,15 +38,14 @@ _POINTWISE = frozenset(
 # Those that compute numbers along an axis, which may be behind the steps.
 _ALONG_AXIS = frozenset(
     """
-    Argmax Argmin Argsort Average Concatenate CountNonzero Cumprod Cumsum Diff Flip Glu LogSoftmax
-    Logsumexp Max Mean Median Min Norm Normalize Prod Repeat Softmax Sort Sparsemax
-    Split Std Sum Take TakeAlongAxis Var
+    Argmax Argmin Argsort Average Concatenate CountNonzero Cumprod Cumsum Diff Flip Glu LayerNorm
+    LogSoftmax Logsumexp Max Mean Median Min Norm Normalize Prod RMSNorm Repeat Softmax Sort
+    Sparsemax Split Std Sum Take TakeAlongAxis Var
     """.split()  # noqa: SIM905
 )
 _OF_NEW_AXIS = ("ExpandDims", "OneHot", "Squeeze", "Stack")
-# Layers that look each number up. Keras would warn that the mask is lost there, which is kept
-# beside them.
-LOOKUPS = (keras.layers.Discretization, keras.layers.Embedding, keras.layers.IntegerLookup)
+_PRODUCTS = ("Dot", "Inner", "Matmul", "Tensordot")
+_LOOKUPS = (keras.layers.Discretization, keras.layers.Embedding, keras.layers.IntegerLookup)
 # Keras passes the mask of these on only if all their inputs have one.
 _POINTWISE_LAYERS = tuple(
     getattr(keras.layers, name)
@@ -112,11 +111,11 @@ def _pools_steps(operation, kind):
 
 def computes_each_step(operation):
     """Whether every step of the output is of that step of the inputs, with or without a mask."""
-    if isinstance(operation, LOOKUPS):
-        makes_mask = getattr(operation, "mask_zero", False)
+    if isinstance(operation, _LOOKUPS):
+        makes_mask = getattr(operation, "mask_zero", False)  # itself
         return not makes_mask and getattr(operation, "output_mode", "int") == "int"
     if isinstance(operation, keras.Layer):
-        return isinstance(operation, _POINTWISE_LAYERS)
+        return isinstance(operation, _POINTWISE_LAYERS) or _tells_of_no_mask(operation)
     if not is_of_keras(operation):
         return False
     kind = type(operation).__name__
@@ -124,7 +123,21 @@ def computes_each_step(operation):
         return all(axis > 1 for axis in _axes_from_front(operation))
     if kind in _OF_NEW_AXIS:
         return _is_behind_steps(operation)
-    return kind in _POINTWISE or (kind == "Matmul" and _multiplies_features(operation))
+    if kind == "Einsum":
+        return _sums_within_steps(operation, operation.subscripts)
+    return kind in _POINTWISE or (kind in _PRODUCTS and _multiplies_features(operation))
+
+
+def _tells_of_no_mask(layer):
+    """Whether a layer of Keras' computes each step by itself, and yet supports no mask."""
+    kind = type(layer).__name__ if is_of_keras(layer) else None
+    if kind == "EinsumDense":  # whose activation may be along the last axis
+        keeps_features = all(
+            len(node.outputs[0].shape) > 2 or not has_steps(node.input_tensors[0])
+            for node in nodes_of(layer)
+        )
+        return keeps_features and _sums_within_steps(layer, layer.equation)
+    return kind == "RMSNormalization" and not _mixes(layer)
 
 
 def reduces_steps(operation):
@@ -173,9 +186,40 @@ def _axes_from_front(operation):
 
 
 def _multiplies_features(operation):
-    """Whether a matrix product is with a constant, such as `x @ weights`."""
-    arguments = [node.arguments.args for node in nodes_of(operation)]
-    return all(not isinstance(b, keras.KerasTensor) and np.ndim(b) == 2 for _, b in arguments)
+    """Whether a product sums over features, by a constant, such as `x @ weights`."""
+    for node in nodes_of(operation):
+        x, weights = node.arguments.args
+        if isinstance(weights, keras.KerasTensor):
+            return False
+        if type(operation).__name__ == "Matmul" and np.ndim(weights) > 2:  # one for each sample
+            return False
+        rank = len(x.shape)
+        axes = getattr(operation, "axes", 1)  # of `tensordot`
+        summed = range(rank - axes, rank) if isinstance(axes, int) else axes[0]
+        if has_steps(x) and any(axis % rank < 2 for axis in summed):
+            return False
+    return True
+
+
+def _sums_within_steps(operation, equation):
+    """Whether what has steps in an einsum begins with the same two indices as its output."""
+    terms, arrow, result = equation.replace(" ", "").partition("->")
+    for node in nodes_of(operation):
+        is_layer = isinstance(operation, keras.Layer)
+        operands = node.input_tensors if is_layer else node.arguments.args
+        first = _indices(result, node.outputs[0])[:2]
+        for term, x in zip(terms.split(","), operands, strict=False):  # a layer has its weights
+            is_symbolic = isinstance(x, keras.KerasTensor) and len(x.shape) > 1
+            if is_symbolic and has_steps(x) and _indices(term, x)[:2] != first:
+                return False
+    return bool(arrow)
+
+
+def _indices(term, x):
+    """The index of each axis of x in a term of an einsum, of those that `...` stands for a number
+    from its end."""
+    head, _, tail = term.partition("...")
+    return [*head, *range(len(x.shape) - len(head) - len(tail), 0, -1), *tail]
 
 
 def _mixes(layer):

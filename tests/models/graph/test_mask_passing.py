@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
+from keras.layers import EinsumDense
 
 import pylstm
 from pylstm import errors
@@ -42,6 +43,7 @@ ALONG = {
     "diff": lambda x, axis: ops.diff(x, axis=axis),
     "flip": ops.flip,
     "glu": lambda x, axis: ops.glu(ops.concatenate([x, x], axis), axis),
+    "layer_norm": lambda x, axis: ops.layer_normalization(x, axis=axis),
     "log_softmax": ops.log_softmax,
     "logsumexp": lambda x, axis: ops.logsumexp(x, axis, keepdims=True),
     "max": lambda x, axis: ops.max(x, axis, keepdims=True),
@@ -52,6 +54,7 @@ ALONG = {
     "normalize": lambda x, axis: ops.normalize(x, axis),
     "prod": lambda x, axis: ops.prod(x, axis, keepdims=True),
     "repeat": lambda x, axis: ops.repeat(x, 2, axis),
+    "rms_norm": lambda x, axis: ops.rms_normalization(x, axis=axis),
     "softmax": ops.softmax,
     "sort": ops.sort,
     "sparsemax": ops.sparsemax,
@@ -64,10 +67,18 @@ ALONG = {
 }
 # What makes features of features.
 OF_FEATURES = {
+    "dot": lambda x: ops.dot(x, WEIGHTS),
+    "einsum": lambda x: ops.einsum("btf,fg->btg", x, WEIGHTS),
+    "einsum of any axes": lambda x: ops.einsum("...f,fg->...g", x, WEIGHTS),
+    "einsum with a vector": lambda x: ops.einsum("btf,bf->bt", x, pylstm.LSTM(5)(x))[..., None],
+    "inner": lambda x: ops.inner(x, WEIGHTS.T),
     "matmul": lambda x: x @ WEIGHTS,
+    "matmul with a vector": lambda x: (x @ WEIGHTS[:, 0])[..., None],
     "one_hot": lambda x: ops.one_hot(ops.cast(ops.abs(x[..., 0]), "int32"), 3),
     "outputs of split": lambda x: ops.add(*ops.split(x[..., :4], 2, axis=2)),
     "stack": lambda x: ops.stack([x, -x], axis=-1)[..., 0],
+    "tensordot": lambda x: ops.tensordot(x, WEIGHTS, axes=1),
+    "tensordot by axes": lambda x: ops.tensordot(x, WEIGHTS, axes=[[-1], [0]]),
     "without its axis": lambda x: ops.sum(x, axis=-1)[..., None],
 }
 
@@ -120,6 +131,8 @@ LAYERS = {
     "attention pooling": attention_pooling,
     "layer normalization": lambda x: average(keras.layers.LayerNormalization()(x)),
     "unit normalization": lambda x: average(keras.layers.UnitNormalization()(x)),
+    "rms normalization": lambda x: average(keras.layers.RMSNormalization()(x)),
+    "einsum dense": lambda x: average(EinsumDense("btf,fg->btg", (None, 3), "softmax")(x)),
     "softmax of scores": lambda x: weighted(keras.layers.Softmax(), x),
     "sigmoid of scores": lambda x: weighted(keras.layers.Activation("sigmoid"), x),
     "softmax over features": lambda x: average(keras.layers.Activation("softmax")(x)),
@@ -684,6 +697,19 @@ OVER_STEPS = {
     "get_item": (lambda x: ops.cast((x > 0)[:, 1:], "float32"), "pylstm.pad(sequences).x"),
     "any of all": (lambda x: x * ops.cast(ops.any(x > 0), "float32"), "pylstm.pad(sequences).x"),
     "any of scores": (lambda x: ops.any(x[..., 0] > 0, axis=-1), "pylstm.pad(sequences).x"),
+    "einsum": (lambda x: ops.einsum("btf->bf", x), "pylstm.pad(sequences).x"),
+    "einsum of pairs": (
+        lambda x: average(ops.einsum("btf,bsf->bts", x, x)),
+        "pylstm.pad(sequences).x",
+    ),
+    "einsum_dense": (
+        lambda x: average(x * EinsumDense("btf,f->bt", (None,), "softmax")(x)[..., None]),
+        "pylstm.pad(sequences).x",
+    ),
+    "einsum without its output": (
+        lambda x: average(ops.einsum("btf,fg", x, WEIGHTS)),
+        "pylstm.pad(sequences).x",
+    ),
 }
 
 
@@ -704,11 +730,29 @@ def test_what_computes_over_steps_that_look_like_features_is_an_error(name, step
     assert len(model.predict(pylstm.pad(seqs).x, verbose=0)) == 6
 
 
-@pytest.mark.parametrize("layer", [keras.layers.Dense(3), keras.layers.LayerNormalization()])
+@pytest.mark.parametrize(
+    "layer",
+    [keras.layers.Dense(3), keras.layers.LayerNormalization(), keras.layers.RMSNormalization()],
+)
 def test_layers_with_weights_for_each_step_are_an_error(layer):
     x = keras.Input((4, 5))
     with pytest.raises(errors.RaggedError, match=rf"\[PYL130\] layer '{layer.name}'"):
         pylstm.Model(x, layer(keras.layers.Dense(1)(x)[..., 0]))(sequences())
+
+
+@pytest.mark.parametrize(
+    "multiply",
+    [
+        lambda x: x[..., 0] @ np.ones((4, 2)),
+        lambda x: ops.tensordot(x, np.ones((4, 2)), axes=[[1], [0]]),
+        lambda x: ops.tensordot(x, np.ones((4, 5, 2)), axes=2),
+        lambda x: ops.einsum("btf,t->bf", x, np.ones(4)),
+    ],
+)
+def test_products_that_sum_over_the_steps_are_an_error(multiply):
+    x = keras.Input((4, 5))
+    with pytest.raises(errors.RaggedError, match="PYL130"):
+        pylstm.Model(x, multiply(x))(sequences())
 
 
 def test_a_lambda_with_its_fix():
