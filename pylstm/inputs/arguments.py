@@ -14,6 +14,7 @@ from pylstm.inputs.corrections import Corrections
 from pylstm.inputs.knowledge import (
     built_from,
     callers_of,
+    is_distributed,
     known_to,
     loses_mask,
     memory_of,
@@ -102,6 +103,8 @@ def _prepare(layer, sequences, mask, lengths, initial_state):
         x, joined, one_sequence = _read(layer, sequences, known, corrections)
     is_carried = mask is None
     mask = carried if is_carried else mask
+    if _is_of_sequences(layer, mask):
+        mask = None  # as in `LSTM.call`
     if mask is not None:
         mask = as_mask(mask, x, corrections, one_sequence)
     mask = both(mask, _own_masks(layer, x, joined, lengths, known))
@@ -113,6 +116,13 @@ def _prepare(layer, sequences, mask, lengths, initial_state):
     if is_carried and mask is carried and x is sequences:
         mask = None  # Keras finds it there, too, or, with initial states, ignores it.
     return Prepared(x, mask, initial_state, corrections.warn(memory_of(layer).warned))
+
+
+def _is_of_sequences(layer, mask):
+    """Whether a mask (batch,) is of whole sequences: it masks what they give."""
+    if len(getattr(mask, "shape", ())) != 1 or dtype_name(mask) != "bool":
+        return False
+    return is_distributed(layer)
 
 
 def _own_masks(layer, x, joined, lengths, known):

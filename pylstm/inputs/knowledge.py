@@ -61,6 +61,13 @@ def wrapper_of(layer):
     return caller if isinstance(caller, keras.layers.Bidirectional) else None
 
 
+def is_distributed(layer):
+    """Whether `keras.layers.TimeDistributed` calls what is around this layer, as it does its
+    `call`."""
+    caller = next(reversed(callers_of(layer)), None)
+    return isinstance(caller, keras.layers.TimeDistributed)
+
+
 def callers_of(layer):
     """What is building or calling this layer: layers and models, the outermost first."""
     scopes = get_global_attribute("name_scope_stack") or ()

@@ -10,9 +10,11 @@ from tests.data import sequences
 from tests.tolerances import assert_close
 
 
-def test_a_time_distributed_lstm():
+@pytest.mark.parametrize("wrap", [lambda layer: layer, keras.layers.Bidirectional])
+def test_a_time_distributed_lstm(wrap):
     videos = [np.random.default_rng(n).normal(size=(n, 6, 5)).astype("float32") for n in (3, 5, 4)]
-    frames, each = keras.Input((None, 6, 5)), keras.layers.TimeDistributed(pylstm.LSTM(4))
+    frames = keras.Input((None, 6, 5))
+    each = keras.layers.TimeDistributed(wrap(pylstm.LSTM(4)))
     model = pylstm.Model(frames, pylstm.LSTM(3)(each(frames)))
     model.compile(run_eagerly=True)
     alone = np.concatenate([model.predict(video[None], verbose=0) for video in videos])
