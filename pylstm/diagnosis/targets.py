@@ -1,11 +1,8 @@
 """Checks targets beside the inputs, and both beside what the model gives."""
 
-from keras import tree
-
 from pylstm.diagnosis.finite import check_finite, has_own_loss
 from pylstm.diagnosis.model import check_stacking
 from pylstm.diagnosis.report import Finding, of_error
-from pylstm.diagnosis.values import check_classes
 from pylstm.errors import PylstmError
 from pylstm.models import SequenceInputs
 from pylstm.models.data.columns import Columns, columns_of, read_columns
@@ -14,7 +11,7 @@ from pylstm.models.data.padded_targets import unpad_targets
 from pylstm.models.data.reading import count_samples
 from pylstm.models.data.separating import split_targets
 from pylstm.models.data.structure import named
-from pylstm.models.data.targets import other_steps, tells_classes
+from pylstm.models.data.targets import other_steps, wrong_labels
 from pylstm.models.graph.declared import declared_shapes
 from pylstm.models.graph.outputs import count_outputs, output_shapes
 from pylstm.models.graph.stateful import check_batch
@@ -64,20 +61,15 @@ def check_lists(model, y):
 
 
 def _check_labels(model, columns, is_read):
-    """Looks for labels beyond the only output of a model that is compiled to tell classes apart."""
-    losses = tree.flatten(getattr(model, "loss", None))
-    if columns.y is None or len(losses) != 1 or not tells_classes(losses[0]):
+    """Looks for labels beyond the outputs of a model that is compiled to tell classes apart."""
+    if columns.y is None:
         return []
     try:
         shapes = output_shapes(model, columns.x)
-        (shape,) = shapes.values()
         columns = unpad_targets(columns, shapes, model) if is_read else columns
-    except ValueError:  # a layer refuses, which others report; or there are several, or unknown
+    except ValueError:  # a layer refuses, which others report
         return []
-    ignored = getattr(losses[0], "ignore_class", None)
-    return [
-        f for name, y in named("y", columns.y) for f in check_classes(name, y, shape[-1], ignored)
-    ]
+    return [of_error(where, error) for where, error in wrong_labels(model, columns, shapes)]
 
 
 def _check_outputs(model, columns):

@@ -74,16 +74,6 @@ def check_masked_steps(model, name, where, rows):
         yield Finding("warning", "PYL213", where, what, fix)
 
 
-def check_classes(where, column, number, ignored):
-    """Checks a column of labels, beside the number of classes that a model tells apart."""
-    rows = dict(enumerate(map(np.asarray, column.values)))
-    what = counted(where, rows, lambda r: ((r < 0) | (r >= number)) & (r != ignored))
-    if what is not None:
-        what = f"{what}, but there are {number} outputs"
-        fix = f"labels from 0 to {number - 1}, or more units in the last layer"
-        yield Finding("error", "PYL212", where, what, fix)
-
-
 def rows_of(column):
     """The samples of a column as {index: array}."""
     values = np.asarray(column.values) if isinstance(column, Dense) else column.values

@@ -52,7 +52,7 @@ def as_mask(mask, x, report, one_sequence=False):
         raise _mask_error(_described(mask), x, _mask_fix(shape, batch, steps))
     if dtype_name(mask) == "bool":
         return mask
-    values = _host_value(mask)
+    values = host_value(mask)
     if values is not None and not np.isin(values, (0, 1)).all():
         raise _mask_error(
             _described(mask), x, "mask != 0, if every other value means that the step counts"
@@ -76,7 +76,7 @@ def from_lengths(lengths, x):
         lengths = as_array(lengths)
     except PylstmError as error:
         raise lengths_error(error.got, x) from None
-    values = _host_value(lengths)
+    values = host_value(lengths)
     lengths = check_lengths(lengths if values is None else values, x)
     return _before(lengths, x, static_shape(x)[1])
 
@@ -130,7 +130,7 @@ def check_mask_value(value, layer=None):
 def known_lengths(mask):
     """The number of steps (batch,) that a mask counts; None where looking would wait for a device,
     and for one that is traced."""
-    values = _host_value(mask)
+    values = host_value(mask)
     return None if values is None else np.sum(values, axis=1)
 
 
@@ -148,7 +148,7 @@ def beside_features(mask, x):
     return keras.ops.reshape(mask, (*keras.ops.shape(mask), *(1,) * (len(x.shape) - 2)))
 
 
-def _host_value(value):
+def host_value(value):
     """The NumPy array of a value in host memory; None for what is traced, and where looking would
     wait for a device."""
     if not is_tensor(value):
@@ -185,7 +185,7 @@ _ON_HOST = {
 
 def _mask_of_lengths(mask, x, report):
     batch, steps, _ = static_shape(x)
-    values = _host_value(mask)
+    values = host_value(mask)
     if batch == steps != 1 and values is not None and np.isin(values, (0, 1)).all():
         fix = "mask[None], or lengths=: it is not clear which is meant"
         raise _mask_error(_described(mask), x, fix)

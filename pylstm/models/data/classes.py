@@ -6,6 +6,7 @@ import keras
 import numpy as np
 
 from pylstm.errors import ShapeError
+from pylstm.inputs.masks import host_value
 from pylstm.keras_graph import get_keras_mask, layers_of
 from pylstm.models.data.columns import Sequences
 from pylstm.models.graph.mask_values import masked_value
@@ -13,8 +14,8 @@ from pylstm.models.graph.mask_values import masked_value
 _AXES = {2: "batch, classes", 3: "batch, time, classes"}  # of an output, by their number
 
 
-def check_classes(model, where, labels, output, loss, weights):
-    """Checks the labels for an output, where they are in the host's memory.
+def wrong_label(model, where, labels, output, loss, weights):
+    """Looks for a label without a class among those for an output, if they are in host memory.
 
     Args:
         model: The model.
@@ -24,19 +25,22 @@ def check_classes(model, where, labels, output, loss, weights):
         loss: A sparse categorical crossentropy of Keras'.
         weights: The column of the labels' weights, or None.
 
-    Raises:
-        ShapeError: A label has no class. On JAX, where its loss is 0, unless it counts nothing, by
-            its weight or a mask; TensorFlow and torch compute the loss of those, too.
+    Returns:
+        A `ShapeError` that names the first, or None. On JAX, where its loss is 0, one that counts
+        nothing, by its weight or a mask, is none; TensorFlow and torch fail at those, too.
     """
     is_list = isinstance(labels, Sequences)
-    values = np.concatenate(labels.values) if is_list else labels.values
+    rows = labels.values if is_list else host_value(labels.values)
+    if rows is None:
+        return None
+    values = np.concatenate(rows) if is_list else rows
     classes = _Classes.of(output[1], loss)
-    if not (isinstance(values, np.ndarray) and classes.number and classes.lacks(values).any()):
-        return
+    if not (classes.number and classes.lacks(values).any()):
+        return None
     is_jax = keras.backend.backend() == "jax"
     if is_jax and len(output[1]) > 2 and _may_mask(model):
-        return
-    for index, row in enumerate(map(np.asarray, labels.values)):
+        return None
+    for index, row in enumerate(map(np.asarray, rows)):
         wrong = classes.lacks(row)
         if is_jax and weights is not None:
             wrong = wrong & (np.resize(weights.values[index], row.shape) != 0)
@@ -45,7 +49,7 @@ def check_classes(model, where, labels, output, loss, weights):
             at = where + "".join(f"[{axis}]" for axis in (index, *place))
             known = np.nan_to_num(values[~np.isin(values, classes.ignored)])
             low, high, label = map(int, (known.min(), known.max(), row[place]))
-            raise ShapeError(
+            return ShapeError(
                 "PYL212",
                 layer=model.name,
                 expected=f"{where} of classes 0 to {classes.number - 1}, for the "
@@ -53,6 +57,7 @@ def check_classes(model, where, labels, output, loss, weights):
                 got=f"{at} = {label}, of labels from {low} to {high}",
                 fix=_to_classes(where, is_list, label, low, high, classes, loss),
             )
+    return None
 
 
 class _Classes(NamedTuple):

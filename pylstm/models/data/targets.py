@@ -6,7 +6,7 @@ from keras import tree
 
 from pylstm.errors import StructureError, TimestepError
 from pylstm.keras_graph import is_of_keras
-from pylstm.models.data.classes import check_classes
+from pylstm.models.data.classes import wrong_label
 from pylstm.models.data.columns import (
     Dense,
     Sequences,
@@ -29,7 +29,7 @@ def fit_targets(model, columns):
         TimestepError: As `check_meeting_inputs` and `unpad_targets`, and for targets per step of
             outputs per sample, or the other way round, or of other steps, of which Keras' loss
             fails.
-        ShapeError: As `check_classes`, for labels.
+        ShapeError: As `wrong_labels`.
     """
     check_meeting_inputs(model, columns.x)
     if columns.y is None:
@@ -40,7 +40,8 @@ def fit_targets(model, columns):
     for _, error, fails in other_steps(model, columns, shapes):
         if fails:
             raise error
-    _check_labels(model, columns, shapes)
+    for _, error in wrong_labels(model, columns, shapes):
+        raise error
     y = map_targets(shapes, _for_output, columns.y)
     if not columns.is_dense and isinstance(y, (tuple, dict)):
         y = _with_unused(model, y, columns.size)
@@ -104,7 +105,15 @@ def _with_losses(model, y, shapes):
     return zip(parts, y if isinstance(y, dict) else shapes, losses, strict=False)
 
 
-def _check_labels(model, columns, shapes):
+def wrong_labels(model, columns, shapes):
+    """Labels for which a model has no output, as its loss tells classes apart.
+
+    Args:
+        As `other_steps`.
+
+    Yields:
+        What the user calls the labels, and a `ShapeError`.
+    """
     weights, names = columns.sample_weight, getattr(model, "output_names", None) or ()
     for (where, target), name, loss in _with_losses(model, columns.y, shapes):
         if target is None or name not in shapes or not tells_classes(loss):
@@ -113,7 +122,9 @@ def _check_labels(model, columns, shapes):
         own = weights.get(name) if isinstance(weights, dict) else weights
         own = weights[name] if isinstance(weights, tuple) else own
         output = (known_as, shapes[name])
-        check_classes(model, where, target, output, _resolved(loss), own)
+        error = wrong_label(model, where, target, output, _resolved(loss), own)
+        if error is not None:
+            yield where, error
 
 
 def _steps_of(column):
