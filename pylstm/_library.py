@@ -3,7 +3,9 @@
 import contextlib
 import functools
 import importlib
+import os
 import pathlib
+import sys
 
 from pylstm.caching import constant
 from pylstm.errors import BackendLoadError
@@ -92,6 +94,24 @@ def load_tensorflow_ops():
         return tf.load_op_library(str(library))
     except (tf.errors.OpError, OSError) as error:
         raise _broken(library, error) from error
+
+
+def load_triton():
+    """Loads Triton, which torch loads later, so that it shares a process with TensorFlow.
+
+    Each holds an LLVM of its own. The one that comes second would use the other's symbols, with
+    which Triton 3.7 and 3.9 end the process.
+    """
+    if "tensorflow" not in sys.modules:
+        return
+    flags = sys.getdlopenflags()
+    sys.setdlopenflags(flags | os.RTLD_DEEPBIND)
+    try:
+        importlib.import_module("triton")
+    except ImportError:
+        pass  # builds of torch for the CPU alone come without it
+    finally:
+        sys.setdlopenflags(flags)
 
 
 @contextlib.contextmanager

@@ -38,9 +38,9 @@ def _register_targets():
         raise BackendLoadError(
             "PYL132",
             "JAX does not take the compiled handlers",
-            expected="JAX 0.8.1 or newer",
+            expected="JAX 0.8.2 or newer",
             got=f"JAX {jax.__version__}: {error}",
-            fix="pip install 'jax>=0.8.1'",
+            fix="pip install 'jax>=0.8.2'",
         ) from error
 
 

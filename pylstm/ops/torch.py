@@ -12,13 +12,14 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from pylstm._library import load_core, load_cuda
+from pylstm._library import load_core, load_cuda, load_triton
 from pylstm.array_types import dtype_name
 from pylstm.caching import constant
 from pylstm.errors import BackendLoadError, PylstmError
 from pylstm.ops import INPUTS, OPTIONS, cuda
 from pylstm.ops.checks import check_devices
 
+load_triton()
 _core = load_core()
 _DEVICES = ("cpu", "cuda", "meta")  # on "meta" there are shapes alone
 _GRADIENT_OPTIONS = (*OPTIONS, "input_gradient")

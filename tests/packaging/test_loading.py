@@ -211,7 +211,7 @@ def test_a_jax_with_an_older_interface_runs_keras_loop():
             (text,) = [str(w.message) for w in caught if w.category is RuntimeWarning]
             assert "[PYL132] JAX does not take the compiled handlers" in text
             assert f"JAX {jax.__version__}: the handler's API version (0.2)" in text
-            assert "pip install 'jax>=0.8.1'" in text
+            assert "pip install 'jax>=0.8.2'" in text
             """
         ),
     )
@@ -242,6 +242,30 @@ def test_self_test_finds_wrong_numbers(package):
     done = main(package.parent)
     assert done.returncode == 1
     assert "WRONG" in done.stdout
+
+
+def test_triton_gets_its_own_symbols(tmp_path, monkeypatch):
+    """With those of TensorFlow's LLVM it ends the process."""
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "triton", raising=False)
+    (tmp_path / "triton.py").write_text("import sys\nflags = sys.getdlopenflags()")
+    before = sys.getdlopenflags()
+    _library.load_triton()
+    triton = sys.modules.pop("triton")
+    assert triton.flags == before | os.RTLD_DEEPBIND
+    assert sys.getdlopenflags() == before
+
+
+def test_torch_beside_tensorflow():
+    pytest.importorskip("torch")
+    code = """
+        import pylstm, tensorflow, torch
+        x, kernel, recurrent_kernel = torch.ones(2, 3, 4), torch.ones(4, 8), torch.ones(2, 8)
+        assert pylstm.lstm(x, kernel, recurrent_kernel).shape == (2, 3, 2)
+        torch.optim.SGD([kernel])
+    """
+    done = run(code, PACKAGE.parent, KERAS_BACKEND="tensorflow")
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_source_distribution_takes_no_compiled_library_along(tmp_path, monkeypatch):
