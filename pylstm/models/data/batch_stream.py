@@ -140,7 +140,7 @@ def _read_batch(model, batch, source):
         parts = (x, y, sample_weight)
         if data is not None:
             data = _of_any_length(model, _of_any_numbers(model, data))
-            parts = tuple(data.values()) if data.is_dense else batch_alone(model, data)
+            parts = data.values() if data.is_dense else batch_alone(model, data)
     except PylstmError as error:
         raise error.at(model.name) from None
     while parts[-1] is None:

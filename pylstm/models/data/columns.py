@@ -110,8 +110,8 @@ class Columns(NamedTuple):
         return self.take(slice(first)), self.take(slice(first, None))
 
     def values(self):
-        """The same structures with each column's values in its place."""
-        return Columns(*map_columns(lambda column: column.values, tuple(self)))
+        """The tuple (x, y, sample_weight), with each column's values in its place."""
+        return map_columns(lambda column: column.values, tuple(self))
 
 
 def columns_of(structure):
@@ -147,7 +147,7 @@ def read_columns(x, y=None, sample_weight=None, report=None):
     """
 
     def read(name, structure):
-        return map_parts(lambda part: read_column(part, report, name), structure, name)
+        return map_parts(lambda part: read_column(part, report, name), structure)
 
     columns = Columns(read("x", x), read("y", y), read("sample_weight", sample_weight))
     _check_sizes(columns)

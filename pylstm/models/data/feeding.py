@@ -34,7 +34,7 @@ def feed(model, data, batch_size=None, steps=None, shuffle=False):
     if steps is None:  # of some batches, Keras may never come to the last
         check_batches(model, data.size, batch_size)
     if data.is_dense:
-        return tuple(data.values())
+        return data.values()
     batches = SequenceDataset(data, batch_size, shuffle=shuffle)
     return for_model(model, batches), None, None
 
@@ -56,7 +56,7 @@ def by_length(model, data, batch_size):
 def feed_batch(model, data):
     """As `feed`, for the `*_on_batch` methods: all samples are one batch."""
     if data.is_dense:
-        return tuple(data.values())
+        return data.values()
     x, *rest = batch_alone(model, data)
     rest = [tree.map_structure(np.asarray, part) for part in rest]
     y, sample_weight = (*rest, None, None)[:2]

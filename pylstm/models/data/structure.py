@@ -3,7 +3,6 @@ is a tuple of numbers."""
 
 from pylstm.array_types import is_dense
 from pylstm.inputs.padding import PaddedBatch
-from pylstm.inputs.sequences import unpacked
 
 
 def is_several(x):
@@ -27,13 +26,12 @@ def named(name, structure):
     return [(name, structure)]
 
 
-def map_parts(function, structure, name="x"):
-    """Applies `function` to one input, or to each of a tuple or dict of inputs."""
-    structure = unpacked(structure, name)
+def map_parts(function, structure):
+    """Applies `function` to one part, or to each of a tuple or dict of parts; None stays None."""
     if structure is None:
         return None
     if isinstance(structure, dict):
-        return {key: map_parts(function, part, name) for key, part in structure.items()}
+        return {key: map_parts(function, part) for key, part in structure.items()}
     if is_several(structure):
-        return tuple(map_parts(function, part, name) for part in structure)
+        return tuple(map_parts(function, part) for part in structure)
     return function(structure)
