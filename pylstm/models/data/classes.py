@@ -1,7 +1,5 @@
 """Labels beside the classes that an output tells apart."""
 
-from typing import NamedTuple
-
 import keras
 import numpy as np
 
@@ -34,50 +32,42 @@ def wrong_label(model, where, labels, output, loss, weights):
     if rows is None:
         return None
     values = np.concatenate(rows) if is_list else rows
-    classes = _Classes.of(output[1], loss)
-    if not (classes.number and classes.lacks(values).any()):
+    name, shape = output
+    number, ignored = shape[getattr(loss, "_fn_kwargs", {}).get("axis", -1)], _ignored_by(loss)
+
+    def are_wrong(labels):  # As losses, it drops fractions.
+        return ((labels <= -1) | (labels >= number)) & ~np.isin(labels, ignored)
+
+    if not (number and are_wrong(values).any()):
         return None
     is_jax = keras.backend.backend() == "jax"
-    if is_jax and len(output[1]) > 2 and _may_mask(model):
+    if is_jax and len(shape) > 2 and _may_mask(model):
         return None
     for index, row in enumerate(map(np.asarray, rows)):
-        wrong = classes.lacks(row)
+        wrong = are_wrong(row)
         if is_jax and weights is not None:
             wrong = wrong & (np.resize(weights.values[index], row.shape) != 0)
         if wrong.any():
             place = tuple(map(int, np.argwhere(wrong)[0]))
             at = where + "".join(f"[{axis}]" for axis in (index, *place))
-            known = np.nan_to_num(values[~np.isin(values, classes.ignored)])
+            known = np.nan_to_num(values[~np.isin(values, ignored)])
             low, high, label = map(int, (known.min(), known.max(), row[place]))
             return ShapeError(
                 "PYL212",
                 layer=model.name,
-                expected=f"{where} of classes 0 to {classes.number - 1}, for the "
-                + _described(*output, classes.number),
+                expected=f"{where} of classes 0 to {number - 1}, for the "
+                + _described(name, shape, number),
                 got=f"{at} = {label}, of labels from {low} to {high}",
-                fix=_to_classes(where, is_list, label, low, high, classes, loss),
+                fix=_to_classes(where, is_list, label, low, high, number, loss),
             )
     return None
 
 
-class _Classes(NamedTuple):
-    """The classes 0 to `number` - 1, if it is known, and labels that are none, with a loss of 0."""
-
-    number: int | None
-    ignored: list
-
-    @classmethod
-    def of(cls, output, loss):
-        axis = getattr(loss, "_fn_kwargs", {}).get("axis", -1)
-        ignored = [-100] if keras.backend.backend() == "torch" else []
-        if getattr(loss, "ignore_class", None) is not None:
-            ignored.append(loss.ignore_class)
-        return cls(output[axis], ignored)
-
-    def lacks(self, labels):
-        """Which labels are neither a class nor ignored. As losses, it drops fractions."""
-        is_beyond = (labels <= -1) | (labels >= self.number)
-        return is_beyond & ~np.isin(labels, self.ignored)
+def _ignored_by(loss):
+    """The labels that are no class, of which a loss is 0."""
+    ignored = [getattr(loss, "ignore_class", None), -100]  # torch's own
+    ignored = ignored if keras.backend.backend() == "torch" else ignored[:1]
+    return [label for label in ignored if label is not None]
 
 
 def _may_mask(model):
@@ -92,13 +82,13 @@ def _described(name, shape, number):
     return f"output{'' if name is None else f' {name!r}'}{axes}"
 
 
-def _to_classes(where, is_list, label, low, high, classes, loss):
+def _to_classes(where, is_list, label, low, high, number, loss):
     """The line that makes classes of labels from `low` to `high`, of which `label` is none."""
     if label < 0:
         logits = getattr(loss, "from_logits", False)
         line = f"SparseCategoricalCrossentropy(from_logits={logits}, ignore_class={label})"
         return f"keras.losses.{line}     as the loss, if {label} is no class"
-    if high - low < classes.number:
+    if high - low < number:
         shifted = f"[np.asarray(s) - {low} for s in {where}]"
         shifted = shifted if is_list else f"np.asarray({where}) - {low}"
         return f"{shifted}     instead of {where}, if classes count from {low}"
