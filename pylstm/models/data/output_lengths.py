@@ -8,7 +8,7 @@ from keras import tree
 from pylstm.keras_graph import run_graph
 from pylstm.models.data.columns import Dense, Sequences
 from pylstm.models.data.separating import named_inputs
-from pylstm.models.graph.declared import declared_inputs
+from pylstm.models.graph.declared import declared_inputs, declared_shapes
 from pylstm.models.graph.steps import graph_of, output_spec
 
 
@@ -49,17 +49,13 @@ def output_steps(model, x, shapes):
     Returns:
         By name or number; None where they are not known, or follow the lengths of sequences.
     """
-    declared, replaced, graph = declared_inputs(model), {}, graph_of(model)
+    declared, steps = declared_shapes(model), {}
     for name, _, column in named_inputs(model, x):
-        symbol = declared.get(name)
-        if symbol is None or len(symbol.shape) != len(column.shape) or len(column.shape) < 2:
-            continue
-        steps = column.shape[1]
-        if symbol.shape[1] not in (None, steps):
-            shape = (symbol.shape[0], steps, *symbol.shape[2:])
-            replaced[id(symbol)] = keras.KerasTensor(shape, symbol.dtype)
-    if graph is not None and replaced:
-        outputs = _outputs_for(graph, [replaced.get(id(each), each) for each in graph.inputs])
+        own, given = declared.get(name, ()), column.shape
+        if len(own) == len(given) > 1 and own[1] not in (None, given[1]):
+            steps[name] = given[1]
+    if steps and graph_of(model) is not None:
+        outputs = _outputs_for(graph_of(model), _with_steps(model, steps))
         shapes = {name: outputs[name].shape for name in shapes} if outputs else {}
     return {name: (*shape, None, None)[1] for name, shape in shapes.items()}
 
@@ -104,19 +100,26 @@ def with_own_steps(model, x, shapes):
         it, None for those of one length.
     """
     spacing = 10 + max((size for shape in shapes.values() for size in shape if size), default=0)
-    declared, sizes, lengths, replaced = declared_inputs(model), {}, {}, {}
+    declared, sizes, steps, lengths = declared_shapes(model), {}, {}, {}
     for name, _, column in named_inputs(model, x):
-        symbol = declared.get(name)
-        if symbol is None:
+        if name not in declared:
             continue
         if isinstance(column, Sequences):
             key, own = column.lengths.tobytes(), column.lengths
-        elif isinstance(column, Dense) and symbol.shape[1:2] == (None,):
+        elif isinstance(column, Dense) and declared[name][1:2] == (None,):
             key, own = column.shape[1:2], None
         else:
             continue
-        steps = sizes.setdefault(key, spacing * (len(sizes) + 1))
-        lengths[steps] = own
-        shape = (symbol.shape[0], steps, *symbol.shape[2:])
+        steps[name] = sizes.setdefault(key, spacing * (len(sizes) + 1))
+        lengths[steps[name]] = own
+    return _with_steps(model, steps), lengths
+
+
+def _with_steps(model, steps):
+    """The symbolic inputs of a model's graph, with these numbers of steps by name."""
+    declared, replaced = declared_inputs(model), {}
+    for name, number in steps.items():
+        symbol = declared[name]
+        shape = (symbol.shape[0], number, *symbol.shape[2:])
         replaced[id(symbol)] = keras.KerasTensor(shape, symbol.dtype)
-    return [replaced.get(id(symbol), symbol) for symbol in graph_of(model).inputs], lengths
+    return [replaced.get(id(symbol), symbol) for symbol in graph_of(model).inputs]
