@@ -4,8 +4,6 @@ A batch is as long as its own longest sequence. A target padded to the longest o
 fit it, or, where a loss broadcasts, would fit without a word.
 """
 
-from typing import NamedTuple
-
 import numpy as np
 from keras import tree
 
@@ -39,42 +37,31 @@ def unpad_targets(columns, shapes=None, model=None):
     shapes = shapes or {}
     if model is not None:
         columns = with_output_steps(model, columns, shapes)
-    inputs = [column.lengths for column in columns_of(columns.x) if isinstance(column, Sequences)]
-    inputs = list({lengths.tobytes(): lengths for lengths in inputs}.values())
-    if not inputs or columns.y is None:
+    inputs = columns_of(columns.x)
+    if columns.y is None or all(isinstance(column, Dense) for column in inputs):
         return columns
-    dense = [column.shape for column in columns_of(columns.x) if isinstance(column, Dense)]
-    inputs = _Inputs(inputs, {shape[1] for shape in dense if len(shape) > 2})
     known = output_lengths(model, columns.x, shapes) if model is not None else {}
 
     def unpad_one(target, name):
-        lengths = known[name] if name in known else inputs.lengths_beside(target)
+        lengths = known[name] if name in known else _lengths_beside(target, inputs)
         return _unpad_target(target, shapes.get(name), lengths, name in known)
 
     y = map_targets({name: name for name in shapes}, unpad_one, columns.y)
     return columns._replace(y=y, sample_weight=_unpad_weights(columns.sample_weight, y))
 
 
-class _Inputs(NamedTuple):
-    """What has steps.
-
-    Attributes:
-        lengths: The different lengths (N,) of the inputs of several lengths.
-        steps: The numbers of steps of those without padding, such as a decoder's.
-    """
-
-    lengths: list
-    steps: set
-
-    def lengths_beside(self, column):
-        """The lengths of the one input that a padded column can belong to, or None."""
-        if not isinstance(column, Dense) or len(column.shape) < 2:
-            return None
-        steps = column.shape[1]
-        fitting = [lengths for lengths in self.lengths if lengths.max() == steps]
-        if not fitting and steps not in self.steps:
-            fitting = self.lengths
-        return fitting[0] if len(fitting) == 1 else None
+def _lengths_beside(target, inputs):
+    """The lengths (N,) of the one of several inputs that a padded target can belong to, or None."""
+    if not isinstance(target, Dense) or len(target.shape) < 2:
+        return None
+    steps, shapes = target.shape[1], [each.shape for each in inputs if isinstance(each, Dense)]
+    lengths = [each.lengths for each in inputs if isinstance(each, Sequences)]
+    lengths = {each.tobytes(): each for each in lengths}.values()  # the different ones
+    fitting = [each for each in lengths if each.max() == steps]
+    # Those of an input without padding, such as a decoder's, are none of the others'.
+    if not fitting and all(shape[1] != steps for shape in shapes if len(shape) > 2):
+        fitting = list(lengths)
+    return fitting[0] if len(fitting) == 1 else None
 
 
 def _unpad_target(target, shape, lengths, are_known):
