@@ -7,7 +7,7 @@ import keras
 import numpy as np
 from keras import tree
 
-from pylstm.diagnosis.corrections import CorrectionFindings
+from pylstm.diagnosis.corrections import correction_findings
 from pylstm.diagnosis.finite import (
     check_finite,
     check_finite_rows,
@@ -157,7 +157,7 @@ def _check_input(model, name, where, part, padded, in_batches):
     findings, fits, shape = [], True, declared_shapes(model).get(name)
     is_ragged = hasattr(part, "row_splits")
     is_ragged |= isinstance(part, PaddedBatch) and isinstance(model, SequenceInputs)
-    report = CorrectionFindings(model, name, where, is_ragged, in_batches, findings)
+    report = correction_findings(model, name, where, is_ragged, in_batches, findings)
     try:
         column = read_column(part, report)
     except PylstmError as error:
