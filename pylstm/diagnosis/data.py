@@ -8,17 +8,17 @@ import numpy as np
 from keras import tree
 
 from pylstm.diagnosis.corrections import correction_findings
-from pylstm.diagnosis.finite import (
-    check_finite,
-    check_finite_rows,
-    has_own_loss,
-    may_replace,
-    of_batch,
-)
+from pylstm.diagnosis.finite import check_finite, has_own_loss, may_replace, of_batch
 from pylstm.diagnosis.report import Finding, of_error
 from pylstm.diagnosis.shapes import check_shape
 from pylstm.diagnosis.targets import check_lists, check_targets
-from pylstm.diagnosis.values import check_column, check_empty, check_entered, check_masked_steps
+from pylstm.diagnosis.values import (
+    check_column,
+    check_empty,
+    check_entered,
+    check_masked_steps,
+    rows_of,
+)
 from pylstm.errors import PylstmError
 from pylstm.inputs import explain
 from pylstm.inputs.contract import Known
@@ -119,7 +119,7 @@ def _check_padding(model, dataset):
             value = dataset.padding if masked is None else masked
             fix = f"mask_value={value} in pylstm.dataset and in the first layer"
             yield Finding("error", "PYL130", where, what, fix)
-        yield from check_masked_steps(model, name, where, dict(enumerate(column.values)))
+        yield from check_masked_steps(model, name, where, rows_of(column))
 
 
 def _check_samples(model, x, y, padded, in_batches=False):
@@ -167,7 +167,7 @@ def _check_input(model, name, where, part, padded, in_batches):
         padded.add(name)
     is_text = isinstance(column, Text)
     if not is_text:
-        findings += check_finite(where, part, column, may_replace(model, name))
+        findings += check_finite(where, part, rows_of(column), may_replace(model, name))
         findings += check_column(model, name, where, column)
     try:
         column = enter_column(column, shape, report)
@@ -214,5 +214,5 @@ def _check_items(where, raw):
         except (TypeError, ValueError):
             continue
     numbers = {index: item for index, item in items.items() if item.dtype.kind in "biuf"}
-    yield from check_finite_rows(where, numbers)
+    yield from check_finite(where, raw, numbers)
     yield from check_empty(where, numbers)

@@ -4,48 +4,39 @@ import keras
 import numpy as np
 from keras import tree
 
-from pylstm.array_types import is_real
+from pylstm.array_types import is_dense, is_real
 from pylstm.diagnosis.report import Finding
-from pylstm.diagnosis.values import counted, rows_of
+from pylstm.diagnosis.values import counted
 from pylstm.inputs.padding import PaddedBatch
 from pylstm.keras_graph import is_of_keras
-from pylstm.models.data.columns import Dense
 from pylstm.models.data.structure import named
 from pylstm.models.graph.mask_values import front_of
 
 _OF_NAN = ("Isfinite", "Isnan", "NanToNum", "Where")  # operations of `keras.ops`
 
 
-def check_finite(where, raw, column, may_be_meant):
-    """Looks for values in a column that are not finite.
+def check_finite(where, raw, rows, may_be_meant=False):
+    """Looks for values in samples that are not finite.
 
     Args:
-        where: What the user calls it.
-        raw: What the column was read from.
-        column: The column.
+        where: What the user calls them.
+        raw: What they were read from.
+        rows: The samples that can be read, as {index: array}.
         may_be_meant: Whether code of the user's own comes to them first.
     """
+    what = counted(where, rows, _is_not_finite)
+    if what is None:
+        return
     if isinstance(raw, PaddedBatch):
         line = f"{where}._replace(x=np.nan_to_num({where}.x))"
     elif hasattr(raw, "columns"):  # a table
         line = f"np.nan_to_num(np.asarray({where}, 'float32'))"
-    elif type(column) is Dense and is_real(getattr(raw, "dtype", "")):
+    elif is_dense(raw) and is_real(getattr(raw, "dtype", "")):
         line = f"np.nan_to_num({where})"
     else:
         line = _line_of_list(where)
-    yield from _check_rows(where, rows_of(column), line, may_be_meant)
-
-
-def check_finite_rows(where, rows):
-    """As `check_finite`, for the samples of a list that can be read, as {index: array}."""
-    yield from _check_rows(where, rows, _line_of_list(where), False)
-
-
-def _check_rows(where, rows, line, may_be_meant):
-    what = counted(where, rows, _is_not_finite)
-    if what is not None:
-        level = "note" if may_be_meant else "warning"
-        yield Finding(level, "PYL201", where, what, f"{line}, or leave these samples out")
+    level = "note" if may_be_meant else "warning"
+    yield Finding(level, "PYL201", where, what, f"{line}, or leave these samples out")
 
 
 def may_replace(model, name):

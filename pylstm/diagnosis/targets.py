@@ -3,6 +3,7 @@
 from pylstm.diagnosis.finite import check_finite, has_own_loss
 from pylstm.diagnosis.model import check_stacking
 from pylstm.diagnosis.report import Finding, of_error
+from pylstm.diagnosis.values import rows_of
 from pylstm.errors import PylstmError
 from pylstm.models import SequenceInputs
 from pylstm.models.data.columns import Columns, columns_of, read_columns
@@ -38,7 +39,7 @@ def check_targets(model, x, y, is_read, in_batches):
     findings, is_own = [], has_own_loss(model)
     for (where, raw), (_, column) in zip(named("y", y), named("y", columns.y), strict=True):
         if column is not None:
-            findings += check_finite(where, raw, column, is_own)
+            findings += check_finite(where, raw, rows_of(column), is_own)
     try:
         size = next((shape[0] for shape in declared_shapes(model).values()), None)
         if in_batches:
