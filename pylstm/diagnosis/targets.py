@@ -2,7 +2,7 @@
 
 from pylstm.diagnosis.finite import check_finite, has_own_loss
 from pylstm.diagnosis.model import check_stacking
-from pylstm.diagnosis.report import Finding, of_error
+from pylstm.diagnosis.report import Finding, of_error, unchecked
 from pylstm.diagnosis.values import rows_of
 from pylstm.errors import PylstmError
 from pylstm.models import SequenceInputs
@@ -41,15 +41,14 @@ def check_targets(model, x, y, is_read, in_batches):
         if column is not None:
             findings += check_finite(where, raw, rows_of(column), is_own)
     try:
-        size = next((shape[0] for shape in declared_shapes(model).values()), None)
         if in_batches:
-            size = columns.size
             check_batch(model, columns_of(x)[0].shape)
-        feed(model, Columns(x), size)
+        else:
+            size = next((shape[0] for shape in declared_shapes(model).values()), None)
+            feed(model, Columns(x), size)
     except PylstmError as error:
         findings.append(of_error("x", error))
-    findings += _check_labels(model, columns, is_read)
-    return findings + (_check_outputs(model, columns) if is_read else [])
+    return findings + ([] if y is None else _check_outputs(model, columns, is_read))
 
 
 def check_lists(model, y):
@@ -61,30 +60,22 @@ def check_lists(model, y):
             yield Finding("error", "PYL146", where, what, "np.asarray(y)")
 
 
-def _check_labels(model, columns, is_read):
-    """Looks for labels beyond the outputs of a model that is compiled to tell classes apart."""
-    if columns.y is None:
-        return []
+def _check_outputs(model, columns, is_read):
+    """Looks for targets of classes or, where pylstm reads them, of steps that no output has."""
+    is_read = is_read and not any(check_stacking(model))  # that finding names the layer to change
     try:
         shapes = output_shapes(model, columns.x)
+    except ValueError as error:  # a layer of Keras' refuses
+        return [unchecked("model", error)] if is_read else []
+    try:
         columns = unpad_targets(columns, shapes, model) if is_read else columns
-    except ValueError:  # a layer refuses, which others report
-        return []
-    return [of_error(where, error) for where, error in wrong_labels(model, columns, shapes)]
-
-
-def _check_outputs(model, columns):
-    if any(check_stacking(model)):
-        return []  # that finding names the layer to change
-    try:
-        shapes = output_shapes(model, columns.x)
-    except PylstmError as error:
-        return [of_error(f"layer '{error.layer}'", error)]
-    try:
-        columns = unpad_targets(columns, shapes, model)
     except PylstmError as error:
         return [of_error("y", error)]
+    steps = other_steps(model, columns, shapes) if is_read else ()
     return [
-        of_error(where, error)._replace(level="error" if fails else "warning")
-        for where, error, fails in other_steps(model, columns, shapes)
+        *(of_error(where, error) for where, error in wrong_labels(model, columns, shapes)),
+        *(
+            of_error(where, error)._replace(level="error" if fails else "warning")
+            for where, error, fails in steps
+        ),
     ]

@@ -7,7 +7,7 @@ import pytest
 import pylstm
 from pylstm.diagnosis import diagnose
 from tests.data import LENGTHS, sequences
-from tests.diagnosis.support import LABELS, dense, found, fused
+from tests.diagnosis.support import LABELS, dense, found, fused, with_value
 
 
 def per_step(**options):
@@ -110,3 +110,10 @@ def test_a_target_per_sample_beside_an_output_per_step(x, is_built):
     for y in (np.zeros((6, 4)), np.zeros((6, 4, 2))):
         model = pylstm.Sequential([*front, steps, keras.layers.Dense(2)])
         assert diagnose(model, dense(), y).ok
+
+
+def test_a_layer_that_refuses_hides_nothing_else():
+    model = pylstm.Sequential([pylstm.LSTM(4), keras.layers.Reshape((3,))])
+    report = diagnose(model, with_value(np.nan), np.zeros((6, 3)))
+    assert found(report, "PYL201").where == "x"
+    assert "size of the tensor must be unchanged" in found(report, "PYL209").what
