@@ -60,9 +60,9 @@ def to_numbers(value, name="x"):
     line = _numbers_of(value, name)
     if line is not None:
         return line
-    import keras  # only here: the checks on a GPU run `functional` without it
+    if _is_tensor(value):
+        import keras
 
-    if isinstance(value, keras.KerasTensor) or keras.ops.is_tensor(value):
         ways = ["keras.layers.StringLookup for categories"]
         if keras.backend.backend() == "tensorflow":
             ways.insert(0, f"tf.strings.to_number({name})")
@@ -94,7 +94,7 @@ def to_numbers_each(value, name="sequences"):
 def to_numbers_of_samples(value, name):
     """As `to_numbers`, where `value` is one of the samples of an input or of targets."""
     if isinstance(value, complex):
-        return f"np.stack([np.real({name}), np.imag({name})], axis=-1), or np.abs({name})"
+        return to_real([value], name)
     if name == "y" and is_missing(value):
         there = _is_there("pair[1]", value)
         return f"x, y = map(list, zip(*[pair for pair in zip(x, y) if {there}]))"
@@ -110,6 +110,21 @@ def to_numbers_of_samples(value, name):
         return f"[np.load(sample) for sample in {name}]"
     line = to_dense(value, "sample")
     return f"[{line} for sample in {name}]" if line else f"np.asarray({name}, 'float32')"
+
+
+def to_real(value, name, is_item=False):
+    """The lines that make real numbers of complex ones, of `value` or of a list that it is in."""
+    one, library = "s" if is_item else name, "keras.ops" if _is_tensor(value) else "np"
+    join = "stack" if np.ndim(value) == 1 else "concatenate"  # along the axis of the features
+    parts = f"{library}.real({one}), {library}.imag({one})"
+    lines = (f"{library}.{join}([{parts}], axis=-1)", f"{library}.abs({one})")
+    return ",\nor ".join(f"[{line} for s in {name}]" if is_item else line for line in lines)
+
+
+def _is_tensor(value):
+    import keras  # only where it is asked: the checks on a GPU run `functional` without it
+
+    return isinstance(value, keras.KerasTensor) or keras.ops.is_tensor(value)
 
 
 def _numbers_of(value, one):

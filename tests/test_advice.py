@@ -179,6 +179,26 @@ def test_a_complex_table():
     assert eval(other, {"np": np, "x": table}).to_numpy().tolist() == [[1, 2]] * 3
 
 
+@pytest.mark.parametrize(
+    ("x", "shapes"),
+    [
+        (pd.DataFrame([[1j, 2, 3]] * 4), [(4, 6), (4, 3)]),
+        (tf.ones((2, 4, 3), tf.complex64), [(2, 4, 6), (2, 4, 3)]),
+        ([np.ones((4, 3), complex), np.ones((2, 3), complex)], [(4, 6), (4, 3)]),
+        ([[[1j, 2, 3]] * 4, [[1j, 2, 3]] * 2], [(4, 6), (4, 3)]),
+        ([tf.ones((4, 3), tf.complex64)] * 2, [(4, 6), (4, 3)]),
+        ([np.ones(4, complex), np.ones(2, complex)], [(4, 2), (4,)]),
+    ],
+    ids=["table", "tensor", "arrays", "nested lists", "tensors", "univariate"],
+)
+def test_complex_numbers(x, shapes):
+    with pytest.raises(errors.DTypeError, match="PYL117") as caught:
+        pylstm.pad(x) if isinstance(x, list) else lstm()(x)
+    lines = caught.value.fix.split(",\nor ")
+    right = [eval(line, {"np": np, "keras": keras, "x": x, "sequences": x}) for line in lines]
+    assert [np.shape(made[0] if isinstance(x, list) else made) for made in right] == shapes
+
+
 @pytest.mark.parametrize("odd", [date(2026, 1, 1), 10**400, {}])
 def test_objects_that_no_line_reads(odd):
     model = pylstm.Sequential([lstm(1)])

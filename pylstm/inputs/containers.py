@@ -7,7 +7,7 @@ Arrays and tensors stay what they are. Collections of sequences are read by
 import keras
 import numpy as np
 
-from pylstm.advice import to_numbers, to_sequences
+from pylstm.advice import to_numbers, to_real, to_sequences
 from pylstm.array_types import FLOATS, dtype_name, is_real, static_shape
 from pylstm.errors import DTypeError, RaggedError
 from pylstm.inputs import explain
@@ -99,10 +99,7 @@ def as_numbers(x, dtype, report, name="x"):
             None if name == "x" else f"{name} is complex",
             expected="real numbers",
             got=f"{static_shape(x)} {kind}",
-            fix=f"keras.ops.concatenate([keras.ops.real({name}), keras.ops.imag({name})], "
-            f"axis=-1),\nor keras.ops.abs({name})"
-            if is_tensor(x)
-            else f"np.concatenate([{name}.real, {name}.imag], axis=-1), or np.abs({name})",
+            fix=to_real(x, name),
         )
     if not is_real(x.dtype):
         raise DTypeError(

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from pylstm.advice import is_missing, to_numbers, to_numbers_each, to_sequences
+from pylstm.advice import is_missing, to_numbers, to_numbers_each, to_real, to_sequences
 from pylstm.array_types import is_dense, is_real, static_shape, unmasked
 from pylstm.errors import (
     DTypeError,
@@ -163,9 +163,7 @@ def not_of_numbers(table, error, name="x"):
         error.what,
         expected="columns of numbers",
         got=f"{type(table).__name__} {table.shape} with columns of {dtypes}",
-        fix=f"np.concatenate([np.real({name}), np.imag({name})], axis=-1),\nor np.abs({name})"
-        if error.code == "PYL117"
-        else to_numbers(table, name),
+        fix=(to_real if error.code == "PYL117" else to_numbers)(table, name),
     )
 
 
@@ -269,8 +267,7 @@ def _check_numbers(array, item, index, name):
             "y is complex" if name == "y" else None,
             expected="real numbers",
             got=f"sequence {index} is {array.dtype}",
-            fix=f"[np.concatenate([s.real, s.imag], axis=-1) for s in {name}],\n"
-            f"or [np.abs(s) for s in {name}]",
+            fix=to_real(item, name, is_item=True),
         )
     if not is_real(array.dtype) and array.size:
         raise DTypeError(

@@ -99,7 +99,7 @@ def test_dtypes_of_numpys_extensions(dtype):
         assert_close(model.predict(samples, verbose=0), last_outputs(layer, numbers))
 
 
-@pytest.mark.parametrize(("way", "fix"), [(eager, "np.concatenate([x.real"), (graph, "keras.ops.")])
+@pytest.mark.parametrize(("way", "fix"), [(eager, "np.concatenate("), (graph, "keras.ops.")])
 def test_complex(way, fix):
     with pytest.raises(errors.DTypeError, match=r"PYL117.*imaginary part") as caught:
         way(lstm(3), data(6, 5, 3) + 1j)
