@@ -57,14 +57,19 @@ def check_data(model, x, y, padded):
     """
     if is_columns(x) and not is_nothing(x):
         return _check_samples(model, x, y, padded)
-    if isinstance(x, Iterator):
-        what = "an iterator can be read only once, and fit will want to"
-        fix = "pylstm.diagnose(model, *next(another_iterator))"
-        return [Finding("note", "PYL209", "x", what, fix)]
     if is_nothing(x) or not (hasattr(x, "__iter__") or hasattr(x, "__getitem__")):
         fix = "an array, a list of arrays (time, features), or a dataset of batches"
         code = "PYL146" if is_nothing(x) else "PYL142"
         return [Finding("error", code, "x", f"{type(x).__name__} holds no samples", fix)]
+    if isinstance(x, Iterator):
+        what = "an iterator can be read only once, and fit will want to"
+        fix = "pylstm.diagnose(model, *next(another_iterator))"
+        return [Finding("note", "PYL209", "x", what, fix)]
+    return _check_batches(model, x, padded)
+
+
+def _check_batches(model, x, padded):
+    """Checks the first batches of a dataset, and what it tells of all."""
     findings = list(_check_ranks(x))
     reads_lists = isinstance(model, SequenceInputs)
     if isinstance(x, SequenceDataset) and reads_lists:

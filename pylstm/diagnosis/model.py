@@ -3,8 +3,8 @@
 import keras
 from keras import tree
 
-from pylstm.diagnosis.report import Finding, of_error
-from pylstm.errors import CODES, PylstmError
+from pylstm.diagnosis.report import Finding, of_error, summary_of
+from pylstm.errors import PylstmError
 from pylstm.keras_graph import is_recurrent, layers_of
 from pylstm.layer import LSTM
 from pylstm.models.graph.steps import has_open_steps
@@ -22,7 +22,7 @@ def check_stacking(model):
                 fix = "return_state=False, or a pylstm.Model, where each goes where you write it"
                 yield Finding("error", "PYL211", f"layer '{layer.name}'", what, fix)
             if last is not None:
-                what = CODES["PYL106"].summary
+                what = summary_of("PYL106")
                 fix = f"return_sequences=True in '{last.name}'"
                 yield Finding("error", "PYL106", f"layer '{layer.name}'", what, fix)
             last = None if layer.return_sequences else layer

@@ -2,6 +2,7 @@
 
 import keras
 
+from pylstm.array_types import may_equal
 from pylstm.diagnosis.report import Finding, of_error, summary_of
 from pylstm.inputs import explain
 from pylstm.inputs.contract import Known
@@ -78,15 +79,13 @@ def _check_declared(where, given, shape):
         given = given[:-1]
     elif len(given) == len(shape) - 1 and shape[-1] == 1:
         given = (*given, 1)
-    sizes = list(zip(given[1:], shape[1:], strict=len(given) == len(shape)))
-    if len(given) != len(shape):
-        code, fix = "PYL101", f"keras.Input({given[1:]})"
-    elif all(None in pair or pair[0] == pair[1] for pair in sizes):
-        return None
-    elif len(shape) == 3:
-        code, fix = "PYL124", f"keras.Input((None, {shape[2]}))"
-    else:
-        code, fix = "PYL103", f"keras.Input({given[1:]})"
+    code, fix = "PYL101", f"keras.Input({given[1:]})"
+    if len(given) == len(shape):
+        if may_equal(given[1:], shape[1:]):
+            return None
+        code = "PYL103"
+        if len(shape) == 3:
+            code, fix = "PYL124", f"keras.Input((None, {shape[2]}))"
     what = f"{summary_of(code)}: {given}, declared as {shape}"
     return Finding("error", code, where, what, fix)
 
