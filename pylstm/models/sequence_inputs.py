@@ -8,9 +8,8 @@ from pylstm.models.data.batch_stream import check_is_no_list_of_sequences, read_
 from pylstm.models.data.class_weights import weigh_classes
 from pylstm.models.data.dataset import SequenceDataset
 from pylstm.models.data.entering import enter_batch, enter_model
-from pylstm.models.data.feeding import by_length, feed, feed_batch, for_model, takes_ragged
+from pylstm.models.data.feeding import by_length, feed, feed_batch, takes_ragged
 from pylstm.models.data.reading import is_columns, read_batch, read_data, read_held_out
-from pylstm.models.data.targets import fit_targets
 from pylstm.models.foreign_errors import readable_errors
 from pylstm.models.graph.mask_passing import MaskPassing
 from pylstm.models.graph.outputs import Masked
@@ -91,12 +90,10 @@ class SequenceInputs:
         elif validation_data is not None:
             validation_data = read_batches(self, validation_data)
         if data is None:
+            x = read_batches(self, x)
             if isinstance(x, SequenceDataset):
-                columns = fit_targets(self, x.columns)
-                columns, class_weight = weigh_classes(self, columns, class_weight)
-                x = for_model(self, x.with_columns(columns))
-            else:
-                x = read_batches(self, x)
+                columns, class_weight = weigh_classes(self, x.columns, class_weight)
+                x = x.with_columns(columns)
         else:
             if validation_split and validation_data is None:
                 data, held_out = data.split(1 - validation_split)
