@@ -68,29 +68,29 @@ def other_steps(model, columns, shapes):
     asks = len(inputs) > 1 or (inputs and are_arrays)
     known = output_lengths(model, columns.x, shapes) if asks else {}
     for (where, target), name, loss in _with_losses(model, y, shapes):
-        output = shapes.get(name)
+        output, lengths = shapes.get(name), known.get(name)
         if target is None or output is None:
             continue
-        by_class = tells_classes(loss)
-        if isinstance(target, Sequences) and target.steps and max(target.lengths) > target.steps:
+        by_class, is_by_step = tells_classes(loss), isinstance(target, Sequences)
+        if is_by_step and target.steps and max(target.lengths) > target.steps:
             yield where, _of_longer_targets(model, where, target, inputs), True
-        elif isinstance(target, Sequences) and _has_other_lengths(target, known.get(name)):
-            pair = next(pair for pair in inputs if np.array_equal(pair[1].lengths, known[name]))
+        elif is_by_step and lengths is not None and not np.array_equal(target.lengths, lengths):
+            pair = next(pair for pair in inputs if np.array_equal(pair[1].lengths, lengths))
             yield where, other_lengths(where, target, *pair), True
-        elif tuple(output) == (None, None) and isinstance(target, Sequences):
+        elif is_by_step and tuple(output) == (None, None):
             yield where, _of_squeezed_steps(model, where, target, output), True
         elif len(output) == 2 and _looks_per_step(target, steps, output, by_class):
             fix = "return_sequences=True in the last recurrent layer, or one entry of y per sample"
             error = _of_other_steps(model, where, target, "step", output, "sample", fix)
-            yield where, error, isinstance(target, Sequences) or by_class
+            yield where, error, is_by_step or by_class
         elif len(output) == 3 and _looks_per_sample(target, steps, output, by_class):
             fix = "return_sequences=False in the last recurrent layer, or a y (batch, time, ...)"
             error = _of_other_steps(model, where, target, "sample", output, "step", fix)
             may_be_meant = target.shape[1:] == (1,) == output[2:] and None not in steps
             may_be_meant &= not _is(loss, "BinaryCrossentropy", "binary_crossentropy")
             yield where, error, by_class or (_compares(loss) and not may_be_meant)
-        elif _is_cut(target, known.get(name), output) and _compares(loss):
-            yield where, not_behind_the_steps(where, target, known[name]), True
+        elif _is_cut(target, lengths, output) and _compares(loss):
+            yield where, not_behind_the_steps(where, target, lengths), True
         elif _may_have_other_steps(target, output, by_class) and _compares(loss):
             number = output_steps(model, columns.x, shapes).get(name)
             if number not in (None, 1, target.shape[1]):
@@ -131,11 +131,6 @@ def _steps_of(column):
     """The number of steps of a column, if it is one, and None where other samples may have more."""
     lengths = {*column.lengths} if isinstance(column, Sequences) else ()
     return {*column.shape[1:2], *(lengths if len(lengths) == 1 else ())}
-
-
-def _has_other_lengths(target, lengths):
-    """Whether targets per step have other steps than the output, if its own are known."""
-    return lengths is not None and not np.array_equal(target.lengths, lengths)
 
 
 def _looks_per_step(target, steps, output, by_class):
