@@ -1,4 +1,11 @@
-"""`pylstm.diagnose`: everything that is wrong with a model's input, at once."""
+"""`pylstm.diagnose`: everything that is wrong with a model's input, at once.
+
+data      each input as it is read (`corrections`), its axes (`shapes`) and numbers (`finite`,
+          `values`), then `targets`
+model     how its layers are stacked, and what computes them
+masks     where padding would count as real (`ragged`: where there is none)
+report    the table of what was found
+"""
 
 import keras
 

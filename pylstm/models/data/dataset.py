@@ -117,8 +117,9 @@ def dataset(
 class SequenceDataset(keras.utils.PyDataset):
     """Batches of `Columns`. See `dataset` for the arguments.
 
-    What is `opened` are the columns as they go to a model that tells nothing of its outputs; one of
-    pylstm's fits its targets to its outputs itself.
+    Batches are made of `opened`, the columns with targets as a plain Keras model takes them, by
+    default those that were given. A model of pylstm's fits the targets of `columns` to its outputs
+    itself, and takes them `with_columns`.
 
     For a plain Keras model, x comes as ragged tensors where Keras' backend has them, else as
     arrays. Padded batches are of one length, or of few: what compiles without ragged tensors does

@@ -7,11 +7,10 @@ from pylstm.models.graph.outputs import map_targets
 
 
 def with_output_steps(model, columns, shapes):
-    """`Columns` whose targets per step know how many steps such an output has.
+    """`Columns` whose targets per step are padded to the number of steps of such an output.
 
-    Lists of equally long sequences become `Sequences` beside one, as other batches' lists are: so
-    do their targets, beside `Sequences`, where they have all of the output's steps. They have
-    weights like others, as Keras wants it.
+    These targets are `Sequences`, and so is x: lists that happen to be equally long, too, since
+    Keras wants sample weights in all batches if those of other lengths have them.
 
     Args:
         model: A Keras model.
