@@ -10,6 +10,7 @@ program can act on them:
       fix:      drop the extra feature, or rebuild with keras.Input((None, 7))
 """
 
+import functools
 import re
 import sys
 import warnings
@@ -57,11 +58,8 @@ class PylstmError(Exception):
     def _message(self):
         where = f" layer '{self.layer}':" if self.layer else ""
         lines = [f"[{self.code}]{where} {self.what}."]
-        for label, text in (
-            ("expected", self.expected),
-            ("got", self.got),
-            ("fix", self.fix),
-        ):
+        for label in ("expected", "got", "fix"):
+            text = getattr(self, label)
             if text is not None:
                 # Continuation lines keep the column of the first.
                 text = str(text).replace("\n", _INDENT)
@@ -71,17 +69,13 @@ class PylstmError(Exception):
     def at(self, layer):
         """The same error, naming the layer that refused unless it names one."""
         parts = {**self._parts(), "layer": self.layer or layer}
-        return _rebuild(type(self), self.code, self.what, parts)
+        return type(self)(self.code, self.what, **parts)
 
     def _parts(self):
         return {name: getattr(self, name) for name in ("layer", "expected", "got", "fix")}
 
     def __reduce__(self):
-        return _rebuild, (type(self), self.code, self.what, self._parts())
-
-
-def _rebuild(error_type, code, what, parts):
-    return error_type(code, what, **parts)
+        return functools.partial(type(self), **self._parts()), (self.code, self.what)
 
 
 def quoted_error(text):
