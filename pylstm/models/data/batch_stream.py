@@ -153,23 +153,19 @@ def _of_any_length(model, data):
 
     Keras takes for fixed what the first two batches have in common.
     """
-    steps = {column.shape[1] for column in columns_of(data.x) if len(column.shape) > 1}
-    steps -= {1}  # An axis of 1 that Keras knows of, its losses may drop.
+    steps = {column.shape[1:2] for column in columns_of(data.x)}
+    steps -= {(), (1,)}  # An axis of 1 that Keras knows of, its losses may drop.
     data = fit_targets(model, data._replace(x=map_inputs(model, _as_sequences, data.x)))
     if not takes_ragged(model):
         return data
 
-    def opened_beside(column):
-        is_open = isinstance(column, Dense) and len(column.shape) > 1 and column.shape[1] in steps
-        return _opened(column) if is_open else column
+    def opened(column, is_open):
+        is_open &= isinstance(column, Dense)
+        return Dense(open_time(np.asarray(column.values))) if is_open else column
 
-    def opened_as_declared(column, declared):
-        is_open = isinstance(column, Dense) and _may_differ(column, declared)
-        return _opened(column) if is_open else column
-
-    x = map_inputs(model, opened_as_declared, data.x)
-    y, sample_weight = map_columns(opened_beside, (data.y, data.sample_weight))
-    return Columns(x, y, sample_weight)
+    x = map_inputs(model, lambda each, shape: opened(each, _may_differ(each, shape)), data.x)
+    targets = data.y, data.sample_weight
+    return Columns(x, *map_columns(lambda each: opened(each, each.shape[1:2] in steps), targets))
 
 
 def _of_any_numbers(model, data):
@@ -249,10 +245,6 @@ def _cast(values, dtype):
 def _as_sequences(column, declared):
     is_open = isinstance(column, Stacked) and _may_differ(column, declared)
     return Sequences(list(column.values)) if is_open else column
-
-
-def _opened(column):
-    return Dense(open_time(np.asarray(column.values)))
 
 
 def _may_differ(column, declared):
