@@ -227,12 +227,14 @@ def test_masked_targets():
     assert eval(caught.value.fix.partition(", with")[0], {"y": y}).shape == y.shape
 
 
-def test_the_one_input_in_a_list():
+@pytest.mark.parametrize("wrapped", [[RAGGED], [tuple(RAGGED)], (tuple(RAGGED),)])
+def test_the_one_input_in_a_list(wrapped):
     model = pylstm.Sequential([keras.Input((None, 3)), lstm()])
     expected = last_outputs(model.layers[0], RAGGED)
-    assert_close(model.predict([RAGGED], verbose=0), expected)
+    assert_close(model.predict(wrapped, verbose=0), expected)
+    assert_close(model(wrapped), expected)
     model.compile(keras.optimizers.SGD(0.0), "mse")
-    model.fit([RAGGED], data(3, 4), verbose=0)
+    model.fit(wrapped, data(3, 4), verbose=0)
 
 
 def test_inputs_in_the_wrong_order():

@@ -74,7 +74,7 @@ def _line_of_elements(specs, where):
     names = ("x", "y", "sample_weight")[: len(specs)]
     part = specs[names.index(name)]
     spec = dict(named(name, part)).get(where)
-    if not hasattr(spec, "dtype"):
+    if not hasattr(spec, "dtype") or "][" in where:  # in parts of parts
         return f"dataset.map with keras.ops.nan_to_num on {where}"
     line = f"tf.where(tf.math.is_finite({where}), {where}, 0.0)"
     if hasattr(spec, "ragged_rank"):

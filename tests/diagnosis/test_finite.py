@@ -74,6 +74,18 @@ def test_the_line_for_nan_in_a_tf_dataset(elements):
     assert "PYL201" not in {f.code for f in diagnose(model, cleaned)}
 
 
+def test_nan_in_a_tf_dataset_of_parts_of_parts():
+    class First(pylstm.Model):
+        def call(self, x):
+            return x[0][0]
+
+    x = np.full((6, 4, 5), np.nan)
+    dataset = tf.data.Dataset.from_tensors((((x, x), x), np.array(LABELS)))
+    findings = [f for f in diagnose(First(), dataset) if f.code == "PYL201"]
+    assert {f.where for f in findings} == {"x[0][0]", "x[0][1]", "x[1]"}
+    assert "nan_to_num on x[0][0]" in next(f.fix for f in findings if f.where == "x[0][0]")
+
+
 @pytest.mark.parametrize(
     "front",
     [

@@ -72,7 +72,8 @@ def split_inputs(x, count, samples=None, axes=3):
     if count == 1:
         first = next(iter(x), None)
         is_wrapped = len(x) == 1 and (_is_batch(first, axes) or _has_size(first, samples))
-        return first if is_wrapped else list(x)
+        x = first if is_wrapped else x
+        return list(x) if is_several(x) else x
     if not holds_parts or len(x) != count:
         raise StructureError(
             "PYL146",
