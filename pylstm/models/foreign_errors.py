@@ -6,7 +6,9 @@ import traceback
 
 import keras
 
+from pylstm.array_types import static_shape
 from pylstm.errors import (
+    BatchMismatchError,
     DTypeError,
     PylstmError,
     RaggedError,
@@ -17,6 +19,7 @@ from pylstm.errors import (
 from pylstm.inputs import explain
 from pylstm.inputs.contract import Known
 from pylstm.keras_graph import has_ragged
+from pylstm.models.data.structure import named
 
 _DATASET = "pylstm.dataset(sequences, labels)     instead of a DataLoader"
 _MEANINGS = []  # (pattern, function from its match to the error that says what the text means)
@@ -48,6 +51,30 @@ def readable_errors(iterates=True):
         if found is None:
             raise
         raise found from error
+
+
+def other_sizes(model, x):
+    """The error of inputs of different numbers of samples, on which a model fails; None if equal.
+
+    Only where it fails: one sample may go with each of another input, or a score with each pair.
+
+    Args:
+        model: A Keras model.
+        x: What it computes on: a tensor, or a tuple, list or dict of them.
+    """
+    parts = named("x", tuple(x) if isinstance(x, list) else x)
+    shapes = [(where, static_shape(part)) for where, part in parts if hasattr(part, "shape")]
+    sizes = [(where, shape[0]) for where, shape in shapes if shape and shape[0] is not None]
+    if len({size for _, size in sizes}) < 2:
+        return None
+    return BatchMismatchError(
+        "PYL110",
+        "the inputs differ in their number of samples",
+        layer=model.name,
+        expected="an entry for each sample in each input",
+        got=", ".join(f"{where} has {size} samples" for where, size in sizes),
+        fix="look for what drops some samples of an input",
+    )
 
 
 def _is_users(error):

@@ -4,13 +4,14 @@ from typing import Any
 
 import keras
 
+from pylstm.errors import PylstmError
 from pylstm.models.data.batch_stream import check_is_no_list_of_sequences, read_batches
 from pylstm.models.data.class_weights import weigh_classes
 from pylstm.models.data.dataset import SequenceDataset
 from pylstm.models.data.entering import enter_batch, enter_model
 from pylstm.models.data.feeding import by_length, feed, feed_batch, takes_ragged
 from pylstm.models.data.reading import is_columns, read_batch, read_data, read_held_out
-from pylstm.models.foreign_errors import readable_errors
+from pylstm.models.foreign_errors import other_sizes, readable_errors
 from pylstm.models.graph.mask_passing import MaskPassing
 from pylstm.models.graph.outputs import Masked
 from pylstm.models.kept_values import kept_values, note_values
@@ -44,7 +45,15 @@ class SequenceInputs:
 
     def __call__(self, *args, **kwargs):
         args, kwargs = self._enter(args, kwargs)
-        return super().__call__(*args, **kwargs)
+        try:
+            return super().__call__(*args, **kwargs)
+        except (PylstmError, Warning):  # which filters make an error
+            raise
+        except Exception as error:
+            differ = other_sizes(self, next(iter((*args, *kwargs.values())), None))
+            if differ is None:
+                raise
+            raise differ from error
 
     def stateless_call(self, trainable_variables, non_trainable_variables, *args, **kwargs) -> Any:
         """As Keras', which calls `call` itself."""

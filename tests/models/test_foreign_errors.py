@@ -1,6 +1,7 @@
 """Errors of Keras' and TensorFlow's are explained where they are of the data, and only there."""
 
 import inspect
+import re
 import threading
 
 import keras
@@ -169,3 +170,49 @@ PUBLIC = [each for each in PUBLIC if inspect.isfunction(each)]
 def test_a_type_checker_knows_what_a_public_function_returns(function):
     """Else `mypy --strict` refuses a call of it, though the package says that it has types."""
     assert "return" in inspect.get_annotations(function), function.__qualname__
+
+
+class Sum(pylstm.Model):
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = pylstm.LSTM(2), pylstm.LSTM(2)
+
+    def call(self, x):
+        return self.a(x[0]) + self.b(x[1])
+
+
+def _sum_of(join):
+    a, b = keras.Input((None, 5), name="a"), keras.Input((None, 5), name="b")
+    return pylstm.Model([a, b], join(pylstm.LSTM(2)(a), pylstm.LSTM(2)(b)))
+
+
+@pytest.mark.parametrize("as_given", [list, np.stack, pylstm.pad, pylstm.ragged])
+@pytest.mark.parametrize("kind", ["graph", "class"])
+def test_inputs_of_different_numbers_of_samples(kind, as_given):
+    model = _sum_of(lambda a, b: a + b) if kind == "graph" else Sum()
+    a, b = (as_given(sequences([3] * size)) for size in (4, 6))
+    model((a, a))
+    for x in ((a, b), [a, b], {"a": a, "b": b}):
+        for function in (model, model.predict, model.predict_on_batch):
+            if kind == "class" and not isinstance(x, tuple):
+                continue
+            with pytest.raises(errors.BatchMismatchError, match=r"PYL110\] layer '\w+'") as caught:
+                function(x)
+            assert len(re.findall(r"x\[\S+\] has [46] samples", caught.value.got)) == 2
+
+
+def test_samples_may_differ_where_the_model_pairs_them_otherwise():
+    """A score for each pair, one sample for all, and an output of each input."""
+    a, b = sequences([3, 2, 4]), sequences([3, 2])
+    assert _sum_of(lambda a, b: a @ keras.ops.transpose(b))((a, b)).shape == (3, 2)
+    assert _sum_of(lambda a, b: a + b)((a, b[:1])).shape == (3, 2)
+    assert [y.shape[0] for y in _sum_of(lambda a, b: [a, b])((a, b))] == [3, 2]
+
+
+def test_an_error_of_a_model_on_as_many_samples_stays_as_it_is():
+    class Failing(Sum):
+        def call(self, x):
+            raise KeyError("mine")
+
+    with pytest.raises(KeyError, match="mine"):
+        Failing()((sequences([3, 2]), sequences([2, 2])))

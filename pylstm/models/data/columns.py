@@ -261,7 +261,11 @@ def _check_sizes(columns):
             "PYL110",
             "the inputs differ in their number of samples",
             expected="several inputs, as a tuple or dict, each with as many entries",
-            got=f"one input has {first.size} samples, another {size}",
+            got=", ".join(
+                f"{where} has {column.size} samples"
+                for where, column in named("x", columns.x)
+                if column is not None
+            ),
             fix="list(x), or list(x.values()) of a dict     if they are one input's sequences",
         )
     raise BatchMismatchError(
