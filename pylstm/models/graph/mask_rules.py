@@ -45,7 +45,10 @@ _ALONG_AXIS = frozenset(
 )
 _OF_NEW_AXIS = ("ExpandDims", "OneHot", "Squeeze", "Stack")
 _PRODUCTS = ("Dot", "Inner", "Matmul", "Tensordot")
-_LOOKUPS = (keras.layers.Discretization, keras.layers.Embedding, keras.layers.IntegerLookup)
+_LOOKUPS = tuple(
+    getattr(keras.layers, name)
+    for name in ("Discretization", "Embedding", "Hashing", "IntegerLookup")
+)
 # Keras passes the mask of these on only if all their inputs have one.
 _POINTWISE_LAYERS = tuple(
     getattr(keras.layers, name)
@@ -107,6 +110,11 @@ def takes_average(operation):
 
 def _pools_steps(operation, kind):
     return type(operation) is kind and operation.data_format == "channels_last"
+
+
+def refuses_unknown(operation):
+    """Whether a layer looks up each number, and fails at one that is not in its vocabulary."""
+    return isinstance(operation, keras.layers.IntegerLookup) and operation.num_oov_indices == 0
 
 
 def computes_each_step(operation):
@@ -233,6 +241,8 @@ def _mixes(layer):
         return layer.axes not in (1, [1, 1], (1, 1))
     if is_recurrent(layer):  # its outputs are in reverse, but not the mask that comes with them
         return getattr(layer, "go_backwards", False) and layer.return_sequences
+    if kind == "GlobalAveragePooling1D":  # over the features, Keras lays the mask over them
+        return not takes_average(layer)
     return kind == "GroupNormalization"
 
 

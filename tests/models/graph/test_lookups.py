@@ -17,13 +17,19 @@ NUMBERS = [np.random.default_rng(t).normal(size=t) for t in LENGTHS]
 def lookup(kind, **options):
     if kind == "tokens":
         return keras.layers.IntegerLookup(vocabulary=[7, 9], **options)
+    if kind == "known tokens":
+        return keras.layers.IntegerLookup(vocabulary=[7, 8, 9], num_oov_indices=0, **options)
+    if kind == "hashed tokens":
+        return keras.layers.Hashing(4, **options)
     return keras.layers.Discretization([-0.5, 0.5], **options)
 
 
 @pytest.mark.parametrize("is_built", [True, False])
-@pytest.mark.parametrize(("kind", "x"), [("tokens", TOKENS), ("numbers", NUMBERS)])
-def test_lists_are_each_looked_up_alone(kind, x, is_built):
-    front = [keras.Input((None,), dtype="int64" if kind == "tokens" else None)] * is_built
+@pytest.mark.parametrize("kind", ["tokens", "known tokens", "hashed tokens", "numbers"])
+def test_lists_are_each_looked_up_alone(kind, is_built):
+    x = NUMBERS if kind == "numbers" else TOKENS
+    dtype = None if kind == "numbers" else "int64"
+    front = [keras.Input((None,), dtype=dtype)] * is_built
     layers = [keras.layers.Embedding(4, 3), pylstm.LSTM(2)]
     model = pylstm.Sequential([*front, lookup(kind), *layers])
     model.compile(keras.optimizers.SGD(0.0), "mse")

@@ -603,6 +603,10 @@ LOSES = {
         lambda: keras.layers.GlobalMaxPooling1D(data_format="channels_first", keepdims=True),
         "pylstm.pad(sequences).x",
     ),
+    "global_average_pooling1d": (
+        lambda: keras.layers.GlobalAveragePooling1D(data_format="channels_first", keepdims=True),
+        "pylstm.pad(sequences).x",
+    ),
     "expand_dims": (
         lambda: lambda x: ops.squeeze(ops.expand_dims(x, 1), 1),
         "pylstm.pad(sequences).x",
