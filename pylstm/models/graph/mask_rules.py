@@ -235,7 +235,8 @@ def _mixes(layer):
     kind = type(layer).__name__ if is_of_keras(layer) else None
     if kind in _NORMALIZATIONS:
         return not _step_axes(layer).isdisjoint(_axes(layer))
-    if kind == "Dense" or (kind == "Activation" and layer.activation in _OVER_LAST_AXIS):
+    is_over_last = kind == "Activation" and layer.activation in _OVER_LAST_AXIS
+    if is_over_last or kind in ("BatchNormalization", "Dense"):
         return -1 in _step_axes(layer)  # of (batch, time)
     if kind == "Dot":  # over the steps it is a sum, to which masked ones can be made to add 0
         return layer.axes not in (1, [1, 1], (1, 1))

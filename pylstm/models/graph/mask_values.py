@@ -30,13 +30,17 @@ def padding_value(model, name):
         if reads_input and value is not None and value not in values:
             values.append(value)
         elif not reads_input and makes_mask(layer):
+            fix = f"'{layer.name}' as the first layer, and no other that masks a value"
+            if not isinstance(layer, keras.layers.Masking):
+                fix = f"mask_zero=False in '{layer.name}'     if padding alone is to be masked: a "
+                fix += "list brings its mask"
             raise RaggedError(
                 "PYL130",
                 "another layer changes the padding before this one looks for it",
                 layer=layer.name,
                 expected=f"a {type(layer).__name__} layer that reads the model's input itself",
                 got="sequences of different lengths, behind another layer",
-                fix=f"'{layer.name}' as the first layer, and no other that masks a value",
+                fix=fix,
             )
     if len(values) > 1:
         values.sort()

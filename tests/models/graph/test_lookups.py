@@ -49,3 +49,13 @@ def test_a_lookup_that_counts_over_the_steps():
     model = pylstm.Sequential([*layers, keras.layers.Dense(2)])
     with pytest.raises(errors.RaggedError, match=r"PYL130.*'discretization"):
         model.predict(NUMBERS, verbose=0)
+
+
+@pytest.mark.parametrize("kind", ["tokens", "known tokens", "hashed tokens"])
+def test_an_embedding_behind_a_lookup_need_not_mask_zeros(kind):
+    layers = [lookup(kind), keras.layers.Embedding(4, 3, mask_zero=True), pylstm.LSTM(2)]
+    with pytest.raises(errors.RaggedError, match=r"PYL130.*'embedding") as caught:
+        pylstm.Sequential(layers).predict(TOKENS, verbose=0)
+    assert caught.value.fix.startswith(f"mask_zero=False in '{layers[1].name}'")
+    layers[1] = keras.layers.Embedding(4, 3, mask_zero=False)
+    assert pylstm.Sequential(layers).predict(TOKENS, verbose=0).shape == (4, 2)

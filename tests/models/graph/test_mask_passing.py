@@ -736,7 +736,12 @@ def test_what_computes_over_steps_that_look_like_features_is_an_error(name, step
 
 @pytest.mark.parametrize(
     "layer",
-    [keras.layers.Dense(3), keras.layers.LayerNormalization(), keras.layers.RMSNormalization()],
+    [
+        keras.layers.BatchNormalization(),
+        keras.layers.Dense(3),
+        keras.layers.LayerNormalization(),
+        keras.layers.RMSNormalization(),
+    ],
 )
 def test_layers_with_weights_for_each_step_are_an_error(layer):
     x = keras.Input((4, 5))
