@@ -26,7 +26,7 @@ from pylstm.models.data.separating import map_named, separate_inputs
 from pylstm.models.data.text import as_text, is_text
 from pylstm.models.graph.convolutions import check_convolutions
 from pylstm.models.graph.declared import declared_inputs
-from pylstm.models.graph.mask_values import padding_value
+from pylstm.models.graph.mask_values import padding_for
 from pylstm.models.graph.steps import has_open_steps, report_steps
 from pylstm.models.graph.time_distributed import check_time_distributed
 
@@ -46,7 +46,7 @@ def enter_model(model, inputs, masks_lists=False):
                 return as_text(x)
             shape = declared[name].shape if name in declared else None
             is_list = isinstance(x, list)
-            x, mask = enter(x, shape, report, lambda: padding_value(model, name) or 0.0)
+            x, mask = enter(x, shape, report, lambda: padding_for(model, name))
             columns[name] = column_of(x, mask, is_list)
             if masks_lists and is_list and get_keras_mask(x) is None and len(x.shape) > 1:
                 set_keras_mask(x, keras.ops.ones(keras.ops.shape(x)[:2], "bool"))
@@ -101,7 +101,8 @@ def enter(value, declared, report, padding_value):
         value: A tensor, an array, or anything that `as_dense` reads.
         declared: The shape of the model's `keras.Input`, or None.
         report: Called for what had to be changed; see `as_dense`.
-        padding_value: Called for the value to pad with, where sequences differ in length.
+        padding_value: Called for what to pad with, where sequences differ in length: a value, or
+            None for a step of each sequence's own.
 
     Returns:
         A tensor; with a Keras mask where sequences differ in length. A tensor that needs no
@@ -121,8 +122,10 @@ def enter(value, declared, report, padding_value):
     if read is not None:
         mask = keras.ops.cast(read, "bool")
         padding = padding_value()
-        if padding != 0 or isinstance(value, PaddedBatch):  # which has a padding of its own
-            x = _with_padding(x, mask, padding)
+        if padding or isinstance(value, PaddedBatch):  # which has a padding of its own
+            x = _with_padding(x, mask, padding or 0.0)
+        if padding is None:
+            x = _with_own_steps(x, mask)
         set_keras_mask(x, mask)
     return x, read
 
@@ -132,6 +135,12 @@ def _with_padding(x, mask, value):
     if value != 0 and dtype_name(x) not in ("float32", "float64"):
         x = keras.ops.cast(x, keras.config.floatx())
     return keras.ops.where(beside_features(mask, x), x, keras.ops.cast(value, x.dtype))
+
+
+def _with_own_steps(x, mask):
+    """x with the first step of each sequence at its masked steps; the last where that is masked."""
+    own = keras.ops.where(beside_features(mask[:, :1], x), x[:, :1], x[:, -1:])
+    return keras.ops.where(beside_features(mask, x), x, own)
 
 
 def enter_column(column, declared, report):

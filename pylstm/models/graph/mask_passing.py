@@ -29,7 +29,6 @@ from pylstm.models.graph.mask_rules import (
     mask_lost,
     passes_mask,
     passes_or_makes_mask,
-    refuses_unknown,
     takes_average,
     takes_maximum,
 )
@@ -174,8 +173,6 @@ def _keeps_steps(layer, place):
 
 def _prepared(operation, args, kwargs, x, mask):
     """The arguments as those layers need them that do not go by the mask of x, or not rightly."""
-    if refuses_unknown(operation):
-        args, kwargs = tree.map_structure(_with_known_masked_steps, (args, kwargs))
     if isinstance(operation, keras.Layer):
         kwargs = {**kwargs, **_joined_masks(operation, args, kwargs)}
         if computes_each_step(operation) and not operation.supports_masking:
@@ -245,16 +242,6 @@ def _without_mask(x):
 def _without_masked_steps(x):
     mask = _mask_of(x)
     return x if mask is None else keras.ops.where(beside_features(mask, x), x, 0)
-
-
-def _with_known_masked_steps(x):
-    """x with the values of one step that counts in all masked ones, as a vocabulary knows them."""
-    mask = _mask_of(x)
-    if mask is None:
-        return x
-    steps = keras.ops.reshape(x, (-1, *x.shape[2:]))
-    counts = keras.ops.cast(keras.ops.reshape(mask, (-1,)), "int32")
-    return keras.ops.where(beside_features(mask, x), x, steps[keras.ops.argmax(counts)])
 
 
 def _with_steps_to_count(x, mask):

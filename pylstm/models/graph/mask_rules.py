@@ -112,11 +112,6 @@ def _pools_steps(operation, kind):
     return type(operation) is kind and operation.data_format == "channels_last"
 
 
-def refuses_unknown(operation):
-    """Whether a layer looks up each number, and fails at one that is not in its vocabulary."""
-    return isinstance(operation, keras.layers.IntegerLookup) and operation.num_oov_indices == 0
-
-
 def computes_each_step(operation):
     """Whether every step of the output is of that step of the inputs, with or without a mask."""
     if isinstance(operation, _LOOKUPS):

@@ -55,6 +55,20 @@ def padding_value(model, name):
     return values[0] if values else None
 
 
+def padding_for(model, name):
+    """What to pad an input with: as `padding_value`; None for a step of each sequence's own.
+
+    What that makes is as finite as the sequence's own: of zeros `1 / x` is infinite, and its
+    gradient no number, masked or not. Zeros remain where Keras regularizes all steps, and where
+    code of the user's, which may lose the mask, is to get what it gets of arrays.
+    """
+    value = padding_value(model, name)
+    behind = layers_behind(model, name)
+    counts = any(getattr(layer, "activity_regularizer", None) for layer, _ in behind)
+    is_known = isinstance(model, (keras.Sequential, Functional))
+    return 0.0 if value is None and (counts or not is_known) else value
+
+
 def makes_mask(layer):
     """Whether a layer makes a mask of the values that come to it."""
     return isinstance(layer, keras.layers.Masking) or getattr(layer, "mask_zero", False)

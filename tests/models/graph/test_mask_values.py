@@ -123,3 +123,34 @@ def test_one_input_cannot_be_padded_with_two_values():
     assert caught.value.expected == "one mask_value"
     assert caught.value.got == "mask_value=-2.0, mask_value=-1.0"
     assert caught.value.fix == "keras.layers.Masking(-1.0) instead of each"
+
+
+FINITE_BUT_AT_ZERO = {
+    "reciprocal": lambda x: 1 / x,
+    "log": lambda x: keras.ops.log(keras.layers.Rescaling(2.0)(x)),
+    "square root": lambda x: keras.ops.sqrt(positive(x)),
+    "norm": lambda x: x / keras.ops.norm(positive(x), axis=-1, keepdims=True),
+}
+
+
+def positive(x):
+    return keras.layers.Dense(5, "relu", use_bias=False, kernel_initializer="ones")(x)
+
+
+@pytest.mark.parametrize("front", FINITE_BUT_AT_ZERO)
+@pytest.mark.parametrize("behind", ["lstm", "attention", "dense"])
+def test_padding_makes_nothing_infinite(front, behind):
+    x = keras.Input((None, 5))
+    y = FINITE_BUT_AT_ZERO[front](x)
+    if behind == "attention":
+        y = keras.layers.MultiHeadAttention(2, 3)(y, y)
+    if behind != "lstm":
+        y = keras.layers.Dense(3)(y)
+    model = pylstm.Model(x, pylstm.LSTM(2)(y))
+    seqs = [np.abs(seq) + 0.5 for seq in sequences()]
+    want = np.concatenate([model(seq[None]) for seq in seqs])
+    for x in (seqs, pylstm.pad(seqs, value=np.inf), pylstm.pad(seqs, padding="pre")):
+        np.testing.assert_allclose(model(x), want, atol=1e-6)
+    model.compile("sgd", "mse")
+    model.fit(seqs, np.zeros((len(seqs), 2)), verbose=0)
+    assert all(np.isfinite(weights).all() for weights in model.get_weights())
