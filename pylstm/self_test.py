@@ -92,7 +92,9 @@ class _Call:
     def exists_on_backend(self):
         """Whether Keras' backend has the dtype: JAX has float64 only if that was enabled."""
         dtype = keras.backend.standardize_dtype(self.dtype)
-        return keras.backend.standardize_dtype(ops.zeros((), dtype).dtype) == dtype
+        # Not `ops.zeros`, which would warn where it has not.
+        zero = ops.convert_to_tensor(np.zeros((), self.dtype))
+        return keras.backend.standardize_dtype(zero.dtype) == dtype
 
     def with_backend(self, backend):
         mask = ops.convert_to_tensor(self.mask)

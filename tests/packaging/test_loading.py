@@ -227,6 +227,14 @@ def test_self_test_passes():
     assert done.stdout.strip().endswith("passed")
 
 
+@pytest.mark.parametrize("backend", backends.OTHERS)
+def test_self_test_passes_without_a_warning(backend):
+    """JAX has no float64 here, of which it would warn."""
+    printed = backends.run_python(backend, "-W", "error::UserWarning", "-m", "pylstm")
+    assert f"{backend} op" in printed.partition("self-test")[2]
+    assert printed.strip().endswith("passed")
+
+
 def test_self_test_finds_a_broken_library(package):
     (package / "_tensorflow_ops.so").write_bytes(b"not a library")
     done = main(package.parent)
