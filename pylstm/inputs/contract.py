@@ -5,7 +5,6 @@ None where they are not known yet.
 """
 
 from enum import Enum
-from functools import lru_cache
 from itertools import combinations
 from typing import NamedTuple
 
@@ -58,7 +57,6 @@ class Reading(NamedTuple):
     line: str = "x"
 
 
-@lru_cache(maxsize=4096)
 def readings(shape, known, origin):
     """Every reading of a shape that agrees with what the layer knows.
 

@@ -26,6 +26,14 @@ def test_a_stateless_call_takes_lengths_on_the_loop(x):
     assert_close(got.detach(), layer(x.float(), lengths=[2, 4, 1]).detach())
 
 
+@pytest.mark.filterwarnings("error:Dynamo detected a call to a `functools.lru_cache`")
+def test_a_model_compiles_without_a_warning(x):
+    model = pylstm.Sequential([pylstm.LSTM(5)])
+    expected = model(x).detach()
+    compiled = torch.compile(model, backend="aot_eager")
+    assert_close(compiled(x).detach(), expected)
+
+
 def test_stateful_layers_can_be_trained(x):
     """As stock Keras' cannot be: its new states overwrite what the gradient needs."""
     losses = []
