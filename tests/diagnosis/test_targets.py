@@ -117,3 +117,8 @@ def test_a_layer_that_refuses_hides_nothing_else():
     report = diagnose(model, with_value(np.nan), np.zeros((6, 3)))
     assert found(report, "PYL201").where == "x"
     assert "size of the tensor must be unchanged" in found(report, "PYL209").what
+
+
+def test_a_model_without_layers_hides_nothing():
+    report = diagnose(keras.Sequential(), with_value(np.nan), np.zeros((6, 3)))
+    assert found(report, "PYL201").where == "x"
