@@ -9,7 +9,14 @@ import itertools
 import keras
 
 from pylstm.errors import RaggedError
-from pylstm.keras_graph import Functional, drops_steps, is_recurrent, layers_of, nodes_in_turn
+from pylstm.keras_graph import (
+    Functional,
+    drops_steps,
+    is_of_keras,
+    is_recurrent,
+    layers_of,
+    nodes_in_turn,
+)
 from pylstm.models.graph.declared import declared_inputs
 
 
@@ -60,13 +67,19 @@ def padding_for(model, name):
 
     What that makes is as finite as the sequence's own: of zeros `1 / x` is infinite, and its
     gradient no number, masked or not. Zeros remain where Keras regularizes all steps, and where
-    code of the user's, which may lose the mask, is to get what it gets of arrays.
+    layers or code of the user's, which may add up masked steps, are to get what they get of arrays.
     """
     value = padding_value(model, name)
+    if value is not None:
+        return value
     behind = layers_behind(model, name)
-    counts = any(getattr(layer, "activity_regularizer", None) for layer, _ in behind)
     is_known = isinstance(model, (keras.Sequential, Functional))
-    return 0.0 if value is None and (counts or not is_known) else value
+    return None if is_known and not any(_reads_all_steps(layer) for layer, _ in behind) else 0.0
+
+
+def _reads_all_steps(layer):
+    is_own = not is_of_keras(layer) and not is_recurrent(layer)
+    return is_own or getattr(layer, "activity_regularizer", None)
 
 
 def makes_mask(layer):

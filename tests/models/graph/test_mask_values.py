@@ -154,3 +154,19 @@ def test_padding_makes_nothing_infinite(front, behind):
     model.compile("sgd", "mse")
     model.fit(seqs, np.zeros((len(seqs), 2)), verbose=0)
     assert all(np.isfinite(weights).all() for weights in model.get_weights())
+
+
+def test_a_layer_of_ones_own_that_adds_up_masked_steps_gets_zeros():
+    class Total(keras.Layer):
+        def __init__(self):
+            super().__init__()
+            self.supports_masking = True
+
+        def call(self, x):
+            return keras.ops.sum(x, axis=1)
+
+    seqs = sequences()
+    x = keras.Input((None, 5))
+    for model in (pylstm.Sequential([Total()]), pylstm.Model(x, Total()(x))):
+        got = model.predict(seqs, verbose=0)
+        np.testing.assert_allclose(got, [seq.sum(0) for seq in seqs], rtol=1e-5)
