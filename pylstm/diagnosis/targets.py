@@ -65,7 +65,7 @@ def _check_outputs(model, columns, is_read):
     is_read = is_read and not any(check_stacking(model))  # that finding names the layer to change
     try:
         shapes = output_shapes(model, columns.x)
-    except Exception as error:  # a layer of Keras' refuses, or there is none
+    except Exception as error:  # a layer of Keras' refuses
         return [unchecked("model", error)] if is_read else []
     try:
         columns = unpad_targets(columns, shapes, model) if is_read else columns

@@ -254,3 +254,10 @@ def test_jit_compile_has_no_ragged_tensors(front):
             run(batches, verbose=0)
         assert caught.value.fix.startswith("pylstm.dataset(x, y)")
     assert "PYL114" in [finding.code for finding in pylstm.diagnose(model, batches)]
+
+
+def test_a_model_without_layers_is_as_keras():
+    model = pylstm.Sequential()
+    model.compile("sgd", "mse")
+    with pytest.raises(ValueError, match="has no layers"):
+        model.fit(np.ones((2, 3, 4)), np.ones(2), verbose=0)

@@ -46,7 +46,7 @@ def output_shapes(model, x):
         return {name: output.shape for name, output in model.output.items()}
     if outputs := getattr(model, "outputs", None):
         return {index: output.shape for index, output in enumerate(outputs)}
-    if not isinstance(model, keras.Sequential):
+    if not isinstance(model, keras.Sequential) or not model.layers:
         return {}
     try:
         return {0: model.compute_output_shape(x.shape)}
