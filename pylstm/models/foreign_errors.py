@@ -8,7 +8,6 @@ import keras
 
 from pylstm.array_types import static_shape
 from pylstm.errors import (
-    BatchMismatchError,
     DTypeError,
     PylstmError,
     RaggedError,
@@ -19,6 +18,7 @@ from pylstm.errors import (
 from pylstm.inputs import explain
 from pylstm.inputs.contract import Known
 from pylstm.keras_graph import has_ragged
+from pylstm.models.data.columns import other_sizes
 from pylstm.models.data.structure import named
 
 _DATASET = "pylstm.dataset(sequences, labels)     instead of a DataLoader"
@@ -53,7 +53,7 @@ def readable_errors(iterates=True):
         raise found from error
 
 
-def other_sizes(model, x):
+def other_sizes_of(model, x):
     """The error of inputs of different numbers of samples, on which a model fails; None if equal.
 
     Only where it fails: one sample may go with each of another input, or a score with each pair.
@@ -64,17 +64,8 @@ def other_sizes(model, x):
     """
     parts = named("x", tuple(x) if isinstance(x, list) else x)
     shapes = [(where, static_shape(part)) for where, part in parts if hasattr(part, "shape")]
-    sizes = [(where, shape[0]) for where, shape in shapes if shape and shape[0] is not None]
-    if len({size for _, size in sizes}) < 2:
-        return None
-    return BatchMismatchError(
-        "PYL110",
-        "the inputs differ in their number of samples",
-        layer=model.name,
-        expected="an entry for each sample in each input",
-        got=", ".join(f"{where} has {size} samples" for where, size in sizes),
-        fix="look for what drops some samples of an input",
-    )
+    sizes = {where: shape[0] for where, shape in shapes if shape and shape[0] is not None}
+    return other_sizes(sizes, model.name) if len(set(sizes.values())) > 1 else None
 
 
 def _is_users(error):

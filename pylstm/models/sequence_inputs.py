@@ -11,7 +11,7 @@ from pylstm.models.data.dataset import SequenceDataset
 from pylstm.models.data.entering import enter_batch, enter_model
 from pylstm.models.data.feeding import by_length, feed, feed_batch, takes_ragged
 from pylstm.models.data.reading import is_columns, read_batch, read_data, read_held_out
-from pylstm.models.foreign_errors import other_sizes, readable_errors
+from pylstm.models.foreign_errors import other_sizes_of, readable_errors
 from pylstm.models.graph.mask_passing import MaskPassing
 from pylstm.models.graph.outputs import Masked
 from pylstm.models.kept_values import kept_values, note_values
@@ -50,7 +50,7 @@ class SequenceInputs:
         except (PylstmError, Warning):  # which filters make an error
             raise
         except Exception as error:
-            differ = other_sizes(self, next(iter((*args, *kwargs.values())), None))
+            differ = other_sizes_of(self, next(iter((*args, *kwargs.values())), None))
             if differ is None:
                 raise
             raise differ from error

@@ -243,6 +243,19 @@ def _to_floatx(array):
     return array.astype(keras.config.floatx(), copy=False)
 
 
+def other_sizes(sizes, layer=None):
+    """The error of inputs that differ in their number of samples, by what the user calls each."""
+    return BatchMismatchError(
+        "PYL110",
+        "the inputs differ in their number of samples",
+        layer=layer,
+        expected="an entry for each sample in each input",
+        got=", ".join(f"{where} has {size} samples" for where, size in sizes.items()),
+        fix="look for what drops some samples of an input;\n"
+        "or list(x), of a dict list(x.values()), if they are one input's sequences",
+    )
+
+
 def _check_sizes(columns):
     sizes = [
         (name, column.size)
@@ -257,17 +270,8 @@ def _check_sizes(columns):
     if name == "y" and _is_joined(first, size):
         raise _joined(first.values.shape, size)
     if name == "x":
-        raise BatchMismatchError(
-            "PYL110",
-            "the inputs differ in their number of samples",
-            expected="several inputs, as a tuple or dict, each with as many entries",
-            got=", ".join(
-                f"{where} has {column.size} samples"
-                for where, column in named("x", columns.x)
-                if column is not None
-            ),
-            fix="list(x), or list(x.values()) of a dict     if they are one input's sequences",
-        )
+        inputs = named("x", columns.x)
+        raise other_sizes({where: each.size for where, each in inputs if each is not None})
     raise BatchMismatchError(
         "PYL110",
         f"x and {name} differ in their number of samples",
