@@ -18,6 +18,7 @@ from pylstm.models.graph.mask_rules import (
     takes_maximum,
 )
 from pylstm.models.graph.mask_values import makes_mask, padding_value
+from pylstm.models.graph.windows import window_of
 
 
 def check_masks(model, padded):
@@ -129,7 +130,8 @@ def _with_steps(operation, results, all_masked):
         return set()  # Keras does not tell that it drops them
     if type(operation) is GetItem:
         return set(results) if keeps_all_steps(operation) else set()
-    if not isinstance(operation, keras.Layer) or computes_each_step(operation):
+    is_of_each = computes_each_step(operation) or window_of(operation)
+    if not isinstance(operation, keras.Layer) or is_of_each:
         return set(results)
     mask = object()
     try:

@@ -12,6 +12,7 @@ from keras import tree
 from pylstm.inputs.sequences import split_rows
 from pylstm.keras_graph import get_keras_mask
 from pylstm.models.graph.mask_rules import has_steps
+from pylstm.models.graph.windows import has_other_steps
 
 
 class Rows(NamedTuple):
@@ -33,7 +34,8 @@ def without_padding(model, outputs, x, at_once):
 
     A step that a layer has masked has an input, so the mask alone does not tell padding: a row is
     as long as the shortest of its inputs that holds every step that counts. Where none does, as
-    behind a `Concatenate` of steps, the mask is all there is.
+    behind a `Concatenate` of steps, or a convolution has made other steps, the mask is all there
+    is.
 
     Args:
         model: The model, whose graph tells which outputs have steps.
@@ -58,6 +60,8 @@ def without_padding(model, outputs, x, at_once):
             return output  # which has by chance as many features as there are steps
         steps = keras.ops.shape(output)[1]
         fits = (sizes[:, None] == steps) & (lengths >= _last_step(mask))
+        if symbolic is not None and has_other_steps(symbolic):
+            fits = keras.ops.zeros_like(fits)
         shortest = keras.ops.min(keras.ops.where(fits, lengths, steps), axis=0)
         has_input = keras.ops.arange(steps) < shortest[:, None]
         is_real = keras.ops.where(keras.ops.any(fits, axis=0)[:, None], has_input, mask)

@@ -209,14 +209,14 @@ MASKS = """
 
     for mix in (
         lambda steps: keras.ops.mean(steps, 1),
-        keras.layers.Conv1D(2, 2),
+        keras.layers.ZeroPadding1D(1),
         keras.layers.Lambda(lambda steps: steps[:, -1]),
     ):
         steps = pylstm.LSTM(4, mask_value=-1.0, return_sequences=True)(signal)
         with pytest.raises(pylstm.errors.RaggedError, match="PYL130"):
             pylstm.Model(signal, mix(steps)).predict(seqs, verbose=0)
 
-    model = pylstm.Model(signal, pylstm.LSTM(4)(keras.layers.Conv1D(3, 2)(signal)))
+    model = pylstm.Model(signal, pylstm.LSTM(4)(keras.layers.ZeroPadding1D(1)(signal)))
     model.compile(keras.optimizers.SGD(0.1, momentum=0.5), "mse")
     padded, y = pylstm.pad(seqs).x, rng.normal(size=(4, 4))
     model.fit(padded, y, verbose=0)

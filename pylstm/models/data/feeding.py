@@ -11,6 +11,7 @@ from pylstm.models.data.separating import named_inputs
 from pylstm.models.graph.declared import declared_shapes
 from pylstm.models.graph.stateful import check_batches, keeps_states
 from pylstm.models.graph.steps import takes_any_steps
+from pylstm.models.graph.windows import check_lengths
 
 _DEFAULT_BATCH_SIZE = 32  # as in keras.Model.fit
 _MANY_BATCHES = 50  # from which on another compilation takes less time than it saves
@@ -69,7 +70,13 @@ def batch_alone(model, data):
 
 
 def for_model(model, batches):
-    """A `SequenceDataset` in the form that suits a model."""
+    """A `SequenceDataset` in the form that suits a model.
+
+    Raises:
+        TimestepError: A sequence is too short for a layer.
+    """
+    inputs = named_inputs(model, batches.columns.x)
+    check_lengths(model, {n: each.lengths for n, _, each in inputs if isinstance(each, Sequences)})
     return batches.for_model(takes_ragged(model), _padded_lengths(model, batches))
 
 

@@ -2,14 +2,13 @@
 
 import functools
 
-import keras
 from keras import tree
 
 from pylstm.keras_graph import run_graph
 from pylstm.models.data.columns import Dense, Sequences
 from pylstm.models.data.separating import named_inputs
-from pylstm.models.graph.declared import declared_inputs, declared_shapes
-from pylstm.models.graph.steps import graph_of, output_spec
+from pylstm.models.graph.declared import declared_shapes
+from pylstm.models.graph.steps import graph_of, output_spec, with_steps
 
 
 def output_lengths(model, x, shapes):
@@ -55,7 +54,7 @@ def output_steps(model, x, shapes):
         if len(own) == len(given) > 1 and own[1] not in (None, given[1]):
             steps[name] = given[1]
     if steps and graph_of(model) is not None:
-        outputs = _outputs_for(graph_of(model), _with_steps(model, steps))
+        outputs = _outputs_for(graph_of(model), with_steps(model, steps))
         shapes = {name: outputs[name].shape for name in shapes} if outputs else {}
     return {name: (*shape, None, None)[1] for name, shape in shapes.items()}
 
@@ -112,14 +111,4 @@ def with_own_steps(model, x, shapes):
             continue
         steps[name] = sizes.setdefault(key, spacing * (len(sizes) + 1))
         lengths[steps[name]] = own
-    return _with_steps(model, steps), lengths
-
-
-def _with_steps(model, steps):
-    """The symbolic inputs of a model's graph, with these numbers of steps by name."""
-    declared, replaced = declared_inputs(model), {}
-    for name, number in steps.items():
-        symbol = declared[name]
-        shape = (symbol.shape[0], number, *symbol.shape[2:])
-        replaced[id(symbol)] = keras.KerasTensor(shape, symbol.dtype)
-    return [replaced.get(id(symbol), symbol) for symbol in graph_of(model).inputs]
+    return with_steps(model, steps), lengths

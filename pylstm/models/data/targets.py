@@ -20,20 +20,23 @@ from pylstm.models.data.output_lengths import output_lengths, output_steps
 from pylstm.models.data.padded_targets import not_behind_the_steps, unpad_targets
 from pylstm.models.data.structure import is_several, named
 from pylstm.models.graph.outputs import map_targets, output_shapes
+from pylstm.models.graph.windows import check_outputs
 
 
 def fit_targets(model, columns):
     """Targets by name or in order as the model has its outputs, per step without padding.
 
     Raises:
-        TimestepError: As `check_meeting_inputs` and `unpad_targets`, and for targets per step of
-            outputs per sample, or the other way round, or of other steps, of which Keras' loss
-            fails.
+        TimestepError: As `check_meeting_inputs`, `check_outputs` and `unpad_targets`, and for
+            targets per step of outputs per sample, or the other way round, or of other steps, of
+            which Keras' loss fails.
         ShapeError: As `wrong_labels`.
     """
     check_meeting_inputs(model, columns.x)
     if columns.y is None:
         return columns
+    if any(isinstance(column, Sequences) for column in columns_of(columns.x)):
+        check_outputs(model)
     shapes = output_shapes(model, columns.x)
     y, sample_weight = (_arranged(part, model) for part in (columns.y, columns.sample_weight))
     columns = unpad_targets(columns._replace(y=y, sample_weight=sample_weight), shapes, model)

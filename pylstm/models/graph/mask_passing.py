@@ -33,6 +33,7 @@ from pylstm.models.graph.mask_rules import (
     takes_maximum,
 )
 from pylstm.models.graph.steps import refused_steps, with_any_steps
+from pylstm.models.graph.windows import call_on_windows, window_of
 
 
 class MaskPassing(Functional):
@@ -111,6 +112,8 @@ def _call_and_pass(operation, call, *args, **kwargs):
         if taken is None:
             raise mask_lost(operation)
         return taken
+    if window := window_of(operation):
+        return call_on_windows(window, call, *masked[0])
     args, kwargs = _prepared(operation, args, kwargs, masked[0][0], mask)
     outputs = call(*args, **kwargs)
     for x, own in masked:

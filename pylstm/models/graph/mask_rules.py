@@ -17,6 +17,7 @@ from pylstm.keras_graph import (
     nodes_of,
 )
 from pylstm.models.graph.indexing import keeps_steps, takes_end
+from pylstm.models.graph.windows import slides, window_of
 
 # Operations of `keras.ops` that compute each number by itself, by the names of their classes.
 _POINTWISE = frozenset(
@@ -71,7 +72,7 @@ def passes_mask(operation):
     """Whether a layer or operation passes on the mask of its input, or needs none behind it."""
     if isinstance(operation, keras.Model):
         return True
-    if computes_each_step(operation) or takes_maximum(operation):
+    if computes_each_step(operation) or takes_maximum(operation) or window_of(operation):
         return True
     if type(operation) is GetItem:
         return keeps_all_steps(operation) or takes_end(_index_of(operation)[0])
@@ -259,6 +260,8 @@ def mask_lost(operation):
         fix = f"keras.layers.Softmax(axis={operation.axis})(x)     over the steps that count"
     elif kind in ("Activation", "UnitNormalization") and -1 in _step_axes(operation):
         fix = "keras.layers.Softmax()(x)     for weights of the steps that count"
+    elif slides(operation) and operation.data_format == "channels_last":
+        fix = f'padding="valid" in {kind}, whose windows begin elsewhere in each sequence now'
     elif isinstance(operation, keras.Model):
         fix = "def compute_mask(self, inputs, previous_mask): return previous_mask     "
         fix += f"in {kind}, if it takes steps one by one"

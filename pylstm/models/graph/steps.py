@@ -15,6 +15,7 @@ from pylstm.inputs.contract import Known
 from pylstm.inputs.knowledge import memory_of
 from pylstm.keras_graph import Functional, get_keras_mask, in_symbolic_scope, layers_of, run_graph
 from pylstm.layer import LSTM
+from pylstm.models.graph.declared import declared_inputs
 
 
 def report_steps(model, x, declared, report):
@@ -102,6 +103,18 @@ def output_spec(ask, operation, *args, **kwargs):
     if graph is not None:  # by Keras' own: that of `MaskPassing` would ask again
         return run_graph(graph, first, ask)
     return operation.compute_output_spec(*args, **kwargs)
+
+
+def with_steps(model, steps):
+    """The symbolic inputs of a model's graph, in order, with these numbers of steps by name."""
+    declared, replaced = declared_inputs(model), {}
+    for name, number in steps.items():
+        if name not in declared:
+            continue
+        symbol = declared[name]
+        shape = (symbol.shape[0], number, *symbol.shape[2:])
+        replaced[id(symbol)] = keras.KerasTensor(shape, symbol.dtype)
+    return [replaced.get(id(symbol), symbol) for symbol in graph_of(model).inputs]
 
 
 def graph_of(model):

@@ -587,7 +587,15 @@ class Mean(keras.layers.Layer):
 
 LOSES = {
     "mean of a layer": (lambda: Mean(name="mean"), "self.supports_masking = True in Mean.__init__"),
-    "conv1d": (lambda: keras.layers.Conv1D(5, 3, padding="causal"), "pylstm.pad(sequences).x"),
+    "zero padding": (lambda: keras.layers.ZeroPadding1D(1), "pylstm.pad(sequences).x"),
+    "conv1d": (
+        lambda: keras.layers.Conv1D(5, 3, strides=2, padding="same"),
+        'padding="valid" in Conv1D',
+    ),
+    "max_pooling1d": (
+        lambda: keras.layers.MaxPooling1D(2, padding="same"),
+        'padding="valid" in MaxPooling1D',
+    ),
     "lambda": (lambda: keras.layers.Lambda(lambda x: 2 * x), "mask=lambda x, mask: mask"),
     "smoothing": (Smoothing, "self.supports_masking = True in Smoothing.__init__"),
     "flip": (lambda: lambda x: ops.flip(x, axis=1), "pylstm.pad(sequences).x"),

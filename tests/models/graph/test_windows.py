@@ -1,0 +1,177 @@
+"""Convolutions and poolings of sequences of different lengths: each gives what it gives alone."""
+
+import itertools
+import textwrap
+
+import keras
+import numpy as np
+import pytest
+from keras.layers import AveragePooling1D, Conv1D, DepthwiseConv1D, MaxPooling1D, SeparableConv1D
+
+import pylstm
+from pylstm import errors
+from pylstm.diagnosis import diagnose
+from tests import backends
+from tests.data import sequences
+from tests.models.stock import each_alone
+
+LENGTHS = (7, 4, 12, 5, 9)
+
+KEEPING_STEPS = {
+    "same": lambda: [Conv1D(4, 3, padding="same", activation="relu")],
+    "causal": lambda: [Conv1D(4, 3, padding="causal")],
+    "dilated": lambda: [Conv1D(4, 2, padding="causal", dilation_rate=3)],
+    "one step": lambda: [Conv1D(4, 1), MaxPooling1D(1)],
+    "depthwise": lambda: [DepthwiseConv1D(2, padding="same")],
+    "several": lambda: [
+        Conv1D(4, 3, padding="same"),
+        keras.layers.BatchNormalization(),
+        Conv1D(3, 2, padding="same"),
+    ],
+}
+CHANGING_STEPS = {
+    "valid": lambda: [Conv1D(4, 3)],
+    "strides": lambda: [Conv1D(4, 3, strides=2)],
+    "causal strides": lambda: [Conv1D(4, 3, strides=2, padding="causal")],
+    "dilated valid": lambda: [Conv1D(4, 2, dilation_rate=2)],
+    "separable": lambda: [SeparableConv1D(4, 2)],
+    "maximum": lambda: [MaxPooling1D(2)],
+    "average": lambda: [AveragePooling1D(3, strides=1)],
+    "overlapping": lambda: [AveragePooling1D(3, strides=2)],
+    "both": lambda: [Conv1D(4, 2, activation="relu"), MaxPooling1D(2)],
+    "in a model": lambda: [keras.Sequential([Conv1D(4, 2), keras.layers.Dense(3)])],
+}
+ENDS = {
+    "lstm": lambda: [pylstm.LSTM(4)],
+    "steps": lambda: [pylstm.LSTM(4, return_sequences=True)],
+    "nothing": list,
+    "maximum": lambda: [keras.layers.GlobalMaxPooling1D()],
+    "average": lambda: [keras.layers.GlobalAveragePooling1D()],
+    "both ways": lambda: [keras.layers.Bidirectional(keras.layers.GRU(2))],
+}
+
+
+def check(model, seqs):
+    for got, want in zip(
+        model.predict(seqs, batch_size=2, verbose=0), each_alone(model, seqs), strict=True
+    ):
+        np.testing.assert_allclose(got, want, atol=1e-5)
+
+
+@pytest.mark.parametrize("end", ENDS)
+@pytest.mark.parametrize("front", [*KEEPING_STEPS, *CHANGING_STEPS])
+def test_each_sequence_gives_what_it_gives_alone(front, end):
+    layers = (KEEPING_STEPS | CHANGING_STEPS)[front]() + ENDS[end]()
+    check(pylstm.Sequential([keras.Input((None, 5)), *layers]), sequences(LENGTHS))
+
+
+@pytest.mark.parametrize("padding", ("pre", "post"))
+def test_padding_at_either_end(padding):
+    """Strides begin at each sequence's own first step."""
+    seqs = sequences(LENGTHS)
+    for front, end in itertools.product(KEEPING_STEPS | CHANGING_STEPS, ("lstm", "maximum")):
+        layers = (KEEPING_STEPS | CHANGING_STEPS)[front]() + ENDS[end]()
+        model = pylstm.Sequential([keras.Input((None, 5)), *layers])
+        got = model.predict(pylstm.pad(seqs, padding=padding), verbose=0)
+        np.testing.assert_allclose(got, each_alone(model, seqs), atol=1e-5, err_msg=front)
+
+
+def test_a_residual_graph():
+    x = keras.Input((None, 5))
+    y = keras.layers.Add()([x, Conv1D(5, 3, padding="same")(x)])
+    y = pylstm.LSTM(3, return_sequences=True)(y)
+    check(pylstm.Model(x, y[:, -1]), sequences(LENGTHS))
+    check(pylstm.Model(x, Conv1D(2, 2)(y)), sequences(LENGTHS))
+
+
+def test_an_output_that_has_by_chance_the_steps_of_another_input():
+    a, b = keras.Input((None, 5), name="a"), keras.Input((None, 5), name="b")
+    model = pylstm.Model([a, b], Conv1D(2, 2)(a) + pylstm.LSTM(2)(b)[:, None])
+    x = [sequences((3, 6)), sequences((5, 4))]
+    got = model.predict(x, verbose=0)
+    for output, *parts in zip(got, *x, strict=True):
+        alone = keras.Model([a, b], model.outputs)([part[None] for part in parts])[0]
+        np.testing.assert_allclose(output, alone, atol=1e-5)
+
+
+@pytest.mark.parametrize("front", ["same", "causal", *CHANGING_STEPS])
+def test_padding_counts_in_no_loss_or_gradient(front):
+    seqs, y = sequences((6, 6, 9, 9)), np.ones((4, 2))
+    keras.utils.set_random_seed(1)
+    inverse = keras.layers.Lambda(lambda x: 1 / x, mask=lambda _, mask: mask)
+    layers = [inverse, *(KEEPING_STEPS | CHANGING_STEPS)[front](), pylstm.LSTM(2)]
+    model = pylstm.Sequential([keras.Input((None, 5)), *layers])
+    model.compile(keras.optimizers.SGD(0.1), "mse")
+    weights = model.get_weights()
+    loss, trained = model.train_on_batch(seqs, y), model.get_weights()
+    losses, steps = [], []
+    for part in (np.stack(seqs[:2]), np.stack(seqs[2:])):
+        model.set_weights(weights)
+        losses.append(model.train_on_batch(part, y[:2]))
+        steps.append([b - a for a, b in zip(weights, model.get_weights(), strict=True)])
+    np.testing.assert_allclose(loss, np.mean(losses[0:2]), rtol=1e-5)
+    for before, after, *parts in zip(weights, trained, *steps, strict=True):
+        np.testing.assert_allclose(after - before, np.mean(parts, axis=0), atol=1e-5)
+
+
+@pytest.mark.parametrize("built", (True, False))
+def test_a_sequence_that_is_too_short_is_an_error(built):
+    seqs, y = sequences((7, 2, 9)), np.zeros((3, 2))
+    layers = [Conv1D(4, 3, name="smooth"), MaxPooling1D(2), pylstm.LSTM(2)]
+    model = pylstm.Sequential([keras.Input((None, 5)), *layers] if built else layers)
+    model.compile("sgd", "mse")
+    runs = [
+        lambda: model.fit(seqs, y, verbose=0),
+        lambda: model.fit(pylstm.dataset(seqs, y), verbose=0),
+        lambda: model.predict(seqs, verbose=0),
+        lambda: model(seqs),
+    ]
+    for run in runs:
+        with pytest.raises(errors.TimestepError, match=r"PYL108\] layer 'smooth'") as caught:
+            run()
+        assert "a sequence of 2 steps" in caught.value.got
+        assert "len(s) >= 4]" in caught.value.fix
+    model.fit([s for s in seqs if len(s) >= 4], y[:2], verbose=0)
+    model.predict([s for s in seqs if len(s) >= 4], verbose=0)
+
+
+@pytest.mark.parametrize("built", (True, False))
+def test_targets_of_steps_that_a_layer_changes(built):
+    seqs = sequences(LENGTHS)
+    layers = [Conv1D(4, 3), pylstm.LSTM(2, return_sequences=True)]
+    model = pylstm.Sequential([keras.Input((None, 5)), *layers] if built else layers)
+    model.compile("sgd", "mse")
+    with pytest.raises(errors.TimestepError, match=r"PYL120.*changes the number") as caught:
+        model.fit(seqs, [np.zeros((len(s), 2)) for s in seqs], verbose=0)
+    assert 'padding="same"' in caught.value.fix
+    layers[0] = Conv1D(4, 3, padding="same")
+    model = pylstm.Sequential(layers)
+    model.compile("sgd", "mse")
+    model.fit(seqs, [np.zeros((len(s), 2)) for s in seqs], verbose=0)
+
+
+def test_diagnose_follows_the_mask():
+    layers = [Conv1D(4, 3), MaxPooling1D(2), pylstm.LSTM(2)]
+    model = pylstm.Sequential([keras.Input((None, 5)), *layers])
+    assert diagnose(model, sequences(LENGTHS)).ok
+
+
+@pytest.mark.parametrize("backend", ("jax", "torch"))
+def test_on_other_backends(backend):
+    script = """
+        import keras, numpy as np
+        from tests.models.graph.test_windows import *
+
+        seqs = sequences(LENGTHS)
+        for front in (KEEPING_STEPS | CHANGING_STEPS).values():
+            for end in ("lstm", "steps", "maximum"):
+                model = pylstm.Sequential([keras.Input((None, 5)), *front(), *ENDS[end]()])
+                for got, seq in zip(model.predict(seqs, batch_size=2, verbose=0), seqs):
+                    alone = keras.ops.convert_to_numpy(model(seq[None]))[0]
+                    np.testing.assert_allclose(got, alone, atol=1e-5)
+        model.compile("sgd", "mse")
+        model = pylstm.Sequential([*front(), pylstm.LSTM(2)])
+        model.compile("sgd", "mse")
+        assert np.isfinite(model.fit(seqs, np.zeros((5, 2)), verbose=0).history["loss"]).all()
+    """
+    backends.run_python(backend, "-c", textwrap.dedent(script))
