@@ -108,11 +108,9 @@ def output_spec(ask, operation, *args, **kwargs):
 def with_steps(model, steps):
     """The symbolic inputs of a model's graph, in order, with these numbers of steps by name."""
     declared, replaced = declared_inputs(model), {}
-    for name, number in steps.items():
-        if name not in declared:
-            continue
+    for name in declared.keys() & steps:
         symbol = declared[name]
-        shape = (symbol.shape[0], number, *symbol.shape[2:])
+        shape = (symbol.shape[0], steps[name], *symbol.shape[2:])
         replaced[id(symbol)] = keras.KerasTensor(shape, symbol.dtype)
     return [replaced.get(id(symbol), symbol) for symbol in graph_of(model).inputs]
 

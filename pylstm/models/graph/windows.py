@@ -18,6 +18,10 @@ _CONVOLUTIONS = tuple(
     getattr(keras.layers, name) for name in ("Conv1D", "DepthwiseConv1D", "SeparableConv1D")
 )
 _POOLINGS = (keras.layers.AveragePooling1D, keras.layers.MaxPooling1D)
+_ATTENTIONS = tuple(
+    getattr(keras.layers, name)
+    for name in ("Attention", "GroupQueryAttention", "MultiHeadAttention")
+)
 _WITHOUT_STEPS = (keras.layers.GlobalAveragePooling1D, keras.layers.GlobalMaxPooling1D)
 
 
@@ -103,7 +107,10 @@ def has_other_steps(symbolic):
             continue
         if _changes_steps(node.operation):
             return True
-        behind.update((id(x), x) for x in node.input_tensors if len(x.shape) > 2)
+        # Attention has the steps of its queries, which come first.
+        is_attention = isinstance(node.operation, _ATTENTIONS)
+        sources = node.input_tensors[:1] if is_attention else node.input_tensors
+        behind.update((id(x), x) for x in sources if len(x.shape) > 2)
     return False
 
 

@@ -150,6 +150,20 @@ def test_targets_of_steps_that_a_layer_changes(built):
     model.fit(seqs, [np.zeros((len(s), 2)) for s in seqs], verbose=0)
 
 
+def test_targets_of_the_steps_of_queries():
+    """As of a decoder that attends to a convolution of other sequences."""
+    audio, text = keras.Input((None, 5), name="audio"), keras.Input((None, 3), name="text")
+    heard = MaxPooling1D(2)(Conv1D(4, 2)(audio))
+    steps = pylstm.LSTM(4, return_sequences=True)(text)
+    model = pylstm.Model([audio, text], keras.layers.MultiHeadAttention(1, 2)(steps, heard))
+    model.compile("sgd", "mse")
+    x = [sequences((7, 4, 12)), sequences((3, 5, 2), features=3)]
+    model.fit(x, [np.zeros((len(s), 4)) for s in x[1]], verbose=0)
+    for got, *parts in zip(model.predict(x, verbose=0), *x, strict=True):
+        alone = keras.Model([audio, text], model.outputs)([part[None] for part in parts])[0]
+        np.testing.assert_allclose(got, alone, atol=1e-5)
+
+
 def test_diagnose_follows_the_mask():
     layers = [Conv1D(4, 3), MaxPooling1D(2), pylstm.LSTM(2)]
     model = pylstm.Sequential([keras.Input((None, 5)), *layers])
