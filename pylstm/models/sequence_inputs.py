@@ -26,8 +26,9 @@ class SequenceInputs:
     of arrays of equal or different lengths, nested lists, object arrays, `tf.RaggedTensor`,
     pandas Series of arrays, `PaddedBatch`, and generators and `PyDataset`s of these, as x and as
     targets and weights per step. `fit` puts sequences of similar lengths in a batch. Each
-    layer sees the Keras mask, as after `keras.layers.Masking`. In a graph, `Embedding` layers and
-    pointwise operations of `keras.ops` pass it on, too, and what would lose it is an error.
+    layer sees the Keras mask, as after `keras.layers.Masking`. In a graph, `Embedding` layers,
+    convolutions and poolings of steps, and pointwise operations of `keras.ops` pass it on, too, and
+    what would lose it is an error.
     Arrays, a `tf.data.Dataset` and a `PyDataset` of arrays go to Keras as they are.
 
     Where a model has several inputs, x is a dict, or a tuple or list with one entry for each.

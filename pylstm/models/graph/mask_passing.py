@@ -2,7 +2,8 @@
 
 Keras loses it with a warning at a layer that does not support masking, and without one at every
 operation that is no layer, such as `x / 2`: padded steps then count as real. In a graph that
-`MaskPassing` runs, what computes each step by itself passes the mask on, and the rest is an error.
+`MaskPassing` runs, what computes each step by itself passes the mask on, as do convolutions and
+poolings (see `windows`), and the rest is an error.
 """
 
 import functools
