@@ -11,7 +11,7 @@ from keras import ops
 
 from pylstm.errors import TimestepError
 from pylstm.inputs.masks import beside_features
-from pylstm.keras_graph import drops_steps, layers_of, node_of, set_keras_mask
+from pylstm.keras_graph import direct_layers_of, drops_steps, node_of, set_keras_mask
 from pylstm.models.graph.steps import graph_of, refusing, with_steps
 
 _CONVOLUTIONS = tuple(
@@ -31,8 +31,8 @@ class Window(NamedTuple):
     Attributes:
         steps: From the first to the last of them.
         stride: From one window to the next.
-        padding: "valid": all of them lie within the sequence; "same" or "causal": the layer adds
-            zeros in front of the sequence, or behind it.
+        padding: "valid": all of them lie within the sequence; "causal": the layer adds zeros in
+            front of it; "same": and behind it.
     """
 
     steps: int
@@ -181,8 +181,10 @@ def _refusing(model, steps):
     """The first layer that does not take so many steps, by the names of inputs; None if all do."""
     if graph_of(model) is not None:
         return refusing(model, with_steps(model, steps))
-    (number,) = set(steps.values()) if isinstance(model, keras.Sequential) else (None,)
-    for layer in model.layers if number is not None else ():  # it is not built yet
+    if not isinstance(model, keras.Sequential):
+        return None
+    (number,) = steps.values()
+    for layer in model.layers:  # it is not built yet
         window = window_of(layer)
         number = window.count(number) if window else number
         if number < 1:
@@ -193,5 +195,9 @@ def _refusing(model, steps):
 
 
 def _changes_steps(operation):
-    windows = filter(None, map(window_of, layers_of(operation)))
-    return not all(window.keeps_steps for window in windows)
+    """Whether it is a layer with a window that does, or a model with one: any other layer may call
+    those inside it on other axes, as `TimeDistributed` does."""
+    if isinstance(operation, keras.Model):
+        return any(map(_changes_steps, direct_layers_of(operation)))
+    window = window_of(operation)
+    return window is not None and not window.keeps_steps
