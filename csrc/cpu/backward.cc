@@ -423,7 +423,7 @@ void backward(const Problem& problem, const BackwardBuffers& buffers, Executor& 
     using Pass = Backward<decltype(element)>;
     Pass pass(problem, buffers, threads, Arena(buffers.workspace));
     run_team(
-        executor, threads, wakes_threads(problem), microseconds(problem),
+        executor, plan_team(problem, threads, kTileRows, Pass::V::kWidth),
         [](void* context, Team& team, int rank) { static_cast<Pass*>(context)->run(team, rank); },
         &pass);
   });

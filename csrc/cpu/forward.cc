@@ -522,7 +522,7 @@ void forward(const Problem& problem, const ForwardBuffers& buffers, Executor& ex
     Pass pass(problem, buffers, threads, Arena(buffers.workspace), packed.memory != nullptr, packed,
               calls.fetch_add(1, std::memory_order_relaxed));
     run_team(
-        executor, threads, wakes_threads(problem), microseconds(problem),
+        executor, plan_team(problem, threads, kTileRows, Pass::V::kWidth),
         [](void* context, Team& team, int rank) { static_cast<Pass*>(context)->run(team, rank); },
         &pass);
   });

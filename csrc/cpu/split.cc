@@ -16,12 +16,7 @@ double weight_bytes(const Problem& p) {
 // Microseconds of work that make another thread worth it, where it sleeps and where it is awake.
 constexpr double kWaking = 20, kSharing = 10;
 
-int64_t slots_of_page(int64_t slot_bytes) {
-  return ceil_div(kPageBytes, std::max<int64_t>(1, slot_bytes));
-}
-
-}  // namespace
-
+// Roughly what one core takes: for the arithmetic, or to read weights that its cache does not hold.
 double microseconds(const Problem& p) {
   constexpr double kOperations = 1e5, kBytes = 5e4;  // a microsecond
   constexpr double kCacheBytes = 1 << 20;
@@ -30,6 +25,18 @@ double microseconds(const Problem& p) {
   return std::max(operations / kOperations, read / kBytes);
 }
 
+bool wakes_threads(const Problem& p) { return microseconds(p) >= 2 * kWaking; }
+
+double recurrent_bytes(const Problem& p) {
+  return double(p.recurrent_kernel_elements()) * compute_bytes(p.dtype);
+}
+
+int64_t slots_of_page(int64_t slot_bytes) {
+  return ceil_div(kPageBytes, std::max<int64_t>(1, slot_bytes));
+}
+
+}  // namespace
+
 int useful_threads(const Problem& problem, int available) {
   const double limit = std::max(1, available);
   const double time = microseconds(problem);
@@ -37,15 +44,12 @@ int useful_threads(const Problem& problem, int available) {
   return static_cast<int>(std::clamp(worth, 1.0, limit));
 }
 
-bool wakes_threads(const Problem& problem) { return microseconds(problem) >= 2 * kWaking; }
-
 Split choose_split(const Problem& problem, int threads, int tile_rows, int width) {
   // An R larger than a core's cache is read again at every step. For groups of few rows that takes
   // longer than the arithmetic, so they do better with parts of R that stay in their caches; with
   // an R larger than all caches, so does any group.
   constexpr double kCacheBytes = kCoreCacheBytes, kCachesBytes = 4 << 20;
-  const double recurrent_bytes =
-      double(problem.recurrent_kernel_elements()) * compute_bytes(problem.dtype);
+  const double recurrent_bytes = cpu::recurrent_bytes(problem);
   const int64_t tiles = ceil_div(problem.batch, tile_rows);
   const int64_t panels = ceil_div(problem.units, width);
   const auto at_most = [threads](int64_t limit, int divisor) {
@@ -76,6 +80,16 @@ Split choose_split(const Problem& problem, int threads, int tile_rows, int width
     best = {row_groups, ranges};
   }
   return best;
+}
+
+TeamPlan plan_team(const Problem& problem, int threads, int tile_rows, int width) {
+  // To wait costs a waking. Threads that share rows wait for each other at every step, and two
+  // calls do better on one core each, unless weights are larger than a core's cache.
+  constexpr double kTurn = 200;
+  const Split split = choose_split(problem, threads, tile_rows, width);
+  const double time = microseconds(problem);
+  const bool shares_well = split.unit_groups > 1 && recurrent_bytes(problem) < kCoreCacheBytes;
+  return {threads, split.threads(), wakes_threads(problem), time >= kTurn && !shares_well, time};
 }
 
 int sum_parts(const Problem& problem, int tile_rows) {

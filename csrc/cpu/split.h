@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "core/problem.h"
+#include "cpu/team.h"
 
 namespace pylstm::cpu {
 
@@ -15,17 +16,14 @@ struct Split {
   int threads() const { return row_groups * unit_groups; }
 };
 
-// Roughly what one core takes: for the arithmetic, or to read weights that its cache does not hold.
-double microseconds(const Problem& problem);
-
 // Threads that shorten this call, at most `available`, if they are awake.
 int useful_threads(const Problem& problem, int available);
 
-// Whether it takes long enough to wake them.
-bool wakes_threads(const Problem& problem);
-
 // `tile_rows` rows share one reading of the weights; units are divided in vectors of `width`.
 Split choose_split(const Problem& problem, int threads, int tile_rows, int width);
+
+// The team of `threads` that makes this split.
+TeamPlan plan_team(const Problem& problem, int threads, int tile_rows, int width);
 
 // A small page of the processor. One is left free between what two threads write: a prefetcher
 // stops at its end.

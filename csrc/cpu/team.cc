@@ -1,7 +1,6 @@
 #include "cpu/team.h"
 
 #include <immintrin.h>
-#include <pthread.h>
 
 #include <algorithm>
 #include <atomic>
@@ -10,6 +9,7 @@
 #include <thread>
 #include <vector>
 
+#include "cpu/cores.h"
 #include "cpu/executor.h"
 #include "cpu/places.h"
 #include "cpu/spin.h"
@@ -47,28 +47,6 @@ class ArithmeticMode {
   const unsigned before_;
 };
 
-// Work of all calls that run, in microseconds of one thread.
-std::atomic<int64_t> work_in_flight{0};
-
-// Calls that other threads were in when a process forked do not run in the child.
-const int kForgetCallsInForkedChild =
-    pthread_atfork(nullptr, nullptr, [] { work_in_flight.store(0); });
-
-struct InFlight {
-  explicit InFlight(int64_t w) : work(w) { work_in_flight.fetch_add(work); }
-  InFlight(const InFlight&) = delete;
-  ~InFlight() { work_in_flight.fetch_sub(work); }
-
-  const int64_t work;
-};
-
-// A call's part of the pool's threads: calls that run at the same time, such as the two directions
-// of a bidirectional layer, would only take turns on more threads than there are cores.
-int fair_share(int concurrency, int64_t work) {
-  const int64_t all = std::max(work, work_in_flight.load(std::memory_order_relaxed));
-  return static_cast<int>(std::max<int64_t>(1, (2 * concurrency * work + all) / (2 * all)));
-}
-
 class ClosedTeam final : public Team {
  public:
   ClosedTeam(int wanted, TeamBody body, void* context)
@@ -98,20 +76,20 @@ class ClosedTeam final : public Team {
     running_.fetch_sub(1, std::memory_order_release);
   }
 
-  // On the caller's thread. share(): how many threads are wanted now, at most those of the start.
-  template <class Share>
-  void lead(Share share, std::chrono::microseconds patience) {
+  // On the caller's thread. `busy`: how many threads have work all the time.
+  void lead(CoreShare* share, int busy, std::chrono::microseconds patience) {
     const auto end = std::chrono::steady_clock::now() + patience;
     spin_until([&] {
-      return joined_.load(std::memory_order_relaxed) >= share() ||
+      return joined_.load(std::memory_order_relaxed) >= share->available() ||
              std::chrono::steady_clock::now() >= end;
     });
     // The size must be visible before the closing: members cannot read joined_ any more.
     int joined = joined_.load(std::memory_order_relaxed);
     do {
-      size_ = std::min(joined, share());
+      size_ = std::min(joined, share->available());
       running_.store(size_ - 1, std::memory_order_relaxed);
     } while (!joined_.compare_exchange_weak(joined, -1, std::memory_order_acq_rel));
+    share->settle(std::min(size_, busy));
     work(0);
     spin_until([&] { return running_.load(std::memory_order_acquire) == 0; });
   }
@@ -134,27 +112,23 @@ class ClosedTeam final : public Team {
 
 }  // namespace
 
-void run_team(Executor& executor, int wanted, bool wakes, double microseconds, TeamBody body,
-              void* context) {
+void run_team(Executor& executor, const TeamPlan& plan, TeamBody body, void* context) {
   // How long to wait for the threads to start: a fraction of what the call will take.
   constexpr double kFraction = 0.125;
   const std::chrono::microseconds patience(
-      static_cast<int>(std::clamp(microseconds * kFraction, 5.0, 2000.0)));
-  const InFlight call(1 + static_cast<int64_t>(microseconds));
-  if (wanted > 1 && !wakes) wanted = std::min(wanted, 1 + executor.awake());
-  const auto share = [&] {
-    return std::min(wanted, fair_share(executor.concurrency(), call.work));
-  };
-
-  wanted = share();
+      static_cast<int>(std::clamp(plan.microseconds * kFraction, 5.0, 2000.0)));
+  const bool wakes = plan.wakes || plan.threads == 1;
+  const int wanted = wakes ? plan.threads : std::min(plan.threads, 1 + executor.awake());
+  CoreShare share(executor.concurrency(), wanted, plan.waits, plan.microseconds);
+  const int threads = share.available();
   // Shared with the pool: a task may start after the call has returned.
-  const auto team = std::make_shared<ClosedTeam>(wanted, body, context);
+  const auto team = std::make_shared<ClosedTeam>(threads, body, context);
   try {
-    for (int i = 1; i < wanted; ++i) executor.schedule([team] { team->join(); });
+    for (int i = 1; i < threads; ++i) executor.schedule([team] { team->join(); });
   } catch (...) {
     // Those that were scheduled wait for the team to close; it does without the others.
   }
-  team->lead(share, patience);
+  team->lead(&share, plan.busy, patience);
 }
 
 }  // namespace pylstm::cpu

@@ -22,10 +22,16 @@ class Team {
 
 using TeamBody = void (*)(void* context, Team& team, int rank);
 
-// Runs `body` on at most `wanted` threads, the caller (rank 0) included, and returns when all have
-// ended; on fewer where other calls run at the same time. Without `wakes` the others are those that
-// are awake. `microseconds` is about what one thread would take.
-void run_team(Executor& executor, int wanted, bool wakes, double microseconds, TeamBody body,
-              void* context);
+struct TeamPlan {
+  int threads;          // wanted, the caller included
+  int busy;             // how many of them have work all the time
+  bool wakes;           // threads that sleep: else the others are those that are awake
+  bool waits;           // for its turn where other calls have the cores, rather than begin on fewer
+  double microseconds;  // about what one thread would take
+};
+
+// Runs `body` on at most `plan.threads`, the caller being rank 0, and returns when all have ended;
+// on fewer, or later, where other calls run at the same time.
+void run_team(Executor& executor, const TeamPlan& plan, TeamBody body, void* context);
 
 }  // namespace pylstm::cpu

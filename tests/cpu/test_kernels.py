@@ -231,11 +231,12 @@ def test_work_that_another_thread_takes_does_not_change_a_bit(case):
             np.testing.assert_array_equal(result, one)
 
 
-def test_many_calls_at_once():
+@pytest.mark.parametrize("batch", [2, 64], ids=["sharing the cores", "taking turns"])
+def test_many_calls_at_once(batch):
     """Callers share one pool, with more of them than cores; none waits for another for ever."""
     from concurrent.futures import ThreadPoolExecutor
 
-    case = Case(batch=2, time=60, features=16, units=128, threads=4)
+    case = Case(batch=batch, time=60, features=16, units=128, threads=4)
     inputs = make_inputs(case)
     expected = run_forward(case, inputs)[0]
     with ThreadPoolExecutor(8) as pool:
