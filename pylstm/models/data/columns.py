@@ -6,6 +6,7 @@ is always one column, never several.
 """
 
 import dataclasses
+import functools
 from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
@@ -48,8 +49,9 @@ class Text(Dense):
     """Samples of strings: `values` is a tensor."""
 
     def take(self, rows):
-        # In what a dataset yields, Keras takes no array of strings.
-        return Text(keras.ops.convert_to_tensor(np.asarray(self.values)[rows]))
+        if isinstance(rows, slice):
+            return Text(self.values[rows])
+        return Text(keras.ops.take(self.values, rows, axis=0))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,7 +68,7 @@ class Sequences:
     def size(self):
         return len(self.values)
 
-    @property
+    @functools.cached_property
     def lengths(self):
         return np.array([len(sequence) for sequence in self.values], np.int32)
 
@@ -75,7 +77,9 @@ class Sequences:
         return (self.size, None, *self.values[0].shape[1:])
 
     def take(self, rows):
-        return Sequences([self.values[row] for row in np.arange(self.size)[rows]], self.steps)
+        is_slice = isinstance(rows, slice)
+        values = self.values[rows] if is_slice else [self.values[row] for row in rows]
+        return Sequences(values, self.steps)
 
 
 class Columns(NamedTuple):
@@ -116,7 +120,7 @@ class Columns(NamedTuple):
 
 def columns_of(structure):
     """The columns of a structure, in order."""
-    if structure is None or isinstance(structure, (Dense, Sequences)):  # without Keras' ceremony
+    if structure is None or isinstance(structure, (Dense, Sequences)):  # faster than by Keras' tree
         return [] if structure is None else [structure]
     return [leaf for leaf in tree.flatten(structure) if leaf is not None]
 
