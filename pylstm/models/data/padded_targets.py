@@ -40,7 +40,8 @@ def unpad_targets(columns, shapes=None, model=None):
     inputs = columns_of(columns.x)
     if columns.y is None or all(isinstance(column, Dense) for column in inputs):
         return columns
-    known = output_lengths(model, columns.x, shapes) if model is not None else {}
+    asks = model is not None and any(map(_may_be_padded, columns_of(columns.y)))
+    known = output_lengths(model, columns.x, shapes) if asks else {}
 
     def unpad_one(target, name):
         lengths = known[name] if name in known else _lengths_beside(target, inputs)
@@ -50,9 +51,13 @@ def unpad_targets(columns, shapes=None, model=None):
     return columns._replace(y=y, sample_weight=_unpad_weights(columns.sample_weight, y))
 
 
+def _may_be_padded(target):
+    return isinstance(target, Dense) and len(target.shape) > 1
+
+
 def _lengths_beside(target, inputs):
     """The lengths (N,) of the one of several inputs that a padded target can belong to, or None."""
-    if not isinstance(target, Dense) or len(target.shape) < 2:
+    if not _may_be_padded(target):
         return None
     steps, shapes = target.shape[1], [each.shape for each in inputs if isinstance(each, Dense)]
     lengths = [each.lengths for each in inputs if isinstance(each, Sequences)]
@@ -73,9 +78,9 @@ def _unpad_target(target, shape, lengths, are_known):
         lengths: Those of the sequences whose steps it can have, or None.
         are_known: Whether the output has these steps.
     """
-    rank = len(target.shape) if isinstance(target, Dense) else 0
-    if lengths is None or rank < 2 or (shape is not None and len(shape) < 3):
+    if lengths is None or not _may_be_padded(target) or (shape is not None and len(shape) < 3):
         return target
+    rank = len(target.shape)
     steps, longest = target.shape[1], lengths.max()
     are_known |= shape is not None and shape[1] is None
     if are_known:  # The output is per step, and so is the target, ...
