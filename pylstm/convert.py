@@ -181,8 +181,10 @@ def _serialize(thing, holders):
 
 @contextlib.contextmanager
 def _changed(changes):
-    """Sets attributes for a while, one thread at a time: of two, one would take for the old values
-    those of the other. Takes triples of object, attribute and value."""
+    """Sets attributes for a while. Takes triples of object, attribute and value.
+
+    One thread at a time: a second one would find the values of the first, and restore those.
+    """
     with _changing:
         before = [(thing, name, getattr(thing, name)) for thing, name, _ in changes]
         try:

@@ -26,8 +26,8 @@ def fused_loop(layer, sequences, initial_state, mask, training):
 
     Returns:
         The last output, all outputs and the list of both states, in the dtype that the
-        cell computes in. `keras.layers.RNN` reads one of the first two, the one that
-        `return_sequences` asks for, and gets it for both.
+        cell computes in. Of the first two `keras.layers.RNN` reads the one that
+        `return_sequences` asks for, so both are that one.
     """
     cell = layer.cell
     dtype = cell.compute_dtype

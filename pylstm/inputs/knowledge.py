@@ -62,8 +62,8 @@ def wrapper_of(layer):
 
 
 def is_distributed(layer):
-    """Whether `keras.layers.TimeDistributed` calls what is around this layer, as it does its
-    `call`."""
+    """Whether this layer is called inside a model or layer that `keras.layers.TimeDistributed`
+    wraps."""
     caller = next(reversed(callers_of(layer)), None)
     return isinstance(caller, keras.layers.TimeDistributed)
 

@@ -45,9 +45,9 @@ def as_mask(mask, x, report, one_sequence=False):
     if len(shape) == 1 and dtype_name(mask) != "bool" and may_equal(shape, (batch,)):
         return _mask_of_lengths(mask, x, report)
     if len(shape) == 3 and shape[0] == 1 and may_equal(shape[1:], (batch, steps)):
-        mask, shape = mask[0], shape[1:]  # Keras wraps a mask in a list, or gives it a
+        mask, shape = mask[0], shape[1:]  # in a list, as Keras passes some masks
     elif len(shape) == 3 and shape[2] == 1:
-        mask, shape = mask[..., 0], shape[:2]  # feature axis.
+        mask, shape = mask[..., 0], shape[:2]  # with a feature axis, as Keras passes others
     if len(shape) != 2 or not may_equal(shape, (batch, steps)):
         raise _mask_error(_described(mask), x, _mask_fix(shape, batch, steps))
     if dtype_name(mask) == "bool":

@@ -129,7 +129,7 @@ def _other_sizes(found):
     )
 
 
-# What tf.data says of one, for ragged tensors after dense ones, or before them, and Keras where it
+# What tf.data says of a generator that yields ragged and dense tensors in turn, and Keras where it
 # joins the predictions of lists with those of arrays.
 @_where_it_says(
     r"`generator` yielded an element [^\n]*Ragged",
@@ -146,7 +146,7 @@ def _other_kind(found):
     )
 
 
-# What Keras says of one with or without targets or weights, other than the first.
+# What Keras says of a batch with targets or weights after one without, or the other way round.
 @_where_it_says(r"tuple arity mismatch; expected: (\d), got: (\d)")
 def _other_parts(found):
     return StructureError(

@@ -10,7 +10,7 @@ def kept_values(model):
         yield
     except BaseException:
         if "_taken" in model.__dict__:
-            model.jax_state_sync()  # what the newest step that was done has returned
+            model.jax_state_sync()  # what the last finished step has returned
             model._jax_state = None
             for variable, value in model._taken:
                 if variable._value is None:

@@ -171,8 +171,8 @@ def _of_any_length(model, data):
 def _of_any_numbers(model, data):
     """The columns of a batch, after whose whole numbers others may follow.
 
-    TensorFlow takes the dtypes of the first batch for those of all. Losses compare floats, but of
-    classes, whose numbers are whole.
+    TensorFlow takes the dtypes of the first batch for those of all. Losses compare floats, except
+    those of classes, whose numbers are whole.
     """
     losses = [loss for loss in tree.flatten(getattr(model, "loss", None)) if loss is not None]
     if keras.backend.backend() != "tensorflow":

@@ -306,7 +306,7 @@ def _as_batch(array, maxlen):
 
 
 class _OpenSize(int):
-    """A size that equals others, but not in a set."""
+    """A size that equals the same number, and in a set is another element."""
 
     __hash__ = object.__hash__
 

@@ -105,7 +105,7 @@ def _padded_lengths(model, batches):
 
 
 def takes_ragged(model):
-    """Whether there can be ragged tensors; padding comes with its mask else."""
+    """Whether batches for a model can be ragged tensors; else they are padded, with their mask."""
     return ragged_obstacle(model) is None
 
 

@@ -19,7 +19,7 @@ def check_meeting_inputs(model, x):
 
     Args:
         model: A Keras model.
-        x: Its inputs as columns, of which but the lengths count.
+        x: Its inputs as columns, of which only the lengths count.
 
     Raises:
         TimestepError: They do not.

@@ -87,7 +87,7 @@ def _outputs_for(graph, inputs):
 def with_own_steps(model, x, shapes):
     """The inputs of a model's graph with a number of steps of its own for each.
 
-    It shows in what has that input's steps.
+    A tensor of the graph that has this number of steps has those of that input.
 
     Args:
         model: A Keras model with a graph.

@@ -205,7 +205,7 @@ def _needs_names(model):
 def _by_name(model, x):
     """A dict of every input in order, as Keras may pair them by their places.
 
-    Optional inputs may be left out; they are None. What none is named as is left out.
+    Optional inputs may be missing; they are None. Entries that are no input's are left out.
     """
     names = declared_inputs(model)
     optional = [name for name in names if getattr(producer(names[name]), "optional", False)]

@@ -6,7 +6,7 @@ from pylstm.inputs.padding import PaddedBatch
 
 
 def is_several(x):
-    """Whether x is a tuple of parts. `PaddedBatch` and torch's `PackedSequence` are but tuples."""
+    """Whether x is a tuple of parts, and not a `PaddedBatch` or torch's `PackedSequence`."""
     if not isinstance(x, tuple) or isinstance(x, PaddedBatch) or not is_dense(x):
         return False
     parts = [part for part in x if part is not None]

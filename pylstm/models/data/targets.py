@@ -28,7 +28,7 @@ def fit_targets(model, columns):
 
     Raises:
         TimestepError: As `check_meeting_inputs`, `check_outputs` and `unpad_targets`, and for
-            targets per step of outputs per sample, or the other way round, or of other steps, of
+            targets per step of outputs per sample, or the other way round, or of other steps, at
             which Keras' loss fails.
         ShapeError: As `wrong_labels`.
     """
@@ -61,8 +61,8 @@ def other_steps(model, columns, shapes):
         shapes: The shapes of the model's outputs, by name or number.
 
     Yields:
-        What the user calls the target, its `TimestepError`, and whether a loss fails of it; else
-        it is broadcast, and may be meant so.
+        What the user calls the target, its `TimestepError`, and whether a loss fails at it; else
+        it is broadcast, which may be meant.
     """
     y = columns.y
     steps = set().union(*map(_steps_of, columns_of(columns.x)))

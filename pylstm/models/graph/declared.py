@@ -6,7 +6,7 @@ import keras
 
 from pylstm.keras_graph import Functional, is_recurrent
 
-# Their steps have more axes than features.
+# Their steps have axes of space, too: rows, columns.
 CONVOLUTIONS = (keras.layers.ConvLSTM1D, keras.layers.ConvLSTM2D, keras.layers.ConvLSTM3D)
 
 

@@ -85,7 +85,7 @@ class MaskPassing(Functional):
         return None
 
 
-_passing = weakref.WeakKeyDictionary()  # of the same layers, by Keras' graph
+_passing = weakref.WeakKeyDictionary()  # a graph of Keras' to a `MaskPassing` of the same layers
 
 
 def _call_and_pass(operation, call, *args, **kwargs):
@@ -176,7 +176,7 @@ def _keeps_steps(layer, place):
 
 
 def _prepared(operation, args, kwargs, x, mask):
-    """The arguments as those layers need them that do not go by the mask of x, or not rightly."""
+    """The arguments, changed for the layers that ignore the mask of x or use it wrongly."""
     if isinstance(operation, keras.Layer):
         kwargs = {**kwargs, **_joined_masks(operation, args, kwargs)}
         if computes_each_step(operation) and not operation.supports_masking:
@@ -249,7 +249,7 @@ def _without_masked_steps(x):
 
 
 def _with_steps_to_count(x, mask):
-    """x and its mask, where a sequence without a step has zeros that count, lest it be 0 / 0."""
+    """x and its mask, where a sequence without a step has zeros that count: the mean is 0."""
     mask = keras.ops.cast(mask, "bool")
     without = keras.ops.logical_not(keras.ops.any(mask, axis=1, keepdims=True))
     zeroed = keras.ops.where(beside_features(without, x), keras.ops.zeros((), x.dtype), x)
@@ -257,7 +257,7 @@ def _with_steps_to_count(x, mask):
 
 
 def _with_small_masked_steps(x):
-    """x with masked steps that are no maximum, but of a sequence without a step, which gives 0."""
+    """x with masked steps too small to be the maximum; zeros in a sequence that has no other."""
     mask = _mask_of(x)
     if mask is None:
         return x

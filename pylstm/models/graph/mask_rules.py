@@ -159,8 +159,8 @@ def _step_axes(operation):
 
 
 def has_steps(symbolic):
-    """Whether a tensor has steps where it carries a mask: as some layers keep it, they may have
-    pooled (batch, time, features) to (batch, features)."""
+    """Whether a tensor that carries a mask still has steps: some layers keep the mask, though they
+    pool (batch, time, features) to (batch, features)."""
     while len(symbolic.shape) == 2 and symbolic.shape[1] is not None:
         node = node_of(symbolic)
         source = next(iter(node.input_tensors), None)

@@ -65,9 +65,10 @@ def padding_value(model, name):
 def padding_for(model, name):
     """What to pad an input with: as `padding_value`; None for a step of each sequence's own.
 
-    What that makes is as finite as the sequence's own: of zeros `1 / x` is infinite, and its
-    gradient no number, masked or not. Zeros remain where Keras regularizes all steps, and where
-    layers or code of the user's, which may add up masked steps, are to get what they get of arrays.
+    Where layers make finite numbers of the sequence, they do of such a step: of zeros `1 / x` would
+    be infinite, and its gradient NaN, masked or not. Zeros remain where Keras regularizes all
+    steps, and where layers or code of the user's, which may add up masked steps, are to get what
+    they get of arrays.
     """
     value = padding_value(model, name)
     if value is not None:
