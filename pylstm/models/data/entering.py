@@ -24,7 +24,7 @@ from pylstm.models.data.columns import Dense, Sequences
 from pylstm.models.data.meeting_inputs import check_meeting_inputs, column_of
 from pylstm.models.data.separating import map_named, separate_inputs
 from pylstm.models.data.text import as_text, is_text
-from pylstm.models.graph.convolutions import check_convolutions
+from pylstm.models.graph.conv_lstm import check_conv_lstms
 from pylstm.models.graph.declared import declared_inputs
 from pylstm.models.graph.mask_values import padding_for
 from pylstm.models.graph.steps import has_open_steps, report_steps
@@ -52,7 +52,7 @@ def enter_model(model, inputs, masks_lists=False):
             if masks_lists and is_list and get_keras_mask(x) is None and len(x.shape) > 1:
                 set_keras_mask(x, keras.ops.ones(keras.ops.shape(x)[:2], "bool"))
             report_steps(model, x, shape, report)
-            check_convolutions(model, name, x)
+            check_conv_lstms(model, name, x)
             return x
 
         inputs = map_named(declared, enter_one, inputs)

@@ -7,7 +7,7 @@ import keras
 from pylstm.keras_graph import Functional, is_recurrent
 
 # Their steps have axes of space, too: rows, columns.
-CONVOLUTIONS = (keras.layers.ConvLSTM1D, keras.layers.ConvLSTM2D, keras.layers.ConvLSTM3D)
+CONV_LSTMS = (keras.layers.ConvLSTM1D, keras.layers.ConvLSTM2D, keras.layers.ConvLSTM3D)
 
 
 def declared_shapes(model):
@@ -35,7 +35,7 @@ def _input_of_first_layer(model):
         return {"x": keras.KerasTensor((None,), "string")}
     if isinstance(first, keras.layers.Embedding):
         return {"x": keras.KerasTensor((None, None))}
-    if not is_recurrent(first) or isinstance(getattr(first, "forward_layer", first), CONVOLUTIONS):
+    if not is_recurrent(first) or isinstance(getattr(first, "forward_layer", first), CONV_LSTMS):
         return {}
     cell = getattr(first, "cell", None)
     features = cell.kernel.shape[0] if cell and cell.built else None

@@ -7,11 +7,11 @@ import keras
 
 from pylstm.errors import RaggedError
 from pylstm.keras_graph import get_keras_mask
-from pylstm.models.graph.declared import CONVOLUTIONS
+from pylstm.models.graph.declared import CONV_LSTMS
 from pylstm.models.graph.mask_values import layers_behind
 
 
-def check_convolutions(model, name, x):
+def check_conv_lstms(model, name, x):
     """Raises where an input comes to such a layer with a mask.
 
     Args:
@@ -26,7 +26,7 @@ def check_convolutions(model, name, x):
     if keras.backend.backend() != "jax" or not is_masked:
         return
     for layer, _ in layers_behind(model, name):
-        if isinstance(layer, CONVOLUTIONS):
+        if isinstance(layer, CONV_LSTMS):
             kind = type(layer).__name__
             raise RaggedError(
                 "PYL130",
