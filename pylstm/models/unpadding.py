@@ -12,7 +12,7 @@ from keras import tree
 from pylstm.inputs.sequences import split_rows
 from pylstm.keras_graph import get_keras_mask
 from pylstm.models.graph.mask_rules import has_steps
-from pylstm.models.graph.windows import has_other_steps
+from pylstm.models.graph.windows import has_changed_steps
 
 
 class Rows(NamedTuple):
@@ -60,7 +60,7 @@ def without_padding(model, outputs, x, at_once):
             return output  # which has by chance as many features as there are steps
         steps = keras.ops.shape(output)[1]
         fits = (sizes[:, None] == steps) & (lengths >= _last_step(mask))
-        if symbolic is not None and has_other_steps(symbolic):
+        if symbolic is not None and has_changed_steps(symbolic):
             fits = keras.ops.zeros_like(fits)
         shortest = keras.ops.min(keras.ops.where(fits, lengths, steps), axis=0)
         has_input = keras.ops.arange(steps) < shortest[:, None]

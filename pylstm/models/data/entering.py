@@ -29,7 +29,7 @@ from pylstm.models.graph.declared import declared_inputs
 from pylstm.models.graph.mask_values import padding_for
 from pylstm.models.graph.steps import has_open_steps, report_steps
 from pylstm.models.graph.time_distributed import check_time_distributed
-from pylstm.models.graph.windows import check_lengths
+from pylstm.models.graph.windows import check_long_enough
 
 
 def enter_model(model, inputs, masks_lists=False):
@@ -57,7 +57,7 @@ def enter_model(model, inputs, masks_lists=False):
 
         inputs = map_named(declared, enter_one, inputs)
         lists = {n: each for n, each in columns.items() if isinstance(each, Sequences)}
-        check_lengths(model, {name: column.lengths for name, column in lists.items()})
+        check_long_enough(model, {name: column.lengths for name, column in lists.items()})
         if len(columns) > 1:
             by_name = map_named(declared, lambda _, name: columns.get(name), inputs)
             check_meeting_inputs(model, by_name)

@@ -11,7 +11,7 @@ from pylstm.models.data.separating import named_inputs
 from pylstm.models.graph.declared import declared_shapes
 from pylstm.models.graph.stateful import check_batches, keeps_states
 from pylstm.models.graph.steps import takes_any_steps
-from pylstm.models.graph.windows import check_lengths
+from pylstm.models.graph.windows import check_long_enough
 
 _DEFAULT_BATCH_SIZE = 32  # as in keras.Model.fit
 _MANY_BATCHES = 50  # from which on another compilation takes less time than it saves
@@ -76,7 +76,9 @@ def for_model(model, batches):
         TimestepError: A sequence is too short for a layer.
     """
     inputs = named_inputs(model, batches.columns.x)
-    check_lengths(model, {n: each.lengths for n, _, each in inputs if isinstance(each, Sequences)})
+    check_long_enough(
+        model, {n: each.lengths for n, _, each in inputs if isinstance(each, Sequences)}
+    )
     return batches.for_model(takes_ragged(model), _padded_lengths(model, batches))
 
 

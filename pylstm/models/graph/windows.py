@@ -98,7 +98,7 @@ def call_on_windows(window, call, x, mask):
     return y
 
 
-def has_other_steps(symbolic):
+def has_changed_steps(symbolic):
     """Whether a tensor of a graph has other steps than an input, by a layer with a window."""
     behind = {id(symbolic): symbolic}
     while behind:
@@ -114,7 +114,7 @@ def has_other_steps(symbolic):
     return False
 
 
-def check_lengths(model, lengths):
+def check_long_enough(model, lengths):
     """Checks that each sequence has the steps of a window, where a layer adds none.
 
     Args:
@@ -160,7 +160,7 @@ def check_outputs(model):
     graph = graph_of(model)
     if graph is not None:
         outputs = [x for x in graph.outputs if len(x.shape) > 2]
-        changes = any(map(has_other_steps, outputs))
+        changes = any(map(has_changed_steps, outputs))
     else:
         layers = getattr(model, "layers", ()) if isinstance(model, keras.Sequential) else ()
         changes = False
