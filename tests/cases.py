@@ -28,7 +28,7 @@ class Case:
 
     def __str__(self):
         parts = [f"B{self.batch}T{self.time}F{self.features}H{self.units}", self.dtype]
-        parts += [name for name in ("dropout",) if getattr(self, name)]
+        parts += ["dropout"] if self.dropout else []
         parts += [] if self.bias else ["nobias"]
         parts += [self.mask] if self.mask else []
         parts += [f"{k}={v}" for k, v in self.options.items()]

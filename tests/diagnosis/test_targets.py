@@ -10,7 +10,7 @@ from tests.data import LENGTHS, sequences
 from tests.diagnosis.support import LABELS, dense, found, fused, with_value
 
 
-def per_step(**options):
+def lstm_model(**options):
     return pylstm.Sequential([keras.Input((None, 5)), pylstm.LSTM(1, **options)])
 
 
@@ -22,7 +22,7 @@ def per_step(**options):
     ],
 )
 def test_padded_targets(y, fix):
-    model = per_step(return_sequences=True)
+    model = lstm_model(return_sequences=True)
     finding = found(diagnose(model, sequences(), y), "PYL120")
     assert (finding.level, finding.where) == ("error", "y")
     assert fix in finding.fix
@@ -33,10 +33,10 @@ def test_padded_targets(y, fix):
 
 def test_targets_per_step_beside_an_output_per_sample():
     y = [np.zeros((t, 1)) for t in LENGTHS]
-    assert found(diagnose(per_step(), sequences(), y), "PYL120").level == "error"
-    assert found(diagnose(per_step(), dense(), np.zeros((6, 4, 1))), "PYL120").level == "warning"
-    assert diagnose(per_step(return_sequences=True), sequences(), y).ok
-    assert diagnose(per_step(return_sequences=True), dense(), np.zeros((6, 4, 1))).ok
+    assert found(diagnose(lstm_model(), sequences(), y), "PYL120").level == "error"
+    assert found(diagnose(lstm_model(), dense(), np.zeros((6, 4, 1))), "PYL120").level == "warning"
+    assert diagnose(lstm_model(return_sequences=True), sequences(), y).ok
+    assert diagnose(lstm_model(return_sequences=True), dense(), np.zeros((6, 4, 1))).ok
 
 
 @pytest.mark.parametrize("is_graph", [True, False])
@@ -78,7 +78,7 @@ def test_the_only_loss_in_a_list_or_dict(loss):
 
 
 def test_the_padding_of_labels_is_none_of_them():
-    model = per_step(return_sequences=True)
+    model = lstm_model(return_sequences=True)
     model.add(keras.layers.Dense(2, "softmax"))
     model.compile("adam", "sparse_categorical_crossentropy")
     labels = [np.full(t, label) for t, label in zip(LENGTHS, LABELS, strict=True)]
