@@ -6,7 +6,14 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from pylstm._library import tensorflow_required
-from pylstm.errors import DTypeError, MaskError, OptionError, RankError, TimestepError
+from pylstm.errors import (
+    DTypeError,
+    MaskError,
+    OptionError,
+    RankError,
+    StructureError,
+    TimestepError,
+)
 from pylstm.inputs.sequences import as_numpy, as_sequences
 from pylstm.lengths import check_lengths, read_lengths
 
@@ -99,6 +106,7 @@ def unpad(batch, *, lengths=None, mask=None) -> list[np.ndarray]:
     Raises:
         MaskError: Nothing or too much says which steps are real, or it does not fit.
         RankError: There is no axis of time.
+        StructureError: The batch is a list of sequences of different lengths.
     """
     sources = {"lengths": lengths, "mask": mask}
     if isinstance(batch, PaddedBatch):
@@ -113,7 +121,15 @@ def unpad(batch, *, lengths=None, mask=None) -> list[np.ndarray]:
             got=" and ".join(given) or "neither lengths nor mask",
             fix="pylstm.unpad(y, lengths=batch.lengths)",
         )
-    x = as_numpy(batch)
+    try:
+        x = as_numpy(batch)
+    except ValueError:
+        raise StructureError(
+            "PYL146",
+            expected="a PaddedBatch, or one array (batch, time, ...)",
+            got=f"a {type(batch).__name__} of {len(batch)} parts of different sizes",
+            fix="y     itself, if it holds sequences without padding, as pylstm's models give them",
+        ) from None
     if x.ndim < 2:
         raise RankError(
             "PYL101",

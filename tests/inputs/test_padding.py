@@ -185,6 +185,8 @@ def test_unpad_checks_what_it_is_told():
         unpad(np.arange(3.0), mask=[1, 1, 0])
     with pytest.raises(errors.MaskError, match=r"mask \(2, 2\)"):
         unpad(x, mask=holes[:, :2])
+    with pytest.raises(errors.StructureError, match=r"PYL146(.|\n)*one array(.|\n)*a list of 2"):
+        unpad([x[0], x[1, :2]], lengths=[3, 2])
 
 
 def test_ragged_has_static_features_and_the_same_values():
