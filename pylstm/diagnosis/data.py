@@ -30,9 +30,9 @@ from pylstm.models.data.dataset import SequenceDataset
 from pylstm.models.data.entering import enter_column, unpack_batch
 from pylstm.models.data.feeding import for_model
 from pylstm.models.data.meeting_inputs import check_meeting_inputs
-from pylstm.models.data.reading import count_samples, is_columns, is_nothing
+from pylstm.models.data.reading import count_samples, is_columns
 from pylstm.models.data.separating import named_inputs, separate_inputs
-from pylstm.models.data.structure import map_parts
+from pylstm.models.data.structure import is_nothing, map_parts
 from pylstm.models.data.text import read_text
 from pylstm.models.foreign_errors import readable_errors
 from pylstm.models.graph.declared import declared_shapes

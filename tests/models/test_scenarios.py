@@ -890,6 +890,7 @@ def test_what_is_no_data():
         (pd.DataFrame({"a": [1]}).groupby("a"), errors.DTypeError, "PYL142(?s:.*)GroupBy"),
         (None, errors.StructureError, "PYL146(?s:.*)x=None"),
         ({}, errors.StructureError, "PYL146(?s:.*)x={}"),
+        ((None, None), errors.StructureError, "PYL146(?s:.*)x=.None, None"),
         (iter([None]), errors.StructureError, "PYL146(?s:.*)x=None"),
     ]:
         with pytest.raises(error, match=match):

@@ -9,7 +9,7 @@ import numpy as np
 from keras import tree
 
 from pylstm.array_types import FLOATS, dtype_name
-from pylstm.errors import OptionError, RaggedError
+from pylstm.errors import OptionError, RaggedError, StructureError
 from pylstm.inputs.masks import check_mask_value
 from pylstm.inputs.padding import pad_arrays, ragged_of_arrays
 from pylstm.keras_graph import has_ragged
@@ -20,6 +20,7 @@ from pylstm.models.data.columns import (
     map_columns,
     read_columns,
 )
+from pylstm.models.data.structure import is_nothing
 from pylstm.models.data.targets import open_targets
 
 # Batches per pool: within a pool, samples are sorted by length. Large pools make batches of
@@ -76,7 +77,8 @@ def dataset(
         A `keras.utils.PyDataset` of `(x,)`, `(x, y)` or `(x, y, sample_weight)`.
 
     Raises:
-        PylstmError: The sequences, targets and weights do not fit; see `read_columns`.
+        PylstmError: There is no x, or the sequences, targets and weights do not fit; see
+            `read_columns`.
         RaggedError: From the first batch: x would be padded for a plain Keras model, and there is
             no `mask_value`.
         MaskError: `mask_value` is nan, or not one number.
@@ -89,6 +91,13 @@ def dataset(
             expected="batch_size a positive integer",
             got=repr(batch_size),
             fix="pylstm.dataset(sequences, labels, batch_size=32)",
+        )
+    if is_nothing(x):
+        raise StructureError(
+            "PYL146",
+            expected="x, a list of arrays (time, features)",
+            got=f"x={x!r}",
+            fix="pylstm.dataset(sequences, labels)",
         )
     columns = read_columns(x, y, sample_weight)
     opened = open_targets(columns)

@@ -16,7 +16,7 @@ from pylstm.models.data.separating import (
     split_targets,
     without_absent,
 )
-from pylstm.models.data.structure import is_several, map_parts
+from pylstm.models.data.structure import is_nothing, is_several, map_parts
 from pylstm.models.data.targets import fit_targets
 from pylstm.models.data.text import read_text
 from pylstm.models.graph.declared import declared_shapes
@@ -136,11 +136,6 @@ def is_columns(x):
     """Whether x holds samples, rather than batches or what makes them."""
     is_value = isinstance(x, (Collection, int, float))
     return is_value or hasattr(x, "shape") or hasattr(x, "to_numpy")
-
-
-def is_nothing(x):
-    """Whether there is no x, nor an input in the dict that it is."""
-    return x is None or (isinstance(x, dict) and all(part is None for part in x.values()))
 
 
 def count_samples(y):

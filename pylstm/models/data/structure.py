@@ -26,6 +26,11 @@ def named(name, structure):
     return [(name, structure)]
 
 
+def is_nothing(structure):
+    """Whether every part of a structure is None, or it has none."""
+    return all(part is None for _, part in named("", structure))
+
+
 def map_parts(function, structure):
     """Applies `function` to one part, or to each of a tuple or dict of parts; None stays None."""
     if structure is None:

@@ -271,6 +271,12 @@ def test_padded_targets_per_step_are_as_long_as_their_batch():
             np.testing.assert_array_equal(weights.sum(axis=1), x.row_lengths())
 
 
+@pytest.mark.parametrize("x", [None, (), {}, (None, None), {"a": None}])
+def test_no_input(x):
+    with pytest.raises(errors.StructureError, match=r"PYL146(.|\n)*got: +x="):
+        dataset(x)
+
+
 @pytest.mark.parametrize("batch_size", [0, -1, None, 2.0])
 @pytest.mark.parametrize("y", [None, np.ones(200)])
 def test_batch_size_is_a_positive_integer(y, batch_size):
