@@ -37,8 +37,12 @@ class Dense:
     def shape(self):
         return tuple(self.values.shape)
 
+    @functools.cached_property
+    def _on_host(self):
+        return as_numpy(self.values)  # all of a GPU's, so once and not for each batch
+
     def take(self, rows):
-        return type(self)(as_numpy(self.values)[rows])
+        return type(self)(self._on_host[rows])
 
 
 class Stacked(Dense):
@@ -102,7 +106,11 @@ class Columns(NamedTuple):
         return Columns(*map_columns(lambda column: column.take(rows), tuple(self)))
 
     def split(self, fraction):
-        """The first fraction of the samples, and the rest."""
+        """The first fraction of the samples, and the rest.
+
+        Raises:
+            OptionError: One of the two would be empty.
+        """
         first = int(self.size * fraction)
         if not 0 < first < self.size:
             raise OptionError(
