@@ -89,6 +89,9 @@ def as_numbers(x, dtype, report, name="x"):
     """Checks that `x` holds real numbers; casts integers and bools to `dtype`.
 
     Floating dtypes are left to Keras, and so are symbolic tensors.
+
+    Raises:
+        DTypeError: It holds complex numbers, or none.
     """
     kind = dtype_name(x)
     if kind in FLOATS and getattr(x.dtype, "isnative", True):

@@ -197,13 +197,7 @@ def _as_array(item, index, name):
         except ValueError as error:
             if isinstance(item, tuple):
                 raise _several_things(item, index) from None
-            raise RaggedError(
-                "PYL114",
-                f"the steps of sequence {index} differ in size",
-                expected="each step with the same number of features",
-                got=str(error),
-                fix="give every step of a sequence the same number of features",
-            ) from None
+            raise _uneven_steps(index, str(error)) from None
     if array.dtype == object:
         array = _unwrap_objects(array, index)
     if array.dtype == object and isinstance(item, tuple):
@@ -251,13 +245,17 @@ def _unwrap_objects(array, index):
     try:
         return np.asarray(array.tolist())
     except ValueError:
-        raise RaggedError(
-            "PYL114",
-            f"the steps of sequence {index} differ in size",
-            expected="each step with the same number of features",
-            got=f"object array {array.shape}",
-            fix="give every step of a sequence the same number of features",
-        ) from None
+        raise _uneven_steps(index, f"object array {array.shape}") from None
+
+
+def _uneven_steps(index, got):
+    return RaggedError(
+        "PYL114",
+        f"the steps of sequence {index} differ in size",
+        expected="each step with the same number of features",
+        got=got,
+        fix="give every step of a sequence the same number of features",
+    )
 
 
 def _check_numbers(array, item, index, name):

@@ -262,7 +262,11 @@ _OF_ALONE = {
 
 
 def check_is_no_list_of_sequences(model, source, batch):
-    """Refuses x instead of (x,): of a list, Keras takes the parts for x, y and weights."""
+    """Refuses x instead of (x,): of a list, Keras takes the parts for x, y and weights.
+
+    Raises:
+        StructureError: The batch is a list of sequences.
+    """
     is_list = isinstance(batch, list)  # of which Keras may have made a tuple
     if not is_list and (not is_several(batch) or len(batch) == 1):
         return

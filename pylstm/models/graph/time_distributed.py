@@ -5,7 +5,7 @@ sequences of different lengths, Keras 3.15 computes as many steps as there are s
 drops steps without a word, or fails with "slice index out of bounds".
 """
 
-from functools import lru_cache
+import functools
 
 import keras
 
@@ -41,7 +41,7 @@ def _knows_steps(layer):
     return bool(inputs) and all(tensor.shape[1] is not None for tensor in inputs)
 
 
-@lru_cache(maxsize=1)
+@functools.cache
 def _counts_steps():
     """Whether this Keras gives one sequence of two steps two steps."""
     import tensorflow as tf
