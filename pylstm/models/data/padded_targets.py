@@ -40,7 +40,7 @@ def unpad_targets(columns, shapes=None, model=None):
     inputs = columns_of(columns.x)
     if columns.y is None or all(isinstance(column, Dense) for column in inputs):
         return columns
-    asks = model is not None and any(map(_may_be_padded, columns_of(columns.y)))
+    asks = model is not None and may_have_padding(columns.y, shapes)
     known = output_lengths(model, columns.x, shapes) if asks else {}
 
     def unpad_one(target, name):
@@ -49,6 +49,12 @@ def unpad_targets(columns, shapes=None, model=None):
 
     y = map_targets({name: name for name in shapes}, unpad_one, columns.y)
     return columns._replace(y=y, sample_weight=_unpad_weights(columns.sample_weight, y))
+
+
+def may_have_padding(y, shapes):
+    """Whether targets may be padded, beside outputs of these shapes that have steps."""
+    has_steps = any(len(shape) > 2 for shape in shapes.values())
+    return has_steps and any(map(_may_be_padded, columns_of(y)))
 
 
 def _may_be_padded(target):

@@ -17,7 +17,11 @@ from pylstm.models.data.columns import (
 )
 from pylstm.models.data.meeting_inputs import check_meeting_inputs
 from pylstm.models.data.output_lengths import output_lengths, output_steps
-from pylstm.models.data.padded_targets import not_behind_the_steps, unpad_targets
+from pylstm.models.data.padded_targets import (
+    may_have_padding,
+    not_behind_the_steps,
+    unpad_targets,
+)
 from pylstm.models.data.structure import is_several, named
 from pylstm.models.graph.outputs import map_targets, output_shapes
 from pylstm.models.graph.windows import check_outputs
@@ -67,8 +71,7 @@ def other_steps(model, columns, shapes):
     y = columns.y
     steps = set().union(*map(_steps_of, columns_of(columns.x)))
     inputs = [pair for pair in named("x", columns.x) if isinstance(pair[1], Sequences)]
-    are_arrays = any(isinstance(target, Dense) for target in columns_of(y))
-    asks = len(inputs) > 1 or (inputs and are_arrays)
+    asks = len(inputs) > 1 or (inputs and may_have_padding(y, shapes))
     known = output_lengths(model, columns.x, shapes) if asks else {}
     for (where, target), name, loss in _with_losses(model, y, shapes):
         output, lengths = shapes.get(name), known.get(name)
