@@ -58,7 +58,8 @@ def pad(
         `PaddedBatch(x, mask, lengths)`.
 
     Raises:
-        OptionError: `padding` is neither `"post"` nor `"pre"`.
+        OptionError: `padding` is neither `"post"` nor `"pre"`, `maxlen` no whole number, or
+            `value` no number.
         TimestepError: A sequence is longer than `maxlen`.
         DTypeError: The values or `value` do not fit `dtype`, or `value` does not fit integers.
         PylstmError: The sequences cannot be joined; see `as_sequences`.
@@ -69,6 +70,20 @@ def pad(
             expected="padding 'post' or 'pre'",
             got=repr(padding),
             fix="pylstm.pad(sequences), which pads at the end",
+        )
+    if not isinstance(maxlen, (int, np.integer, type(None))):
+        raise OptionError(
+            "PYL144",
+            expected="maxlen a whole number of time steps, or None",
+            got=repr(maxlen),
+            fix="pylstm.pad(sequences), which pads to the longest",
+        )
+    if np.asarray(value).dtype.kind in "OSUMm":
+        raise OptionError(
+            "PYL144",
+            expected="value a number",
+            got=repr(value),
+            fix="pylstm.pad(sequences), which pads with 0",
         )
     return pad_arrays(_sequences_of(seqs), maxlen, value, dtype, padding)
 
@@ -138,12 +153,15 @@ def unpad(batch, *, lengths=None, mask=None) -> list[np.ndarray]:
             fix="np.expand_dims(y, 0)     for one sequence",
         )
     if mask is not None:
-        mask = np.asarray(mask, bool)
-        if mask.shape != x.shape[:2]:
+        try:
+            mask = np.asarray(mask, bool)
+        except ValueError:
+            mask = None
+        if mask is None or mask.shape != x.shape[:2]:
             raise MaskError(
                 "PYL112",
                 expected=f"(batch, time) = {x.shape[:2]}",
-                got=f"mask {mask.shape}",
+                got="rows of different lengths" if mask is None else f"mask {mask.shape}",
                 fix="pylstm.unpad(y, mask=batch.mask)",
             )
         return [row[keep] for row, keep in zip(x, mask, strict=True)]

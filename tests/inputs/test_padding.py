@@ -48,6 +48,25 @@ def test_post_and_pre_put_the_padding_where_they_say():
     assert pad(seqs, maxlen=3, value=9).x.tolist() == [[1, 2, 9], [3, 9, 9]]
 
 
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ({"maxlen": 5.0}, r"maxlen a whole number(.|\n)*got: +5\.0"),
+        ({"value": "a"}, r"value a number(.|\n)*got: +'a'"),
+        ({"value": None}, r"value a number(.|\n)*got: +None"),
+    ],
+)
+def test_options_of_pad(option, message):
+    with pytest.raises(errors.OptionError, match=r"PYL144(.|\n)*" + message):
+        pad(sequences(), **option)
+
+
+def test_unpad_refuses_a_mask_of_uneven_rows():
+    y = pad(sequences()).x
+    with pytest.raises(errors.MaskError, match=r"PYL112(.|\n)*got: +rows of different lengths"):
+        unpad(y, mask=[[True] * length for length in LENGTHS])
+
+
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "int32", "int64", "bool"])
 def test_dtype_is_kept(dtype):
     assert pad(sequences(dtype=dtype)).x.dtype == dtype
