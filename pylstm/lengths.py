@@ -21,13 +21,21 @@ def read_lengths(lengths, x, *stacked):
     Raises:
         MaskError: They cannot be read.
     """
-    for read in (np.array, *stacked):  # a copy: torch warns of what cannot be written to
+    if isinstance(lengths, np.ma.MaskedArray) and lengths.mask.any():
+        raise lengths_error(f"a masked array {lengths.shape}", x)
+    for read in (_copied, *stacked):
         with contextlib.suppress(TypeError, ValueError, RuntimeError):  # such as of several sizes
             return read(lengths)
     first = lengths[0] if isinstance(lengths, (list, tuple)) else lengths
     is_traced = hasattr(first, "dtype") and not isinstance(first, np.ndarray)
     fix = _WAYS_TO_TRACE if is_traced and isinstance(x, np.ndarray) else None
     raise lengths_error(type(lengths).__name__, x, fix)
+
+
+def _copied(lengths):
+    """An array of its own: torch warns of what cannot be written to, and NumPy's `array` of torch's
+    tensors, which know no argument `copy`."""
+    return np.asarray(lengths).copy()
 
 
 def check_lengths(lengths, x):
@@ -50,10 +58,12 @@ def check_lengths(lengths, x):
         is_mask = len(shape) == 2 and may_equal(shape, (batch, time))
         raise lengths_error(got, x, "mask=lengths     if it is a mask" if is_mask else None)
     is_numpy = isinstance(lengths, np.ndarray)
-    is_whole = is_numpy and lengths.dtype.kind == "f" and (lengths == np.floor(lengths)).all()
-    if is_numpy and (is_whole or lengths.dtype.kind in "iu"):
-        lengths = lengths.astype(np.int64)  # in native order
-    if not dtype_name(lengths).startswith(("int", "uint")):
+    is_float = is_numpy and lengths.dtype.kind == "f"
+    if is_float and not np.isfinite(lengths).all():
+        wrong = np.flatnonzero(~np.isfinite(lengths))[0]
+        raise lengths_error(f"{got}     lengths[{wrong}] is {lengths[wrong]}", x)
+    is_whole = is_float and (lengths == np.floor(lengths)).all()
+    if not is_whole and not dtype_name(lengths).startswith(("int", "uint")):
         cast = "np.asarray(lengths, 'int32')" if is_numpy else "keras.ops.cast(lengths, 'int32')"
         raise lengths_error(got, x, cast)
     if is_numpy and time is not None:
@@ -61,7 +71,7 @@ def check_lengths(lengths, x):
         if wrong.size:
             got += f"     lengths[{wrong[0]}] is {lengths[wrong[0]]}"
             raise lengths_error(got, x, f"np.clip(lengths, 0, {time})     if x was cut, too")
-    return lengths
+    return lengths.astype(np.int64) if is_numpy else lengths  # in native order
 
 
 def lengths_error(got, x, fix=None):

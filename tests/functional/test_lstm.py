@@ -151,8 +151,10 @@ def test_lengths(framework, kind):
         np.array([2, 1], ">i4"),
         "tensorflow",
         "jax",
+        "torch",
     ],
 )
+@pytest.mark.filterwarnings("error:__array__ implementation")
 def test_lengths_and_masks_of_other_kinds(framework, lengths):
     x, kernel, recurrent_kernel = np.ones((2, 3, 4)), np.ones((4, 20)), np.ones((5, 20))
     mask = np.array([[0, 1, 1], [1, 1, 1]], bool)
@@ -164,6 +166,13 @@ def test_lengths_and_masks_of_other_kinds(framework, lengths):
         y = pylstm.lstm(*arrays[:2], recurrent_kernel, mask=arrays[2], lengths=lengths)
         assert_close(framework.numpy(y), right, "float64")
     assert pylstm.lstm(own(x[:0]), kernel, recurrent_kernel, lengths=[]).shape == (0, 3, 5)
+
+
+def test_masked_lengths_are_refused(framework):
+    lengths = np.ma.array([1, 2], mask=[False, True])
+    x = framework.array(np.ones((2, 3, 4)))
+    with pytest.raises(errors.MaskError, match=r"PYL113(.|\n)*lengths a masked array \(2,\)"):
+        pylstm.lstm(x, np.ones((4, 20)), np.ones((5, 20)), lengths=lengths)
 
 
 def test_swapped_bytes(framework):
@@ -279,6 +288,18 @@ def zeros(*shape, dtype=np.float32):
         ({"lengths": [1, 2, 3]}, errors.MaskError, "PYL113", "lengths (3,) int64"),
         ({"lengths": [1, 9]}, errors.MaskError, "PYL113", "lengths (2,) int64     lengths[1] is 9"),
         ({"lengths": [0.5, 1]}, errors.MaskError, "PYL113", "lengths (2,) float64"),
+        (
+            {"lengths": [1, np.inf]},
+            errors.MaskError,
+            "PYL113",
+            "lengths (2,) float64     lengths[1] is inf",
+        ),
+        (
+            {"lengths": [1, 1e30]},
+            errors.MaskError,
+            "PYL113",
+            "lengths (2,) float64     lengths[1] is 1e+30",
+        ),
         ({"lengths": 2}, errors.MaskError, "PYL113", "lengths () int64"),
         ({"lengths": [[1], [1, 2]]}, errors.MaskError, "PYL113", "lengths list"),
         ({"mask": zeros(2, 3, dtype=int)}, errors.DTypeError, "PYL142", "mask of int64"),
