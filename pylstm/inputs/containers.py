@@ -75,7 +75,18 @@ def as_dense(value, report, least_steps=0):
 
 
 def as_array(value):
-    """Reads a mask, lengths or a state as one array or tensor; rows are padded with 0."""
+    """Reads a mask, lengths or a state as one array or tensor; rows are padded with 0.
+
+    Raises:
+        PylstmError: It cannot be read so; its `got` does not name it.
+    """
+    if isinstance(value, np.ma.MaskedArray) and value.mask.any():
+        raise DTypeError(
+            "PYL118",
+            expected="an array whose values all count",
+            got=f"a masked array {value.shape}",
+            fix="array.filled(0)     with the value meant by what is masked",
+        )
     if isinstance(value, (list, tuple)) and all(map(_is_scalar, value)):
         return keras.ops.stack(value) if any(map(is_tensor, value)) else np.asarray(value)
     return as_dense(value, unreported)[0]

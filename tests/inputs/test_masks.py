@@ -437,3 +437,21 @@ def test_prepare_is_what_the_layer_calls(monkeypatch):
     )
     lstm(3)(X, lengths=LENGTHS)
     assert [call["lengths"] for call in seen] == [LENGTHS]
+
+
+@pytest.mark.parametrize(
+    ("argument", "got"),
+    [
+        ("mask", "mask a masked array (2, 3)"),
+        ("lengths", "lengths a masked array (2,)"),
+        ("initial_state", "h: a masked array (2, 5)"),
+    ],
+)
+def test_masked_arguments_are_named(argument, got):
+    array = {"mask": np.ones((2, 3), bool), "lengths": np.array([1, 2])}.get(argument)
+    array = np.ones((2, 5), "float32") if array is None else array
+    array = np.ma.masked_array(array, mask=np.arange(array.size).reshape(array.shape) == 1)
+    value = [array, array] if argument == "initial_state" else array
+    with pytest.raises(errors.PylstmError) as caught:
+        pylstm.LSTM(5)(np.ones((2, 3, 4), "float32"), **{argument: value})
+    assert caught.value.got == got
