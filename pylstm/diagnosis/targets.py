@@ -12,7 +12,7 @@ from pylstm.models.data.padded_targets import unpad_targets
 from pylstm.models.data.reading import count_samples
 from pylstm.models.data.separating import split_targets
 from pylstm.models.data.structure import named
-from pylstm.models.data.targets import other_steps, wrong_labels
+from pylstm.models.data.targets import check_losses, other_steps, wrong_labels
 from pylstm.models.graph.declared import declared_shapes
 from pylstm.models.graph.outputs import count_outputs, output_shapes
 from pylstm.models.graph.stateful import check_batch
@@ -68,7 +68,9 @@ def _check_outputs(model, columns, is_read):
     except Exception as error:  # a layer of Keras' refuses
         return [unchecked("model", error)] if is_read else []
     try:
-        columns = unpad_targets(columns, shapes, model) if is_read else columns
+        if is_read:
+            check_losses(model, columns, shapes)
+            columns = unpad_targets(columns, shapes, model)
     except PylstmError as error:
         return [of_error("y", error)]
     steps = other_steps(model, columns, shapes) if is_read else ()

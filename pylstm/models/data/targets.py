@@ -4,7 +4,7 @@ import keras
 import numpy as np
 from keras import tree
 
-from pylstm.errors import StructureError, TimestepError
+from pylstm.errors import RaggedError, StructureError, TimestepError
 from pylstm.keras_graph import is_of_keras
 from pylstm.models.data.classes import wrong_label
 from pylstm.models.data.columns import (
@@ -31,18 +31,18 @@ def fit_targets(model, columns):
     """Targets by name or in order as the model has its outputs, per step without padding.
 
     Raises:
-        TimestepError: As `check_meeting_inputs`, `check_outputs` and `unpad_targets`, and for
+        TimestepError: As `check_meeting_inputs`, `check_losses` and `unpad_targets`, and for
             targets per step of outputs per sample, or the other way round, or of other steps, at
             which Keras' loss fails.
+        RaggedError: As `check_losses`.
         ShapeError: As `wrong_labels`.
     """
     check_meeting_inputs(model, columns.x)
     if columns.y is None:
         return columns
-    if any(isinstance(column, Sequences) for column in columns_of(columns.x)):
-        check_outputs(model)
     shapes = output_shapes(model, columns.x)
     y, sample_weight = (_arranged(part, model) for part in (columns.y, columns.sample_weight))
+    check_losses(model, columns._replace(y=y), shapes)
     columns = unpad_targets(columns._replace(y=y, sample_weight=sample_weight), shapes, model)
     for _, error, fails in other_steps(model, columns, shapes):
         if fails:
@@ -53,6 +53,33 @@ def fit_targets(model, columns):
     if not columns.is_dense and isinstance(y, (tuple, dict)):
         y = _with_unused(model, y, columns.size)
     return columns._replace(y=y)
+
+
+def check_losses(model, columns, shapes):
+    """Checks that the losses can compare outputs of sequences of several lengths with targets.
+
+    Args:
+        As `other_steps`, of targets that may have padding.
+
+    Raises:
+        TimestepError: As `check_outputs`.
+        RaggedError: One is Keras' CTC, which takes no masks.
+    """
+    y = columns.y
+    if not any(isinstance(column, Sequences) for column in columns_of(columns.x)):
+        return
+    for (where, target), name, loss in _with_losses(model, y, shapes):
+        if target is not None and len(shapes.get(name, ())) > 2 and _is(loss, "CTC", "ctc"):
+            raise RaggedError(
+                "PYL130",
+                "Keras' CTC loss takes no mask, and would count padded steps",
+                layer=model.name,
+                expected="outputs without padding",
+                got="those of sequences of different lengths",
+                fix=f"((x[None], y[None]) for x, y in zip(x, {where}))     one sequence a batch",
+            )
+    parts = y.items() if isinstance(y, dict) else enumerate(y) if isinstance(y, tuple) else None
+    check_outputs(model, parts and {name for name, part in parts if part is not None})
 
 
 def other_steps(model, columns, shapes):

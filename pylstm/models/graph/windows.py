@@ -7,7 +7,7 @@ import bisect
 from typing import NamedTuple
 
 import keras
-from keras import ops
+from keras import ops, tree
 
 from pylstm.errors import TimestepError
 from pylstm.inputs.masks import beside_features
@@ -150,17 +150,23 @@ def check_long_enough(model, lengths):
     )
 
 
-def check_outputs(model):
+def check_outputs(model, names=None):
     """Checks that the outputs by step, of sequences of several lengths, have the steps of these:
     targets of other lengths could not be padded as they are.
+
+    Args:
+        model: A Keras model.
+        names: Those of the outputs that have targets, or their numbers; None for all.
 
     Raises:
         TimestepError: One has others.
     """
     graph = graph_of(model)
     if graph is not None:
-        outputs = [x for x in graph.outputs if len(x.shape) > 2]
-        changes = any(map(has_changed_steps, outputs))
+        struct = getattr(model, "output", None)
+        named = struct.items() if isinstance(struct, dict) else enumerate(graph.outputs)
+        outputs = tree.flatten([each for name, each in named if names is None or name in names])
+        changes = any(has_changed_steps(x) for x in outputs if len(x.shape) > 2)
     else:
         layers = getattr(model, "layers", ()) if isinstance(model, keras.Sequential) else ()
         changes = False

@@ -416,3 +416,22 @@ def test_ragged_targets_of_a_dataset():
     padded = eval(caught.value.fix.splitlines()[-1], {"dataset": data})
     want = model.evaluate(seqs, per_step(seqs), batch_size=3, verbose=0)
     assert model.evaluate(padded, verbose=0) == pytest.approx(want, rel=1e-5)
+
+
+@pytest.mark.parametrize("loss", ["ctc", keras.losses.CTC()])
+@pytest.mark.parametrize("strides", (1, 2))
+def test_keras_ctc_takes_no_mask(loss, strides):
+    seqs, front = sequences((3, 5, 2, 4, 2, 6)), keras.layers.Conv1D(4, strides, strides=strides)
+    model = pylstm.Sequential([front, pylstm.LSTM(4, return_sequences=True)])
+    model.compile("sgd", loss)
+    y = np.array([[1, 2]] * 6)
+    data = pylstm.dataset(seqs, y)
+    for run in (lambda: model.fit(seqs, y), lambda: model.evaluate(data)):
+        with pytest.raises(errors.RaggedError, match=r"PYL130.*CTC loss takes no mask") as caught:
+            run()
+    assert pylstm.diagnose(model, seqs, y).findings[0].code == "PYL130"
+    assert caught.value.fix.startswith("((x[None], y[None]) for x, y in zip(x, y))")
+    long = sequences((7, 9, 8))
+    batches = ((x[None], y[None]) for x, y in zip(long, y, strict=False))
+    assert np.isfinite(model.fit(batches, verbose=0).history["loss"]).all()
+    assert np.isfinite(model.evaluate(np.stack(long[:1]), y[:1], verbose=0))

@@ -151,6 +151,25 @@ def test_targets_of_steps_that_a_layer_changes(built):
     model.fit(seqs, [np.zeros((len(s), 2)) for s in seqs], verbose=0)
 
 
+@pytest.mark.parametrize("struct", (list, dict))
+def test_outputs_without_targets_may_have_other_steps(struct):
+    """As features of a signal beside its class."""
+    seqs, x = sequences(LENGTHS), keras.Input((None, 5))
+    steps = pylstm.LSTM(2, return_sequences=True)(Conv1D(4, 3, strides=2)(x))
+    outputs = {"class": steps[:, -1], "features": keras.layers.Identity(name="features")(steps)}
+    y = {"class": np.ones((5, 2)), "features": None}
+    if struct is list:
+        outputs, y = [*outputs.values()][::-1], (None, y["class"])
+    model = pylstm.Model(x, outputs)
+    model.compile("sgd", {"class": "mse", "features": None} if struct is dict else [None, "mse"])
+    for data in ((seqs, y), (pylstm.dataset(seqs, y),)):
+        assert np.isfinite(model.fit(*data, verbose=0).history["loss"]).all()
+    y = {**y, "features": [np.zeros((len(s), 2)) for s in seqs]} if struct is dict else y
+    y = ([np.zeros((len(s), 2)) for s in seqs], y[1]) if struct is list else y
+    with pytest.raises(errors.TimestepError, match=r"PYL120.*changes the number"):
+        model.fit(seqs, y, verbose=0)
+
+
 def test_targets_of_the_steps_of_queries():
     """As of a decoder that attends to a convolution of other sequences."""
     audio, text = keras.Input((None, 5), name="audio"), keras.Input((None, 3), name="text")
@@ -181,6 +200,10 @@ def test_diagnose_follows_the_mask():
     layers = [Conv1D(4, 3), MaxPooling1D(2), pylstm.LSTM(2)]
     model = pylstm.Sequential([keras.Input((None, 5)), *layers])
     assert diagnose(model, sequences(LENGTHS)).ok
+    model = pylstm.Sequential([*layers[:2], pylstm.LSTM(2, return_sequences=True)])
+    report = diagnose(model, sequences(LENGTHS), [np.zeros((t, 2)) for t in LENGTHS])
+    assert report.findings[0].code == "PYL120"
+    assert "changes the number of steps" in report.findings[0].what
 
 
 @pytest.mark.parametrize("backend", ("jax", "torch"))
