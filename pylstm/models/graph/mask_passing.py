@@ -34,7 +34,7 @@ from pylstm.models.graph.mask_rules import (
     takes_maximum,
 )
 from pylstm.models.graph.steps import refused_steps, with_any_steps
-from pylstm.models.graph.windows import call_on_windows, window_of
+from pylstm.models.graph.windows import call_on_windows, steps_in_front, window_of
 
 
 class MaskPassing(Functional):
@@ -115,6 +115,8 @@ def _call_and_pass(operation, call, *args, **kwargs):
         return taken
     if window := window_of(operation):
         return call_on_windows(window, call, *masked[0])
+    if _joins_steps(operation):
+        return _join_steps(call, *args, **kwargs)
     args, kwargs = _prepared(operation, args, kwargs, masked[0][0], mask)
     outputs = call(*args, **kwargs)
     for x, own in masked:
@@ -127,6 +129,30 @@ def _call_and_pass(operation, call, *args, **kwargs):
     elif is_layer and _leaves_masks_to_keras(operation):
         _complete_masks(operation, outputs, masked)
     return outputs
+
+
+def _joins_steps(operation):
+    """Whether a layer puts sequences one behind the other."""
+    if type(operation) is not keras.layers.Concatenate:
+        return False
+    shapes = [node.outputs[0].shape for node in nodes_of(operation)]
+    return all(
+        operation.axis % len(shape) == 1 and (len(shape) > 2 or shape[1] is None)
+        for shape in shapes
+    )
+
+
+def _join_steps(call, inputs):
+    """Calls such a layer. Of padding between two sequences a convolution would make steps of
+    theirs: it goes behind both."""
+    masks = [
+        keras.ops.ones(keras.ops.shape(x)[:2], "bool") if _mask_of(x) is None else _mask_of(x)
+        for x in inputs
+    ]
+    y = call([_without_mask(x) for x in inputs])  # Keras makes no mask of steps of those of tokens
+    y, mask = steps_in_front(y, keras.ops.concatenate(masks, axis=1))
+    set_keras_mask(y, mask)
+    return y
 
 
 def _mask_of_all(masked):

@@ -89,13 +89,20 @@ def call_on_windows(window, call, x, mask):
         y = call(ops.where(beside_features(mask, x), x, 0))
         set_keras_mask(y, mask)
         return y
+    x, is_real = steps_in_front(x, mask)
+    y = call(ops.where(beside_features(is_real, x), x, 0))
+    count = ops.sum(ops.cast(mask, "int32"), axis=1, keepdims=True)
+    set_keras_mask(y, ops.arange(ops.shape(y)[1]) < window.count(count))
+    return y
+
+
+def steps_in_front(x, mask):
+    """x (B, T, ...) with the steps that count in front of the others, in order, and its mask."""
     position = ops.arange(ops.shape(x)[1])
     order = ops.argsort(ops.where(mask, position, position + ops.shape(x)[1]), axis=1)
     count = ops.sum(ops.cast(mask, "int32"), axis=1, keepdims=True)
-    x = ops.take_along_axis(x, order[:, :, None], axis=1)
-    y = call(ops.where(beside_features(position < count, x), x, 0))
-    set_keras_mask(y, ops.arange(ops.shape(y)[1]) < window.count(count))
-    return y
+    order = ops.reshape(order, (*ops.shape(order), *[1] * (len(x.shape) - 2)))
+    return ops.take_along_axis(x, order, axis=1), position < count
 
 
 def has_changed_steps(symbolic):
@@ -103,9 +110,11 @@ def has_changed_steps(symbolic):
     behind = {id(symbolic): symbolic}
     while behind:
         node = node_of(behind.popitem()[1])
-        if node is None:
+        if node is None or isinstance(node.operation, _WITHOUT_STEPS):  # whose output may have one
             continue
-        if _changes_steps(node.operation):
+        graph = graph_of(node.operation)
+        steps = [x for x in graph.outputs if len(x.shape) > 2] if graph else ()
+        if any(map(has_changed_steps, steps)) or (not graph and _changes_steps(node.operation)):
             return True
         # Attention has the steps of its queries, which come first.
         is_attention = isinstance(node.operation, _ATTENTIONS)

@@ -85,6 +85,32 @@ def test_a_residual_graph():
     check(pylstm.Model(x, Conv1D(2, 2)(y)), sequences(LENGTHS))
 
 
+@pytest.mark.parametrize("front", [*KEEPING_STEPS, *CHANGING_STEPS])
+def test_sequences_one_behind_the_other(front):
+    """The padding between them is no part of them."""
+    a, b = keras.Input((None, 5)), keras.Input((None, 5))
+    y = keras.Sequential((KEEPING_STEPS | CHANGING_STEPS)[front]())(
+        keras.layers.Concatenate(axis=1)([a, b])
+    )
+    model = pylstm.Model([a, b], [pylstm.LSTM(3)(y), y])
+    x = [sequences((3, 6, 4)), sequences((5, 2, 7))]
+    for *got, first, second in zip(*model.predict(x, verbose=0), *x, strict=True):
+        alone = keras.Model([a, b], model.outputs)([first[None], second[None]])
+        for output, want in zip(got, alone, strict=True):
+            assert_close(output, want[0], "float32")
+
+
+def test_tokens_one_behind_the_other():
+    a, b = keras.Input((None,), dtype="int32"), keras.Input((None,), dtype="int32")
+    tokens = keras.layers.Concatenate(axis=1)(inputs=[a, b])
+    y = Conv1D(4, 3, padding="same")(keras.layers.Embedding(9, 3)(tokens))
+    model = pylstm.Model([a, b], pylstm.LSTM(3)(y))
+    x = [[np.arange(t) for t in lengths] for lengths in ((3, 6, 4), (5, 2, 7))]
+    for got, first, second in zip(model.predict(x, verbose=0), *x, strict=True):
+        alone = keras.Model([a, b], model.outputs)([first[None], second[None]])[0]
+        assert_close(got, alone, "float32")
+
+
 def test_an_output_that_has_by_chance_the_steps_of_another_input():
     a, b = keras.Input((None, 5), name="a"), keras.Input((None, 5), name="b")
     model = pylstm.Model([a, b], Conv1D(2, 2)(a) + pylstm.LSTM(2)(b)[:, None])
@@ -182,6 +208,21 @@ def test_targets_of_the_steps_of_queries():
     for got, *parts in zip(model.predict(x, verbose=0), *x, strict=True):
         alone = keras.Model([audio, text], model.outputs)([part[None] for part in parts])[0]
         assert_close(got, alone, "float32")
+
+
+@pytest.mark.parametrize("where", ("keepdims", "nested", "nested keepdims"))
+def test_targets_of_steps_weighed_by_others(where):
+    """As by the squeeze and excitation of a layer that strides."""
+    seqs, x = sequences(LENGTHS), keras.Input((None, 5))
+    pool = keras.layers.GlobalAveragePooling1D(keepdims="keepdims" in where)
+    weights = pool(Conv1D(5, 2, strides=2)(x))
+    weights = weights if "keepdims" in where else weights[:, None]
+    weighed = x * keras.layers.Activation("sigmoid")(weights)
+    weighed = keras.Model(x, weighed)(x) if "nested" in where else weighed
+    model = pylstm.Model(x, pylstm.LSTM(2, return_sequences=True)(weighed))
+    model.compile("sgd", "mse")
+    model.fit(seqs, [np.zeros((len(s), 2)) for s in seqs], verbose=0)
+    check(model, seqs)
 
 
 def test_windows_within_a_step_change_no_steps():
