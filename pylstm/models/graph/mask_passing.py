@@ -143,8 +143,8 @@ def _joins_steps(operation):
 
 
 def _join_steps(call, inputs):
-    """Calls such a layer. Of padding between two sequences a convolution would make steps of
-    theirs: it goes behind both."""
+    """Calls such a layer. To a convolution, padding between two sequences would be steps of theirs,
+    so it goes behind both."""
     masks = [
         keras.ops.ones(keras.ops.shape(x)[:2], "bool") if _mask_of(x) is None else _mask_of(x)
         for x in inputs
