@@ -255,23 +255,20 @@ void tile(int rows, const Left<O>* lefts, int n_lefts, const O* panel, int64_t r
   });
 }
 
-// The same for any number of rows and vectors of a tile.
+// The same for any number of rows, in tiles of which all but the last are whole.
 template <class O>
-void multiply_tile(int rows, int vectors, int shared, const Left<O>* lefts, int n_lefts,
+void multiply_rows(int64_t n, int vectors, int shared, const Left<O>* lefts, int n_lefts, int64_t k,
                    const O* panel, int64_t run_skip, const Sum<O>* const* from, Sum<O>* const* to,
-                   const O* ahead) {
+                   Fetch<O> fetch) {
   const auto function = with_tile_shape(
       vectors, shared, [](auto vectors, auto shared) { return tile<O, vectors, shared>; });
-  function(rows, lefts, n_lefts, panel, run_skip, from, to, ahead);
+  Left<O> parts[kMaxLefts];
+  for (int l = 0; l < n_lefts; ++l) parts[l] = lefts[l];
+  for (int64_t row = 0; row < n; row += kTileRows) {
+    function(static_cast<int>(min(kTileRows, n - row)), parts, n_lefts, panel, run_skip,
+             from ? from + row : nullptr, to + row, fetch.take(k * kLine<O>));
+    for (int l = 0; l < n_lefts; ++l) parts[l].rows += kTileRows;
+  }
 }
-
-// Cuts n rows into as few tiles as possible, of which all but the last are whole.
-struct Tiles {
-  int64_t n;
-  int64_t count;
-
-  PYLSTM_FN explicit Tiles(int64_t rows) : n(rows), count(ceil_div(rows, kTileRows)) {}
-  PYLSTM_FN int64_t begin(int64_t i) const { return min(n, i * kTileRows); }
-};
 
 }  // namespace pylstm::cpu::PYLSTM_ISA

@@ -71,8 +71,11 @@ class Forward {
         packs_weights_(!streams_ && !packed.ready),
         call_(call),
         batch_(problem, buffers.mask, arena),
-        weights_(buffers, panels_,
-                 projects(problem, threads) && !keeps_weights ? 0 : problem.features),
+        weights_(
+            buffers, panels_,
+            projects(problem, threads) && Projection<S>::packs_blocks(problem) && !keeps_weights
+                ? 0
+                : problem.features),
         projection_(problem, buffers, panels_, batch_, weights_, projects(problem, threads)),
         streamed_(problem, buffers, panels_) {
     const int64_t padded = panels_.padded();

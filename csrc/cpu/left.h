@@ -55,6 +55,21 @@ PYLSTM_FN auto with_tile_shape(int vectors, int shared, Function function) {
   return function(four, four);
 }
 
+// Elements that tiles fetch into the cache by the way, each its share.
+template <class O>
+struct Fetch {
+  const O* next;
+  int64_t left;
+
+  // The next n of them, or null where there are fewer.
+  PYLSTM_FN const O* take(int64_t n) {
+    if (n > left) return nullptr;
+    next += n;
+    left -= n;
+    return next - n;
+  }
+};
+
 template <class O>
 constexpr int64_t kLine = 64 / sizeof(O);  // of the cache
 

@@ -70,7 +70,6 @@ template <class O>
 void multiply(const Left<O>* lefts, int n_lefts, int64_t n, const O* panel, int64_t run_skip,
               int vectors, const Sum<O>* const* from, Sum<O>* const* to, Ahead<O> ahead,
               int shared = kTileVectors) {
-  const Tiles tiles(n);
   const Left<O>* left = lefts;
   const Left<O>* const end = lefts + n_lefts;
   const O* panel_end = panel;
@@ -87,18 +86,8 @@ void multiply(const Left<O>* lefts, int n_lefts, int64_t n, const O* panel, int6
     const bool last = left == end;
     const O* fetched = last ? ahead.then : next;
     const int64_t elements = last ? ahead.elements : ahead.in_panel ? panel_end - next : 0;
-    const int64_t share = block.k * kLine<O>;
-    for (int64_t i = 0; i < tiles.count; ++i) {
-      const int64_t begin = tiles.begin(i);
-      Left<O> parts[kMaxLefts];
-      for (int l = 0; l < block.count; ++l) {
-        parts[l] = block.parts[l];
-        parts[l].rows += begin;
-      }
-      multiply_tile<O>(static_cast<int>(tiles.begin(i + 1) - begin), vectors, shared, parts,
-                       block.count, panel, run_skip, from ? from + begin : nullptr, to + begin,
-                       (i + 1) * share <= elements ? fetched + i * share : nullptr);
-    }
+    multiply_rows<O>(n, vectors, shared, block.parts, block.count, block.k, panel, run_skip, from,
+                     to, {fetched, elements});
     panel = next;
   }
 }

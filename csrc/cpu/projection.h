@@ -24,15 +24,20 @@ class Projection {
   };
 
   // Whether W should be read less often than at every step: where steps have few rows, so that
-  // their sums, which are written and read again, are small beside W.
+  // their sums, which are written and read again, are small beside W. Without AVX-512, tiles have
+  // few rows and caches are small: W is read often, and many entries are cut into better tiles.
   static bool pays(const Problem& p, int threads, bool streams) {
-    constexpr int64_t kRows = 18, kFeaturesOfRow = 24;
+    constexpr int64_t kRows = kSmallTiles ? kEntries : 18;
+    constexpr int64_t kFeaturesOfRow = kSmallTiles ? 4 : 24;
     if (p.features == 0) return false;
     if (streams) return p.time > 1;
     const Split split = choose_split(p, threads, kTileRows, Vec<T>::kWidth);
     const int64_t rows = ceil_div(p.batch, split.row_groups);
     return rows <= kRows && rows * kFeaturesOfRow <= p.features;
   }
+
+  // Whether each block of W is needed once, so that to pack all of W would only take memory.
+  static bool packs_blocks(const Problem& p) { return p.batch * p.time <= kEntries; }
 
   // W is packed a block at a time where `weights` do not hold it.
   Projection(const Problem& problem, const ForwardBuffers& buffers, UnitPanels<T> panels,
@@ -113,7 +118,8 @@ class Projection {
   }
 
  private:
-  static constexpr int64_t kEntries = 72 * kTileRows;
+  static constexpr bool kSmallTiles = kTileRows < 6;
+  static constexpr int64_t kEntries = kSmallTiles ? 144 * kTileRows : 72 * kTileRows;
 
   int64_t capacity() const { return runs_ ? max(p_.batch, min(p_.batch * p_.time, kEntries)) : 0; }
 
