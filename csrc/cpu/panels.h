@@ -182,18 +182,14 @@ void pack_transposed_panel(const S* matrix, int64_t columns, UnitPanels<Compute<
   }
 }
 
-// One row of [panel][rows][gate][width], given its place in the first panel, to (4H) in Keras'
-// order.
+// A row of one panel, [gate][width], to its place in a row of (4H) in Keras' order.
 template <class S>
-void unpack_gate_row(const Compute<S>* packed, int64_t rows, UnitPanels<Compute<S>> panels, S* to) {
-  using V = Vec<Compute<S>>;
-  for (int64_t p = 0; p < panels.count(); ++p, packed += rows * panels.kGateWidth) {
-    for (int64_t i = 0; i < kGates; ++i) {
-      const auto [unit_vector, gate] = panels.vector(p, i);
-      store_lanes(V::load(packed + i * panels.gate_stride(p)),
-                  to + gate * panels.units + unit_vector * panels.kWidth,
-                  panels.lanes(unit_vector));
-    }
+void unpack_gate_row(const Compute<S>* packed, UnitPanels<Compute<S>> panels, int64_t panel,
+                     S* to) {
+  for (int64_t i = 0; i < kGates; ++i) {
+    const auto [unit_vector, gate] = panels.vector(panel, i);
+    store_lanes(Vec<Compute<S>>::load(packed + i * panels.gate_stride(panel)),
+                to + gate * panels.units + unit_vector * panels.kWidth, panels.lanes(unit_vector));
   }
 }
 

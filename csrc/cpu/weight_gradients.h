@@ -77,19 +77,23 @@ class WeightGradients {
     }
   }
 
-  // The sums in Keras' layout; zeros where no chunk has run.
+  // The sums in Keras' layout; zeros where no chunk has run. Several rows at a time: in a panel
+  // they follow each other.
   void unpack(bool no_chunks, int rank, int threads) const {
-    for (int64_t row = rank; row < rows(); row += threads) {
-      const int64_t length = kGates * p_.units, input_rows = entries_.input_rows();
-      S* to = row < p_.features ? static_cast<S*>(buffers_.dkernel) + row * length
-              : row < input_rows
-                  ? static_cast<S*>(buffers_.dbias)
-                  : static_cast<S*>(buffers_.drecurrent_kernel) + (row - input_rows) * length;
+    constexpr int64_t kRows = 16;
+    for (int64_t first = rank * kRows; first < rows(); first += threads * kRows) {
+      const int64_t last = min(rows(), first + kRows);
       if (no_chunks) {
-        for (int64_t i = 0; i < length; ++i) narrow(T(0), to + i);
-      } else {
-        add_parts(row);
-        unpack_gate_row(sum(0, 0, row), rows(), panels_, to);
+        for (int64_t row = first; row < last; ++row) {
+          for (int64_t i = 0; i < kGates * p_.units; ++i) narrow(T(0), gradient(row) + i);
+        }
+        continue;
+      }
+      for (int64_t panel = 0; panel < panels_.count(); ++panel) {
+        for (int64_t row = first; row < last; ++row) {
+          add_parts(panel, row);
+          unpack_gate_row(sum(0, panel, row), panels_, panel, gradient(row));
+        }
       }
     }
   }
@@ -145,17 +149,24 @@ class WeightGradients {
                 first_chunk ? nullptr : product.out, product.out, ahead, panels_.shared(panel));
   }
 
-  // To the first part's sums of a row.
-  void add_parts(int64_t row) const {
+  // To the first part's sums.
+  void add_parts(int64_t panel, int64_t row) const {
     for (int64_t part = 1; part < entries_.parts(); ++part) {
-      for (int64_t panel = 0; panel < panels_.count(); ++panel) {
-        T* to = sum(0, panel, row);
-        const T* other = sum(part, panel, row);
-        for (int64_t i = 0; i < panels_.row_width(panel); i += V::kWidth) {
-          (V::load(to + i) + V::load(other + i)).store(to + i);
-        }
+      T* to = sum(0, panel, row);
+      const T* other = sum(part, panel, row);
+      for (int64_t i = 0; i < panels_.row_width(panel); i += V::kWidth) {
+        (V::load(to + i) + V::load(other + i)).store(to + i);
       }
     }
+  }
+
+  // Where a row of the sums goes.
+  S* gradient(int64_t row) const {
+    const int64_t length = kGates * p_.units, input_rows = entries_.input_rows();
+    return row < p_.features ? static_cast<S*>(buffers_.dkernel) + row * length
+           : row < input_rows
+               ? static_cast<S*>(buffers_.dbias)
+               : static_cast<S*>(buffers_.drecurrent_kernel) + (row - input_rows) * length;
   }
 
   const Problem& p_;
