@@ -167,7 +167,7 @@ class Forward {
   bool steals_units(const Share& share) const {
     constexpr int64_t kFewRows = 16;
     return share.members > 1 && !streams_ && !projection_.runs() && share.count > kFewRows &&
-           weights_.bytes() / share.members > kCoreCacheBytes;
+           weights_.bytes() / share.members > core_cache_bytes();
   }
 
   Scratch<S> take_scratch(Arena& arena) const {

@@ -1,5 +1,7 @@
 #include "cpu/split.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -37,6 +39,12 @@ int64_t slots_of_page(int64_t slot_bytes) {
 
 }  // namespace
 
+int64_t core_cache_bytes() {
+  constexpr long kUsual = 2 << 20;  // where the system does not tell
+  static const long second_level = sysconf(_SC_LEVEL2_CACHE_SIZE);
+  return (second_level > 0 ? second_level : kUsual) / 4 * 3;
+}
+
 int useful_threads(const Problem& problem, int available) {
   const double limit = std::max(1, available);
   const double time = microseconds(problem);
@@ -48,7 +56,8 @@ Split choose_split(const Problem& problem, int threads, int tile_rows, int width
   // An R larger than a core's cache is read again at every step. For groups of few rows that takes
   // longer than the arithmetic, so they do better with parts of R that stay in their caches; with
   // an R larger than all caches, so does any group.
-  constexpr double kCacheBytes = kCoreCacheBytes, kCachesBytes = 4 << 20;
+  constexpr double kCachesBytes = 4 << 20;
+  const auto cache_bytes = static_cast<double>(core_cache_bytes());
   const double recurrent_bytes = cpu::recurrent_bytes(problem);
   const int64_t tiles = ceil_div(problem.batch, tile_rows);
   const int64_t panels = ceil_div(problem.units, width);
@@ -57,9 +66,9 @@ Split choose_split(const Problem& problem, int threads, int tile_rows, int width
   };
   const int64_t group_rows = ceil_div(problem.batch, at_most(tiles, 1));
   const bool few_rows = group_rows <= 2 * tile_rows;
-  if (recurrent_bytes >= (few_rows ? kCacheBytes : kCachesBytes)) {
+  if (recurrent_bytes >= (few_rows ? cache_bytes : kCachesBytes)) {
     const int parts = at_most(panels, 1);
-    const double fitting = std::min(std::ceil(recurrent_bytes / kCacheBytes), double(parts));
+    const double fitting = std::min(std::ceil(recurrent_bytes / cache_bytes), double(parts));
     const int row_groups = at_most(tiles, static_cast<int>(fitting));
     return {row_groups, at_most(panels, row_groups)};
   }
@@ -88,7 +97,7 @@ TeamPlan plan_team(const Problem& problem, int threads, int tile_rows, int width
   constexpr double kTurn = 200;
   const Split split = choose_split(problem, threads, tile_rows, width);
   const double time = microseconds(problem);
-  const bool shares_well = split.unit_groups > 1 && recurrent_bytes(problem) < kCoreCacheBytes;
+  const bool shares_well = split.unit_groups > 1 && recurrent_bytes(problem) < core_cache_bytes();
   return {threads, split.threads(), wakes_threads(problem), time >= kTurn && !shares_well, time};
 }
 

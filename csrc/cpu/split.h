@@ -29,8 +29,8 @@ TeamPlan plan_team(const Problem& problem, int threads, int tile_rows, int width
 // stops at its end.
 constexpr int64_t kPageBytes = 4096;
 
-// How many bytes of weights stay in a core's own cache.
-constexpr int64_t kCoreCacheBytes = 3 << 19;
+// How many bytes of weights stay in a core's own cache: three quarters of its second level.
+int64_t core_cache_bytes();
 
 // In how many parts of the batch the gradients of weights are summed, to be added up at the end.
 // The same for any number of threads, so that results do not depend on it. A thread whose rows are
