@@ -4,6 +4,7 @@ import argparse
 import json
 import signal
 import sys
+from datetime import datetime
 from pathlib import Path
 
 from benchmarks import machine, report
@@ -33,7 +34,7 @@ def main() -> int:
         for name, reason in absent.items():
             print(f"without {PEERS[name]}: {reason}")
         versions = {k: v for peer in peers.values() for k, v in peer.versions.items()}
-        results = _Results(options.output, {**machine.describe(), "versions": versions})
+        results = Results(options.output, {**machine.describe(), "versions": versions})
         for number, (case, mode) in enumerate(selected, 1):
             print(f"[{number}/{len(selected)}] {case.name} {mode} ...", end=" ", flush=True)
             full = MAIN_EFFORT if case in SIX else FULL_EFFORT
@@ -60,7 +61,7 @@ def _parse():
     return parser.parse_args()
 
 
-class _Results:
+class Results:
     """The file of results, written after each case so that nothing is lost."""
 
     def __init__(self, path, environment):
@@ -70,6 +71,10 @@ class _Results:
             earlier = json.loads(path.read_text())
             if earlier["environment"] == environment:
                 self.content = earlier
+            else:
+                written = datetime.fromtimestamp(path.stat().st_mtime)
+                kept = path.rename(path.with_stem(f"{path.stem}-{written:%Y%m%d-%H%M%S}"))
+                print(f"results of another machine, version or commit are now in {kept}")
         path.parent.mkdir(parents=True, exist_ok=True)
 
     def add(self, record):

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import machine, options
+from benchmarks.__main__ import Results
 from benchmarks.cases import SIX, STREAMING, Case
 from benchmarks.peers import KERAS_BACKENDS, Computation, fastest
 from benchmarks.process import PeerError, PeerProcess, Worker
@@ -209,6 +210,17 @@ def results(tmp_path):
     environment = {**machine.describe(), "commit": "0", "versions": {}}
     path.write_text(json.dumps({"environment": environment, "records": []}))
     return path
+
+
+def test_results_of_another_commit_are_kept(results, capsys):
+    before = results.read_text()
+    mine = {**machine.describe(), "versions": {}}
+    record = {"name": SIX[0].name, "mode": "training"}
+    Results(results, mine).add(record)
+    assert json.loads(results.read_text()) == {"environment": mine, "records": [record]}
+    (kept,) = {*results.parent.iterdir()} - {results}
+    assert kept.read_text() == before
+    assert str(kept) in capsys.readouterr().out
 
 
 def test_a_section_is_added_with_its_own_commit(results):
