@@ -258,8 +258,11 @@ void tile(int rows, const Left<O>* lefts, int n_lefts, const O* panel, int64_t r
 // The same for any number of rows, in tiles of which all but the last are whole.
 template <class O>
 void multiply_rows(int64_t n, int vectors, int shared, const Left<O>* lefts, int n_lefts, int64_t k,
-                   const O* panel, int64_t run_skip, const Sum<O>* const* from, Sum<O>* const* to,
-                   Fetch<O> fetch) {
+                   const Right<O>& right, int64_t at, int64_t run_skip, const Sum<O>* const* from,
+                   Sum<O>* const* to, Fetch<O> fetch) {
+  static_assert(kGroupVectors == kTileVectors);
+  const O* const panel = right.at(at, 0, vectors);
+  run_skip *= vectors * Vec<O>::kWidth;
   const auto function = with_tile_shape(
       vectors, shared, [](auto vectors, auto shared) { return tile<O, vectors, shared>; });
   Left<O> parts[kMaxLefts];

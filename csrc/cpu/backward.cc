@@ -344,8 +344,7 @@ class Backward {
   // pair of panels is two vectors.
   void multiply_recurrent_dropped(int64_t v, int vectors, int64_t first, int64_t rows,
                                   const Scratch<S>& s) {
-    constexpr int64_t kRun = V::kWidth / kDepth<O>;
-    const int64_t others = 2 * (kGates - 1) * kRun * vectors * V::kWidth;
+    constexpr int64_t kRun = V::kWidth / kDepth<O>, kOthers = 2 * (kGates - 1) * kRun;
     const int64_t pairs = panels_.count() / 2, rest = panels_.count() % 2;
     for (int64_t g = 0; g < kGates; ++g) {
       T* out[kDroppedRows];
@@ -359,9 +358,8 @@ class Backward {
         left.offset = place.panel * left.run_stride + offset;
         left.run = run;
         left.run_stride *= 2;
-        const O* weights =
-            recurrent_.panel(v) + (place.panel * kGates * kRun + offset) * vectors * V::kWidth;
-        multiply<O>(&left, 1, rows, weights, others, vectors, from, out, {});
+        const Right<O> weights = recurrent_.panel(v, place.panel * kGates * kRun + offset);
+        multiply<O>(&left, 1, rows, weights, kOthers, vectors, from, out, {});
       };
       if (pairs > 0) add(0, 2 * kRun, pairs, nullptr);
       if (rest > 0) add(panels_.count() - 1, kRun, 1, pairs > 0 ? out : nullptr);

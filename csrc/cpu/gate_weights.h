@@ -25,9 +25,7 @@ class GateWeights {
   int64_t input_operands() const { return operands<O>(features_); }
   int64_t panel_operands() const { return input_operands() + operands<O>(panels_.units); }
   // From operand `k` on.
-  O* panel(int64_t panel, int64_t k) const {
-    return matrices_ + panel * panel_elements() + k * panels_.row_width(panel);
-  }
+  Right<O> panel(int64_t panel, int64_t k) const { return {memory(panel), panel_operands(), k}; }
   const T* bias(int64_t panel) const { return bias_ + panel * panels_.kGateWidth; }
 
   // Operands `k` to `k + count` of a panel, to be fetched for so many rows by a thread that reads
@@ -36,7 +34,7 @@ class GateWeights {
     const int64_t all = (range.last - range.first) * count * panels_.kGateWidth;
     if (!Ahead<O>::pays(all, rows)) return {false};
     if (panel < range.first || panel >= range.last) return {};
-    return {true, this->panel(panel, k), count * panels_.row_width(panel)};
+    return {true, this->panel(panel, k), count, panels_.vectors(panel)};
   }
 
   void pack_matrices(Range panels) const {
@@ -48,7 +46,7 @@ class GateWeights {
     for (int64_t panel = panels.first; panel < panels.last; ++panel) {
       T* to = bias_ + panel * panels_.kGateWidth;
       if (buffers_.bias) {
-        pack_gate_panel(static_cast<const S*>(buffers_.bias), 1, panels_, panel, to);
+        pack_gate_panel(static_cast<const S*>(buffers_.bias), 1, panels_, panel, to, 1, 0);
       } else {
         for (int64_t i = 0; i < panels_.kGateWidth; ++i) to[i] = T(0);
       }
@@ -58,6 +56,7 @@ class GateWeights {
  private:
   int64_t panel_elements() const { return panel_operands() * panels_.kGateWidth; }
   int64_t elements() const { return panels_.count() * panel_elements(); }
+  O* memory(int64_t panel) const { return matrices_ + panel * panel_elements(); }
 
   // A few rows at a time for all panels, so that the matrix is read along its rows. They come
   // behind `before` operands of each panel.
@@ -66,8 +65,8 @@ class GateWeights {
     for (int64_t row = 0; row < k; row += kRows) {
       const S* rows = static_cast<const S*>(matrix) + row * kGates * panels_.units;
       for (int64_t panel = panels.first; panel < panels.last; ++panel) {
-        pack_gate_panel(rows, min(kRows, k - row), panels_, panel,
-                        this->panel(panel, before + operands<O>(row)));
+        pack_gate_panel(rows, min(kRows, k - row), panels_, panel, memory(panel), panel_operands(),
+                        before + operands<O>(row));
       }
     }
   }
@@ -75,7 +74,7 @@ class GateWeights {
   const ForwardBuffers& buffers_;
   const UnitPanels<T> panels_;
   const int64_t features_;
-  O* matrices_ = nullptr;  // [panel][features and H][gate][width]
+  O* matrices_ = nullptr;  // [panel][group][features and H][gate][width]
   T* bias_ = nullptr;      // [panel][gate][width]
 };
 

@@ -4,11 +4,10 @@
 
 #include <type_traits>
 
-#include "cpu/operand.h"
+#include "cpu/right.h"
 
 namespace pylstm::cpu::PYLSTM_ISA {
 
-constexpr int kTileVectors = 4;
 constexpr int kMaxLefts = 2;
 
 PYLSTM_FN int64_t min(int64_t a, int64_t b) { return a < b ? a : b; }
@@ -54,24 +53,6 @@ PYLSTM_FN auto with_tile_shape(int vectors, int shared, Function function) {
   if (shared == 2) return function(four, two);
   return function(four, four);
 }
-
-// Elements that tiles fetch into the cache by the way, each its share.
-template <class O>
-struct Fetch {
-  const O* next;
-  int64_t left;
-
-  // The next n of them, or null where there are fewer.
-  PYLSTM_FN const O* take(int64_t n) {
-    if (n > left) return nullptr;
-    next += n;
-    left -= n;
-    return next - n;
-  }
-};
-
-template <class O>
-constexpr int64_t kLine = 64 / sizeof(O);  // of the cache
 
 // A distance of at least n: an odd number of lines, lest many rows fall into the same cache sets.
 template <class E>

@@ -1,9 +1,9 @@
 // Weights repacked for product.h, and vectors of gates between the packed and Keras' layouts.
 //
-// "Gate panels" hold `width` units each: [panel][k][gate][width]. In the last panel the gates
-// follow each other without a gap, so that its few units take few vectors. Everything of size 4H
-// inside the kernels has the order (panel, gate, lane). In what is packed for products, k counts
-// operands, and zeros fill up the last.
+// "Gate panels" hold `width` units each: [panel][k][gate][width], in groups of gates as right.h has
+// it. In the last panel the gates follow each other without a gap, so that its few units take few
+// vectors. Everything of size 4H inside the kernels has the order (panel, gate, lane). In what is
+// packed for products, k counts operands, and zeros fill up the last.
 //
 // With recurrent dropout each gate has an h of its own. There panels go in pairs, of which the
 // first has the gates i and f of the units of both, and the second g and o: each h serves two
@@ -68,10 +68,10 @@ struct UnitPanels {
   PYLSTM_FN int64_t row_width(int64_t panel) const { return vectors(panel) * kWidth; }
 };
 
-// One panel of a (k, 4H) matrix: [k][gate][width]. Up to a vector behind it is overwritten.
+// One panel of a (k, 4H) matrix, from operand `first` of `depth` on: [group][depth][gate][width].
 template <class O, class S>
 void pack_gate_panel(const S* matrix, int64_t k, UnitPanels<Compute<S>> panels, int64_t panel,
-                     O* to) {
+                     O* to, int64_t depth, int64_t first) {
   using V = Vec<Compute<S>>;
   constexpr int64_t kWidth = panels.kWidth;
   const int64_t gate_stride = panels.gate_stride(panel), row_width = panels.row_width(panel);
@@ -82,16 +82,31 @@ void pack_gate_panel(const S* matrix, int64_t k, UnitPanels<Compute<S>> panels, 
     from[i] = matrix + gate * panels.units + unit_vector * kWidth;
     lanes[i] = panels.lanes(unit_vector);
   }
+  const int64_t vectors = row_width / kWidth;
+  O* places[kGates];  // of the vectors
+  int64_t strides[kGates];
+  for (int64_t v = 0; v < vectors; ++v) {
+    const int64_t begin = v / kGroupVectors * kGroupVectors;  // of the group
+    const int64_t count = min(kGroupVectors, vectors - begin);
+    places[v] = to + (begin * depth + first * count + v - begin) * kWidth;
+    strides[v] = count * kWidth;
+  }
   const V zeros[kDepth<O>] = {};
-  for (int64_t row = 0; row < k; row += kDepth<O>, to += row_width) {
-    if (gate_stride < kWidth) store_operands(zeros, to + row_width - kWidth);
+  O gates[kGates * kWidth];  // of a row, where they follow each other without a gap
+  for (int64_t row = 0; row < k; row += kDepth<O>) {
+    if (gate_stride < kWidth) store_operands(zeros, gates + row_width - kWidth);
     for (int64_t i = 0; i < kGates; ++i) {
       V parts[kDepth<O>];
       for (int64_t d = 0; d < kDepth<O>; ++d) {
         const int64_t at = (row + d) * kGates * panels.units;
         parts[d] = row + d < k ? load_lanes(from[i] + at, lanes[i]) : V(0.0);
       }
-      store_operands(parts, to + i * gate_stride);  // the next gate's lanes come over its zeros
+      // The next gate's lanes come over a gate's zeros.
+      store_operands(parts, gate_stride < kWidth ? gates + i * gate_stride : places[i]);
+    }
+    for (int64_t v = 0; v < vectors; ++v) {
+      if (gate_stride < kWidth) __builtin_memcpy(places[v], gates + v * kWidth, kVectorBytes);
+      places[v] += strides[v];
     }
   }
 }

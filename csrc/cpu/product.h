@@ -32,8 +32,9 @@ struct Block {
            (k < kBlock / 2 || k + next_block(left.runs * left.run) <= kLargestBlock);
   }
 
-  // Takes a part of `*left`, from piece `*done` on; moves both on. Returns the panel's elements.
-  int64_t take(const Left<O>** left, int64_t* done, int vectors, int64_t run_skip) {
+  // Takes a part of `*left`, from piece `*done` on; moves both on. Returns how many k of the panel
+  // it passes.
+  int64_t take(const Left<O>** left, int64_t* done, int64_t run_skip) {
     const int64_t rest = (*left)->pieces() - *done;  // 0 of an empty left side
     const int64_t piece = (*left)->piece();
     const int64_t pieces = min(rest, max(1, next_block(rest * piece) / piece));
@@ -44,7 +45,7 @@ struct Block {
       ++*left;
       *done = 0;
     }
-    return pieces * (piece * vectors * Vec<O>::kWidth + run_skip);
+    return pieces * (piece + run_skip);
   }
 };
 
@@ -52,8 +53,9 @@ struct Block {
 template <class O>
 struct Ahead {
   bool in_panel = true;  // a block during the one before
-  const O* then = nullptr;
-  int64_t elements = 0;
+  Right<O> then{};
+  int64_t operands = 0;  // of `then`
+  int vectors = 0;
 
   // Whether it pays where a thread reads so many weights again and again, for so many rows: not for
   // what a core's own cache keeps, nor for what few rows read as fast as a shared cache gives it.
@@ -63,32 +65,30 @@ struct Ahead {
   }
 };
 
-// to[row] = from[row] + Σ left · panel for n rows; the panel is [k][vectors][width] with `run_skip`
-// elements left out after each run. from null: zeros. `shared`: how many of four vectors share an
-// operand of the left side. `ahead.then`: the panel by which the next call multiplies.
+// to[row] = from[row] + Σ left · right for n rows; `run_skip` k of the panel are left out after
+// each run. from null: zeros. `shared`: how many of four vectors share an operand of the left side.
+// `ahead.then`: the panel by which the next call multiplies.
 template <class O>
-void multiply(const Left<O>* lefts, int n_lefts, int64_t n, const O* panel, int64_t run_skip,
-              int vectors, const Sum<O>* const* from, Sum<O>* const* to, Ahead<O> ahead,
+void multiply(const Left<O>* lefts, int n_lefts, int64_t n, const Right<O>& right, int64_t run_skip,
+              int vectors, const Sum<O>* const* from, Sum<O>* const* to, const Ahead<O>& ahead,
               int shared = kTileVectors) {
   const Left<O>* left = lefts;
   const Left<O>* const end = lefts + n_lefts;
-  const O* panel_end = panel;
-  for (int l = 0; l < n_lefts; ++l) {
-    panel_end += lefts[l].runs * (lefts[l].run * vectors * Vec<O>::kWidth + run_skip);
-  }
-  for (int64_t done = 0; left != end; from = to) {
+  int64_t depth = 0;
+  for (int l = 0; l < n_lefts; ++l) depth += lefts[l].runs * (lefts[l].run + run_skip);
+  for (int64_t done = 0, at = 0; left != end; from = to) {
     Block<O> block;
-    const O* next = panel;
+    int64_t next = at;
     while (left != end && (block.count == 0 || (done == 0 && block.takes(*left)))) {
-      next += block.take(&left, &done, vectors, run_skip);
+      next += block.take(&left, &done, run_skip);
     }
     // The tiles share the fetching of the next block.
-    const bool last = left == end;
-    const O* fetched = last ? ahead.then : next;
-    const int64_t elements = last ? ahead.elements : ahead.in_panel ? panel_end - next : 0;
-    multiply_rows<O>(n, vectors, shared, block.parts, block.count, block.k, panel, run_skip, from,
-                     to, {fetched, elements});
-    panel = next;
+    const Fetch<O> fetch = left == end
+                               ? Fetch<O>(ahead.then, 0, ahead.operands, ahead.vectors)
+                               : Fetch<O>(right, next, ahead.in_panel ? depth - next : 0, vectors);
+    multiply_rows<O>(n, vectors, shared, block.parts, block.count, block.k, right, at, run_skip,
+                     from, to, fetch);
+    at = next;
   }
 }
 

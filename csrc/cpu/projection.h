@@ -18,7 +18,7 @@ class Projection {
     InputRows<S> x;
     const T** from;
     T** to;
-    O* block;  // [k][gate][width], of W in one panel, where W is not packed whole
+    O* block;  // of W in one panel, where W is not packed whole
     T* sums;   // of its group, [panel][entry][gate][width]
     int64_t entries;
   };
@@ -100,10 +100,10 @@ class Projection {
       const Left<O> part = left.slice(k, count);
       const int64_t first = k * kDepth<O>, rows = min(count * kDepth<O>, p_.features - first);
       for (int64_t panel = units.first; panel < units.last; ++panel) {
-        const O* block = packs_blocks_ ? s.block : weights_.panel(panel, k);
+        const Right<O> block = packs_blocks_ ? Right<O>{s.block, count} : weights_.panel(panel, k);
         if (packs_blocks_) {
           pack_gate_panel(static_cast<const S*>(buffers_.kernel) + first * kGates * p_.units, rows,
-                          panels_, panel, s.block);
+                          panels_, panel, s.block, count, 0);
         }
         for (int64_t i = 0; i < entries; ++i) {
           s.to[i] = sum(panel, i, s);

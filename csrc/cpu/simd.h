@@ -19,15 +19,19 @@ namespace pylstm::cpu::PYLSTM_ISA {
 #if defined(__AMX_BF16__)
 constexpr int kVectorBytes = 64;
 constexpr int kTileRows = 16;  // of a tile register
+constexpr int kGroupVectors = 4;
 #elif defined(__AVX512F__)
 constexpr int kVectorBytes = 64;
 constexpr int kTileRows = 6;  // 6 x 4 accumulators, 4 weights, 1 broadcast: 29 of 32 registers
+constexpr int kGroupVectors = 4;
 #elif defined(__AVX2__)
 constexpr int kVectorBytes = 32;
-constexpr int kTileRows = 3;  // 3 x 4 accumulators of 16 registers
+constexpr int kTileRows = 3;      // 3 x 4 accumulators of 16 registers, or
+constexpr int kGroupVectors = 2;  // 6 x 2, which reads half as much of the panel
 #else  // SSE2, which all have
 constexpr int kVectorBytes = 16;
 constexpr int kTileRows = 3;
+constexpr int kGroupVectors = 2;
 #endif
 
 template <class T>

@@ -20,24 +20,28 @@ class Transposed {
         packed_(arena.take<O>(vectors() * elements())) {}
 
   int64_t vectors() const { return ceil_div(columns_, panels_.kWidth); }
-  O* panel(int64_t vector) const { return packed_ + vector * elements(); }
+  // The panel that begins at a vector, from operand `k` on.
+  Right<O> panel(int64_t vector, int64_t k = 0) const {
+    return {memory(vector), depth(), k, kTileVectors};
+  }
 
   // The panel that begins at a vector, of those up to `last`.
   void pack(int64_t vector, int64_t last) const {
     pack_transposed_panel(matrix_, columns_, panels_, vector, min(kTileVectors, last - vector),
-                          panel(vector));
+                          memory(vector));
   }
   // The same, to be fetched for so many rows by a thread that reads `range`; nothing outside of it.
   Ahead<O> ahead(int64_t vector, Range range, int64_t rows) const {
     const int64_t all = (range.last - range.first) * elements();
     if (!Ahead<O>::pays(all, rows)) return {false};
     if (vector < range.first || vector >= range.last) return {};
-    return {true, panel(vector), min(kTileVectors, range.last - vector) * elements()};
+    return {true, panel(vector), depth(), static_cast<int>(min(kTileVectors, range.last - vector))};
   }
 
  private:
-  // Of a vector of columns.
-  int64_t elements() const { return panels_.kWidth * operands<O>(kGates * panels_.padded()); }
+  int64_t depth() const { return operands<O>(kGates * panels_.padded()); }
+  int64_t elements() const { return panels_.kWidth * depth(); }  // of a vector of columns
+  O* memory(int64_t vector) const { return packed_ + vector * elements(); }
 
   const S* matrix_;
   int64_t columns_;

@@ -127,6 +127,11 @@ class WeightGradients {
     }
   }
 
+  // All gates of an entry lie together.
+  Right<O> dz(int64_t panel, const Part& part) const {
+    return {entries_.dz_operands(panel, part.index), operands<O>(part.entries), 0, kTileVectors};
+  }
+
   // For rows [first, first + n), which `lefts` holds, in one panel; the one behind it, if before
   // `last`, comes next.
   void add_block(const Part& part, int64_t panel, int64_t last, int64_t first, int64_t n,
@@ -142,10 +147,9 @@ class WeightGradients {
     left.offset = panels_.vector(panel, 0).gate * left.copy_stride;
     Ahead<O> ahead;
     if (panel + 1 < last) {
-      ahead.then = entries_.dz_operands(panel + 1, part.index);
-      ahead.elements = entries * panels_.row_width(panel + 1);
+      ahead = {true, dz(panel + 1, part), entries, panels_.vectors(panel + 1)};
     }
-    multiply<O>(&left, 1, n, entries_.dz_operands(panel, part.index), 0, panels_.vectors(panel),
+    multiply<O>(&left, 1, n, dz(panel, part), 0, panels_.vectors(panel),
                 first_chunk ? nullptr : product.out, product.out, ahead, panels_.shared(panel));
   }
 
