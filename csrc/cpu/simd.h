@@ -16,6 +16,7 @@
 
 namespace pylstm::cpu::PYLSTM_ISA {
 
+// Of the products: the rows of a tile of all vectors, and how many vectors right.h has in a group.
 #if defined(__AMX_BF16__)
 constexpr int kVectorBytes = 64;
 constexpr int kTileRows = 16;  // of a tile register

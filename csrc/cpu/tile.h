@@ -89,7 +89,8 @@ struct Tile {
       add(sums, a, k, copy_stride, b);
       advance(b, 1);
     };
-    // Unrolled where an instruction does little: beside another thread of the core, they are few.
+    // With few lanes, the loop's own instructions cost time where the core runs another thread,
+    // too.
     if constexpr (kFewRegisters) {
 #pragma GCC unroll 4
       for (int64_t k = 0; k < run; ++k) step(k);
