@@ -24,29 +24,37 @@ struct Right {
 template <class O>
 constexpr int64_t kLine = 64 / sizeof(O);  // of the cache
 
-// Operands that tiles fetch into the cache by the way, each its share.
+// Operands that tiles fetch into the cache by the way, each its share: of one group, then of the
+// other.
 template <class O>
-struct Fetch {
-  const O* next = nullptr;
-  int64_t left = 0;
-  int64_t distance = 0;  // of the same in the second group, if they fetch that too
-
+class Fetch {
+ public:
   // `n` operands from k on of a panel of so many vectors.
   Fetch(const Right<O>& right, int64_t k, int64_t n, int vectors) {
     if (n <= 0) return;
-    const int width = vectors < right.together ? vectors : right.together;
-    next = right.at(k, 0, width);
-    left = n * width * Vec<O>::kWidth;
-    if (vectors == 2 * width) distance = right.at(k, width, width) - next;
+    for (int group = 0, first = 0; first < vectors; ++group, first += right.together) {
+      const int width = vectors - first < right.together ? vectors - first : right.together;
+      pieces_[group] = {right.at(k, first, width), n * width * Vec<O>::kWidth};
+    }
   }
 
   // The next n elements, or null where there are fewer.
   PYLSTM_FN const O* take(int64_t n) {
-    if (n > left) return nullptr;
-    next += n;
-    left -= n;
-    return next - n;
+    for (Piece& piece : pieces_) {
+      if (n > piece.left) continue;
+      piece.next += n;
+      piece.left -= n;
+      return piece.next - n;
+    }
+    return nullptr;
   }
+
+ private:
+  struct Piece {
+    const O* next = nullptr;
+    int64_t left = 0;
+  };
+  Piece pieces_[ceil_div(kTileVectors, kGroupVectors)];
 };
 
 }  // namespace pylstm::cpu::PYLSTM_ISA

@@ -10,13 +10,13 @@ constexpr bool kFewRegisters = kGroupVectors < kTileVectors;
 // Rows of a tile of one group.
 constexpr int kGroupRows = kTileRows * kTileVectors / kGroupVectors;
 
-// The compiler loads nothing before it that stands behind it, for want of a register.
+// For the compiler alone, which would load operands before there are registers for them.
 PYLSTM_FN void keep_order() {
   if constexpr (kFewRegisters) asm volatile("");
 }
 
-// A tile of kVectors vectors from kFirst on, in groups of kTogether. kShared of the panel's share
-// an operand of the left side.
+// A tile of kVectors vectors from kFirst on, in groups of kTogether. So many as kShared of a
+// panel's vectors share an operand of the left side.
 template <class O, int kRows, int kFirst, int kVectors, int kShared, int kTogether>
 struct Tile {
   using V = Vec<O>;
@@ -155,13 +155,11 @@ void multiply_tiles(int64_t begin, int64_t end, const Left<O>* lefts, int n_left
                     Sum<O>* const* to, Fetch<O>* fetch) {
   constexpr int kAtOnce = kRows > kTileRows && kVectors > kTogether ? kTogether : kVectors;
   for (int64_t row = begin; row < end; row += kRows) {
-    const O* ahead = fetch->take(k * kLine<O>);
-    Tile<O, kRows, 0, kAtOnce, kShared, kTogether>::multiply(row, lefts, n_lefts, right, at,
-                                                             run_skip, from, to, ahead);
+    Tile<O, kRows, 0, kAtOnce, kShared, kTogether>::multiply(
+        row, lefts, n_lefts, right, at, run_skip, from, to, fetch->take(k * kLine<O>));
     if constexpr (kAtOnce < kVectors) {
-      if (ahead) ahead = fetch->distance ? ahead + fetch->distance : nullptr;
       Tile<O, kRows, kAtOnce, kVectors - kAtOnce, kShared, kTogether>::multiply(
-          row, lefts, n_lefts, right, at, run_skip, from, to, ahead);
+          row, lefts, n_lefts, right, at, run_skip, from, to, fetch->take(k * kLine<O>));
     }
   }
 }
