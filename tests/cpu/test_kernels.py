@@ -62,6 +62,14 @@ def test_masks(isa, mask, go_backwards, return_sequences, zero_output_for_mask):
     check(Case(batch=9, time=11, mask=mask, options=options, isa=isa))
 
 
+@isas
+@pytest.mark.parametrize("dropout", (False, True))
+@pytest.mark.parametrize("rows", range(1, 15))
+def test_rows_of_tiles(isa, rows, dropout):
+    """Each number of rows is cut into other tiles; the last panel of units is not whole."""
+    check(Case(batch=rows, time=9, units=45, features=6, dropout=dropout, isa=isa))
+
+
 # Where the processor multiplies pairs of bfloat16: odd numbers of features, units and entries,
 # several blocks of k, chunks and panels, x W ahead of the steps, weights as they lie, and whole
 # tiles of rows that lie evenly or not.
