@@ -10,9 +10,6 @@ namespace pylstm::cpu::PYLSTM_ISA {
 
 constexpr int kMaxLefts = 2;
 
-PYLSTM_FN int64_t min(int64_t a, int64_t b) { return a < b ? a : b; }
-PYLSTM_FN int64_t max(int64_t a, int64_t b) { return a < b ? b : a; }
-
 // The left side: operand (row, k, v) lies at rows[row][offset + (k / run) run_stride + k % run +
 // v / shared copy_stride]: so many of a tile's vectors share an operand. Here k and all distances
 // count operands.

@@ -74,7 +74,7 @@ void pack_gate_panel(const S* matrix, int64_t k, UnitPanels<Compute<S>> panels, 
                      O* to, int64_t depth, int64_t first) {
   using V = Vec<Compute<S>>;
   constexpr int64_t kWidth = panels.kWidth;
-  const int64_t gate_stride = panels.gate_stride(panel), row_width = panels.row_width(panel);
+  const int64_t gate_stride = panels.gate_stride(panel), vectors = panels.vectors(panel);
   const S* from[kGates];
   int64_t lanes[kGates];
   for (int64_t i = 0; i < kGates; ++i) {
@@ -82,7 +82,6 @@ void pack_gate_panel(const S* matrix, int64_t k, UnitPanels<Compute<S>> panels, 
     from[i] = matrix + gate * panels.units + unit_vector * kWidth;
     lanes[i] = panels.lanes(unit_vector);
   }
-  const int64_t vectors = row_width / kWidth;
   O* places[kGates];  // of the vectors
   int64_t strides[kGates];
   for (int64_t v = 0; v < vectors; ++v) {
@@ -94,7 +93,7 @@ void pack_gate_panel(const S* matrix, int64_t k, UnitPanels<Compute<S>> panels, 
   const V zeros[kDepth<O>] = {};
   O gates[kGates * kWidth];  // of a row, where they follow each other without a gap
   for (int64_t row = 0; row < k; row += kDepth<O>) {
-    if (gate_stride < kWidth) store_operands(zeros, gates + row_width - kWidth);
+    if (gate_stride < kWidth) store_operands(zeros, gates + (vectors - 1) * kWidth);
     for (int64_t i = 0; i < kGates; ++i) {
       V parts[kDepth<O>];
       for (int64_t d = 0; d < kDepth<O>; ++d) {

@@ -7,6 +7,9 @@ namespace pylstm::cpu::PYLSTM_ISA {
 
 constexpr int kTileVectors = 4;  // the most of a panel
 
+PYLSTM_FN int64_t min(int64_t a, int64_t b) { return a < b ? a : b; }
+PYLSTM_FN int64_t max(int64_t a, int64_t b) { return a < b ? b : a; }
+
 // The vectors lie in groups, [group][k][vector][width]. Here k counts operands.
 template <class O>
 struct Right {
@@ -33,7 +36,7 @@ class Fetch {
   Fetch(const Right<O>& right, int64_t k, int64_t n, int vectors) {
     if (n <= 0) return;
     for (int group = 0, first = 0; first < vectors; ++group, first += right.together) {
-      const int width = vectors - first < right.together ? vectors - first : right.together;
+      const int64_t width = min(right.together, vectors - first);
       pieces_[group] = {right.at(k, first, width), n * width * Vec<O>::kWidth};
     }
   }
