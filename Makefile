@@ -8,7 +8,7 @@ CUDA ?= $(if $(shell command -v nvidia-smi),ON,OFF)
 export PATH := $(abspath $(VENV))/bin:$(PATH)
 export PYTHONPATH := $(CURDIR)
 
-.PHONY: build test lint format demo bench peers gpu wheel wheel-test clean
+.PHONY: build test test-emulated lint format demo bench peers gpu wheel wheel-test clean
 
 # Configured each time, which takes a second: CUDA, VENV or what is installed may be another now.
 build: $(VENV)/requirements-dev.txt
@@ -17,6 +17,15 @@ build: $(VENV)/requirements-dev.txt
 
 test: build
 	python -m pytest --numprocesses auto tests
+
+# The kernels for AVX-512 and AMX where the processor has none: its instructions in C++.
+EMULATED = $(abspath $(BUILD))/emulated
+test-emulated: build
+	cmake -S . -B $(EMULATED) -G Ninja -DPython_EXECUTABLE=$(abspath $(VENV))/bin/python \
+	    -DPYLSTM_CUDA=OFF -DSKBUILD=ON -DCMAKE_LIBRARY_OUTPUT_DIRECTORY=$(EMULATED) \
+	    -DCMAKE_CXX_COMPILER_LAUNCHER=$(CURDIR)/tests/cpu/emulated/compile.py
+	cmake --build $(EMULATED) --target _core
+	EMULATED_CORE=$(EMULATED) python -m pytest -p tests.cpu.emulated.plugin --numprocesses auto tests/cpu
 
 lint: $(VENV)/requirements-dev.txt
 	ruff check .

@@ -192,12 +192,14 @@ void multiply_rows(int64_t n, int vectors, int shared, const Left<O>* lefts, int
         });
     function(begin, end, lefts, n_lefts, k, right, at, run_skip, from, to, &fetch);
   };
-  if (in_groups) {  // no tile of few rows beside others: it takes as long
+  // Tiles of one group read no more of the left side where groups share nothing of it.
+  const bool of_groups = in_groups && shared <= kGroupVectors;
+  if (in_groups && !of_groups) {  // no tile of few rows beside others: it takes as long
     const int64_t last = n <= kGroupRows ? n : kTileRows + n % kTileRows;
     multiply_tiles(0, n - last, kTileRows);
     multiply_tiles(n - last, n, last);
   } else {  // in as few as possible, of sizes that differ by at most one
-    const int64_t tiles = ceil_div(n, kTileRows), rows = n / max(1, tiles);
+    const int64_t tiles = ceil_div(n, of_groups ? kGroupRows : kTileRows), rows = n / max(1, tiles);
     const int64_t larger = (n - tiles * rows) * (rows + 1);  // rows of the tiles with one more
     multiply_tiles(0, larger, rows + 1);
     multiply_tiles(larger, n, rows);

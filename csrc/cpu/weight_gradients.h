@@ -23,9 +23,10 @@ class WeightGradients {
         entries_(entries),
         sums_(arena.take<T>(entries.parts() * part_elements())) {}
 
-  // Scratch of one thread: rows of [x | 1 | h]ᵀ, [copies of up to kRowBlock][left_stride()].
+  // Scratch of one thread: rows of [x | 1 | h]ᵀ, [copies of some][left_stride()].
   E* take_lefts(Arena& arena) const {
-    return arena.take<E>(max(kRowBlock, state_copies() * state_rows()) * left_stride());
+    const int64_t copies = p_.has_recurrent_dropout ? kMostCopies : 1;
+    return arena.take<E>(copies * row_block(copies) * left_stride());
   }
 
   // Goes through the blocks of rows, each for many panels, after laying it out along the entries.
@@ -35,46 +36,55 @@ class WeightGradients {
   void add(const Part& part, bool first_chunk, int thread, int threads,
            const ProductRows<S>& product, E* lefts, Claimed claimed) const {
     const Range mine = part.share(rows() * panels_.count(), thread, threads);
-    int64_t begin = 0, next = claimed();  // pieces
-    // For n rows from `first` on; lay_out() is called before the first piece that is claimed.
-    const auto add_rows = [&](int64_t first, int64_t n, int64_t copy_stride, auto lay_out) {
-      const auto panel = [&](int64_t share) {
-        return min(panels_.count(), ceil_div(max(0, share - first * panels_.count()), n));
+    int64_t shares = 0, begin = 0, next = claimed();  // of the blocks before; pieces
+    // lay_out() is called before the first piece that is claimed.
+    const auto add_rows = [&](const Rows& rows, auto lay_out) {
+      const auto index = [&](int64_t share) {
+        return max(0, min(rows.panels, ceil_div(share - shares, rows.count)));
       };
-      const Range panels{panel(mine.first), panel(mine.last)};
+      const Range panels{index(mine.first), index(mine.last)};
       const int64_t end = begin + panels.last - panels.first;
       if (next < end) lay_out();
       for (; next < end; next = claimed()) {
-        add_block(part, panels.first + next - begin, panels.last, first, n, copy_stride,
-                  first_chunk, product, lefts);
+        add_block(part, panels.first + next - begin, panels.last, rows, first_chunk, product,
+                  lefts);
       }
       begin = end;
+      shares += rows.count * rows.panels;
     };
     const int64_t input_rows = entries_.input_rows();
-    for (int64_t first = 0; first < input_rows; first += kRowBlock) {
-      const int64_t n = min(kRowBlock, input_rows - first);
-      add_rows(first, n, 0, [&] {
+    for (int64_t first = 0; first < input_rows; first += row_block(1)) {
+      const int64_t n = min(row_block(1), input_rows - first);
+      add_rows({first, n, 0, 1, panels_.count()}, [&] {
         transpose_entries(part, n, lefts, [&](int64_t entry, int64_t column) {
           return load_lanes(entries_.inputs(entry) + first + column, V::kWidth);
         });
       });
     }
-    for (int64_t first = 0; first < p_.units; first += state_rows()) {
-      const int64_t n = min(state_rows(), p_.units - first);
-      add_rows(input_rows + first, n, p_.has_recurrent_dropout ? copy_stride() : 0, [&] {
-        for (int64_t copy = 0; copy < state_copies(); ++copy) {
-          transpose_entries(
-              part, n, lefts + copy * copy_stride(), [&](int64_t entry, int64_t column) {
-                const int64_t unit = first + column;
-                const V state = load_lanes(entries_.state(entry) + unit, V::kWidth);
-                if (!p_.has_recurrent_dropout) return state;
-                const S* dropout = static_cast<const S*>(buffers_.recurrent_dropout) +
-                                   batch_.dropout(copy, entries_.row(entry));
-                return state * load_lanes(dropout + unit, panels_.lanes(unit / V::kWidth));
-              });
-        }
-      });
-    }
+    // For the panels that need the same copies of h.
+    const auto add_states = [&](int64_t panel, int64_t step, int64_t panels, int64_t copies) {
+      const int64_t first_copy = panels_.vector(panel, 0).gate;
+      for (int64_t first = 0; first < p_.units; first += row_block(copies)) {
+        const int64_t n = min(row_block(copies), p_.units - first);
+        add_rows({input_rows + first, n, panel, step, panels, copies}, [&] {
+          for (int64_t copy = 0; copy < copies; ++copy) {
+            transpose_entries(
+                part, n, lefts + copy * copy_stride(copies), [&](int64_t entry, int64_t column) {
+                  const int64_t unit = first + column;
+                  const V state = load_lanes(entries_.state(entry) + unit, V::kWidth);
+                  if (!p_.has_recurrent_dropout) return state;
+                  const S* dropout = static_cast<const S*>(buffers_.recurrent_dropout) +
+                                     batch_.dropout(first_copy + copy, entries_.row(entry));
+                  return state * load_lanes(dropout + unit, panels_.lanes(unit / V::kWidth));
+                });
+          }
+        });
+      }
+    };
+    if (!p_.has_recurrent_dropout) return add_states(0, 1, panels_.count(), 1);
+    const int64_t pairs = panels_.count() / 2;
+    for (int64_t panel = 0; panel < 2; ++panel) add_states(panel, 2, pairs, kGates / 2);
+    if (panels_.count() % 2) add_states(panels_.count() - 1, 1, 1, kGates);
   }
 
   // The sums in Keras' layout; zeros where no chunk has run. Several rows at a time: in a panel
@@ -99,16 +109,28 @@ class WeightGradients {
   }
 
  private:
+  static constexpr int64_t kMostCopies = 2;  // of kRowBlock rows, or twice as many of half of them
+
+  // Rows of [x | 1 | h]ᵀ dz that are computed together, in every step-th panel from one on.
+  struct Rows {
+    int64_t first, count;
+    int64_t first_panel, step, panels;
+    int64_t copies = 1;  // of h, one for each gate
+
+    int64_t panel(int64_t index) const { return first_panel + index * step; }
+  };
+
   int64_t rows() const { return entries_.input_rows() + p_.units; }
   int64_t part_elements() const { return panels_.count() * rows() * panels_.kGateWidth; }
   T* sum(int64_t part, int64_t panel, int64_t row) const {
     return sums_ + part * part_elements() + (panel * rows() + row) * panels_.kGateWidth;
   }
-  int64_t state_copies() const { return p_.has_recurrent_dropout ? kGates : 1; }
-  // Rows of dR at a time; all copies of them fit into the cache.
-  int64_t state_rows() const { return p_.has_recurrent_dropout ? 2 * V::kWidth : kRowBlock; }
+  // Rows at a time: all copies of them fit into the cache.
+  static int64_t row_block(int64_t copies) { return copies <= 2 ? kRowBlock : kRowBlock / 2; }
   int64_t left_stride() const { return odd_lines<E>(entries_.part_capacity()); }
-  int64_t copy_stride() const { return state_rows() * left_stride(); }
+  int64_t copy_stride(int64_t copies) const {
+    return copies > 1 ? row_block(copies) * left_stride() : 0;
+  }
 
   // load(entry, column) for n columns to [column][left_stride()], in whole vectors.
   template <class Load>
@@ -132,24 +154,23 @@ class WeightGradients {
     return {entries_.dz_operands(panel, part.index), operands<O>(part.entries), 0, kTileVectors};
   }
 
-  // For rows [first, first + n), which `lefts` holds, in one panel; the one behind it, if before
-  // `last`, comes next.
-  void add_block(const Part& part, int64_t panel, int64_t last, int64_t first, int64_t n,
-                 int64_t copy_stride, bool first_chunk, const ProductRows<S>& product,
-                 const E* lefts) const {
-    const int64_t entries = operands<O>(part.entries);
-    for (int64_t i = 0; i < n; ++i) {
+  // For the rows, which `lefts` holds, in one of their panels; the one behind it, if before `last`,
+  // comes next.
+  void add_block(const Part& part, int64_t index, int64_t last, const Rows& rows, bool first_chunk,
+                 const ProductRows<S>& product, const E* lefts) const {
+    const int64_t entries = operands<O>(part.entries), panel = rows.panel(index);
+    for (int64_t i = 0; i < rows.count; ++i) {
       product.left[i] = lefts + i * left_stride();
-      product.out[i] = sum(part.index, panel, first + i);
+      product.out[i] = sum(part.index, panel, rows.first + i);
     }
-    Left<O> left{product.left, entries, 1, 0, operands<O>(copy_stride)};
+    Left<O> left{product.left, entries, 1, 0, operands<O>(copy_stride(rows.copies))};
     left.apart = true;
-    left.offset = panels_.vector(panel, 0).gate * left.copy_stride;
     Ahead<O> ahead;
-    if (panel + 1 < last) {
-      ahead = {true, dz(panel + 1, part), entries, panels_.vectors(panel + 1)};
+    if (index + 1 < last) {
+      const int64_t then = rows.panel(index + 1);
+      ahead = {true, dz(then, part), entries, panels_.vectors(then)};
     }
-    multiply<O>(&left, 1, n, dz(panel, part), 0, panels_.vectors(panel),
+    multiply<O>(&left, 1, rows.count, dz(panel, part), 0, panels_.vectors(panel),
                 first_chunk ? nullptr : product.out, product.out, ahead, panels_.shared(panel));
   }
 
