@@ -18,7 +18,8 @@ build: $(VENV)/requirements-dev.txt
 test: build
 	python -m pytest --numprocesses auto tests
 
-# The kernels for AVX-512 and AMX where the processor has none: its instructions in C++.
+# The kernels for AVX-512 and AMX on any processor, their instructions in C++. SKBUILD: as for a
+# wheel, nothing is written into pylstm/.
 EMULATED = $(abspath $(BUILD))/emulated
 test-emulated: build
 	cmake -S . -B $(EMULATED) -G Ninja -DPython_EXECUTABLE=$(abspath $(VENV))/bin/python \

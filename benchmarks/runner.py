@@ -140,8 +140,9 @@ def add_section(path: Path, name: str, measure: Callable[[], list]) -> None:
 
 
 def select(cases: Iterable[Case], text: str) -> Iterator[tuple[Case, Mode]]:
-    """Yields the cases and modes whose "group name mode" holds every word of `text`."""
+    """Yields the cases and modes whose "group name mode" has every word of `text`."""
+    wanted = set(text.split())
     for case in cases:
         for mode in case.modes:
-            if all(word in f"{case.group} {case.name} {mode}" for word in text.split()):
+            if wanted <= {*case.group.split(), *case.name.split(), mode}:
                 yield case, mode

@@ -200,6 +200,8 @@ def test_an_option_has_no_ratio_where_a_process_ended(peers):
 def test_every_word_of_the_filter_counts():
     chosen = list(select([*SIX, *STREAMING], "H64 training"))
     assert chosen == [(SIX[0], "training")]
+    (single,) = (case for case in SIX if case.batch == 1)
+    assert list(select(SIX, "B1 inference")) == [(single, "inference")]  # not B16
     streaming = [(case, mode) for case in STREAMING for mode in case.modes]
     assert list(select([*SIX, *STREAMING], "streaming")) == streaming
 

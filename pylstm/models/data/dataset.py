@@ -83,7 +83,7 @@ def dataset(
             no `mask_value`.
         MaskError: `mask_value` is nan, or not one number.
         OptionError: `batch_size` is no integer of at least 1, or more than all samples with
-            `drop_remainder`.
+            `drop_remainder`; `seed` is none of NumPy's.
     """
     if not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
         raise OptionError(
@@ -92,6 +92,15 @@ def dataset(
             got=repr(batch_size),
             fix="pylstm.dataset(sequences, labels, batch_size=32)",
         )
+    try:
+        np.random.default_rng(seed)
+    except (TypeError, ValueError) as error:
+        raise OptionError(
+            "PYL144",
+            expected="seed an integer of at least 0, or None",
+            got=repr(seed),
+            fix="pylstm.dataset(sequences, labels, seed=1)",
+        ) from error
     if is_nothing(x):
         raise StructureError(
             "PYL146",

@@ -284,6 +284,13 @@ def test_batch_size_is_a_positive_integer(y, batch_size):
         dataset(sequences(), y, batch_size)
 
 
+@pytest.mark.parametrize("seed", ["a", -1, 1.5])
+def test_seed_is_one_of_numpy(seed):
+    with pytest.raises(errors.OptionError, match=r"PYL144(.|\n)*expected: seed(.|\n)*got: +"):
+        dataset(sequences(), seed=seed)
+    dataset(sequences(), shuffle=True, seed=np.random.default_rng(1))
+
+
 @pytest.mark.parametrize("value", [np.nan, "a", [1.0]])
 def test_mask_value_is_one_number(value):
     with pytest.raises(errors.MaskError, match="PYL112"):
