@@ -23,7 +23,7 @@ class WeightGradients {
         entries_(entries),
         sums_(arena.take<T>(entries.parts() * part_elements())) {}
 
-  // Scratch of one thread: rows of [x | 1 | h]ᵀ, [copies of some][left_stride()].
+  // Scratch of one thread: rows of [x | 1 | h]ᵀ, [copy][row_block()][left_stride()].
   E* take_lefts(Arena& arena) const {
     const int64_t copies = p_.has_recurrent_dropout ? kMostCopies : 1;
     return arena.take<E>(copies * row_block(copies) * left_stride());
@@ -36,20 +36,21 @@ class WeightGradients {
   void add(const Part& part, bool first_chunk, int thread, int threads,
            const ProductRows<S>& product, E* lefts, Claimed claimed) const {
     const Range mine = part.share(rows() * panels_.count(), thread, threads);
-    int64_t shares = 0, begin = 0, next = claimed();  // of the blocks before; pieces
+    int64_t shares = 0, pieces = 0;  // of the blocks before
+    int64_t next = claimed();
     // lay_out() is called before the first piece that is claimed.
     const auto add_rows = [&](const Rows& rows, auto lay_out) {
       const auto index = [&](int64_t share) {
         return max(0, min(rows.panels, ceil_div(share - shares, rows.count)));
       };
       const Range panels{index(mine.first), index(mine.last)};
-      const int64_t end = begin + panels.last - panels.first;
+      const int64_t end = pieces + panels.last - panels.first;
       if (next < end) lay_out();
       for (; next < end; next = claimed()) {
-        add_block(part, panels.first + next - begin, panels.last, rows, first_chunk, product,
+        add_block(part, panels.first + next - pieces, panels.last, rows, first_chunk, product,
                   lefts);
       }
-      begin = end;
+      pieces = end;
       shares += rows.count * rows.panels;
     };
     const int64_t input_rows = entries_.input_rows();
