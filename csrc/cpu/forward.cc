@@ -90,8 +90,8 @@ class Forward {
     h_ = arena.take<E>(all * 2 * h_stride());
     c_ = arena.take<T>(all * padded);
     if (p_.has_recurrent_dropout) {
-      dropout_ = arena.take<T>(all * gates_stride<T>());
-      dropped_h_ = arena.take<E>(all * 2 * gates_stride<E>());
+      dropout_ = arena.take<T>(all * kGates * padded);
+      dropped_h_ = arena.take<E>(all * 2 * kGates * padded);
     }
     if (streams_) streamed_.take(arena);
     projection_.take(arena, threads);
@@ -193,13 +193,9 @@ class Forward {
   E* h(int64_t row, int which) const { return h_ + (batch_.slot(row) * 2 + which) * h_stride(); }
   T* c(int64_t row) const { return c_ + batch_.slot(row) * panels_.padded(); }
   // [gate][padded units]
-  template <class Value>
-  int64_t gates_stride() const {
-    return odd_lines<Value>(kGates * panels_.padded());
-  }
-  T* dropout(int64_t row) const { return dropout_ + batch_.slot(row) * gates_stride<T>(); }
+  T* dropout(int64_t row) const { return dropout_ + batch_.slot(row) * kGates * panels_.padded(); }
   E* dropped_h(int64_t row, int which) const {
-    return dropped_h_ + (batch_.slot(row) * 2 + which) * gates_stride<E>();
+    return dropped_h_ + (batch_.slot(row) * 2 + which) * kGates * panels_.padded();
   }
   S* output(int64_t step, int64_t row) const {
     return batch_.output(static_cast<S*>(buffers_.y), row, step);
@@ -497,8 +493,8 @@ class Forward {
   StreamedProduct<S> streamed_;
   E* h_;                    // [slot][2][h_stride()]; a step reads one and writes the other
   T* c_;                    // [slot][padded units]
-  T* dropout_ = nullptr;    // [slot][gates_stride()]
-  E* dropped_h_ = nullptr;  // [slot][2][gates_stride()], h times dropout
+  T* dropout_ = nullptr;    // [slot][gate][padded units]
+  E* dropped_h_ = nullptr;  // [slot][2][gate][padded units], h times dropout
   Scratch<S>* scratch_;     // [threads]
   Handoff* handoffs_;       // [threads]
   Claims* claims_;          // [threads], of panels in even and in odd steps

@@ -25,8 +25,7 @@ class WeightGradients {
 
   // Scratch of one thread: rows of [x | 1 | h]ᵀ, [copy][row_block()][left_stride()].
   E* take_lefts(Arena& arena) const {
-    const int64_t copies = p_.has_recurrent_dropout ? kMostCopies : 1;
-    return arena.take<E>(copies * row_block(copies) * left_stride());
+    return arena.take<E>((p_.has_recurrent_dropout ? 2 : 1) * kRowBlock * left_stride());
   }
 
   // Goes through the blocks of rows, each for many panels, after laying it out along the entries.
@@ -110,8 +109,6 @@ class WeightGradients {
   }
 
  private:
-  static constexpr int64_t kMostCopies = 2;  // of kRowBlock rows, or twice as many of half of them
-
   // Rows of [x | 1 | h]ᵀ dz that are computed together, in every step-th panel from one on.
   struct Rows {
     int64_t first, count;
@@ -126,9 +123,12 @@ class WeightGradients {
   T* sum(int64_t part, int64_t panel, int64_t row) const {
     return sums_ + part * part_elements() + (panel * rows() + row) * panels_.kGateWidth;
   }
-  // Rows at a time: all copies of them fit into the cache.
-  static int64_t row_block(int64_t copies) { return copies <= 2 ? kRowBlock : kRowBlock / 2; }
+  // Rows at a time, whole vectors of them: all copies fit into the cache.
+  static int64_t row_block(int64_t copies) {
+    return copies > 1 ? 2 * kRowBlock / copies : kRowBlock;
+  }
   int64_t left_stride() const { return odd_lines<E>(entries_.part_capacity()); }
+  // x and 1 are the same for all gates, also where h is not.
   int64_t copy_stride(int64_t copies) const {
     return copies > 1 ? row_block(copies) * left_stride() : 0;
   }
